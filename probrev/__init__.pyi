@@ -1,0 +1,47 @@
+from .comparison import Comparison, compare, load
+from .distributions import LinearDropout, RectifiedDropout
+from .feedforward import Bias, FeedforwardNet
+from .inference.exact import exact
+from .inference.gibbs import GibbsKernel, gibbs
+from .inference.hmc import hmc
+from .ladder import FirstStep, ScalarActivation, build_ladder
+from .layer import Layer
+from .model import LayeredModel, Model, Observations
+from .posterior import Posterior, from_datatree
+from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
+from .report import write_report
+from .slabs import FiniteSlab, LogQuadraticSlab
+from .states import FiniteStates
+from .agreement import measure_agreement
+
+__all__ = [
+    "Bias",
+    "Comparison",
+    "FeedforwardNet",
+    "FiniteSlab",
+    "FiniteStates",
+    "FirstStep",
+    "GibbsKernel",
+    "KSparse",
+    "Layer",
+    "LayeredModel",
+    "LinearDropout",
+    "LogQuadraticSlab",
+    "Model",
+    "Observations",
+    "Posterior",
+    "RectifiedDropout",
+    "ScalarActivation",
+    "SpikeAndSlab",
+    "compare",
+    "exact",
+    "from_datatree",
+    "gibbs",
+    "hmc",
+    "build_ladder",
+    "load",
+    "measure_agreement",
+    "sample_prior",
+    "sparsity_conditions",
+    "write_report",
+]
