@@ -1,0 +1,326 @@
+"""The layered model of Arora, Liang and Ma: a sparse prior, and layers from the top down to x."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from probrev.concrete import is_concrete
+from probrev.layer import Layer
+from probrev.priors import Prior, SparsePrior, sample_prior
+from probrev.states import FiniteStates
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["x", "h", "intermediates", "masks"],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class Observations:
+    """Observed vectors and, where they were simulated, what made them.
+
+    Attributes:
+        x: observations, (num_obs, n_visible).
+        h: the hidden vectors that made them, (num_obs, n_hidden); None for real data.
+        intermediates: hidden vectors between x and h, the one next to x first.
+        masks: dropout masks (True: survived), of x first, then of each intermediate.
+    """
+
+    x: ArrayLike
+    h: ArrayLike | None = None
+    intermediates: tuple[Array, ...] = ()
+    masks: tuple[Array, ...] = ()
+
+    def __post_init__(self):
+        if not is_concrete((self.x, self.h)):
+            return
+        object.__setattr__(self, "x", _as_rows("x", self.x, "n_visible"))
+        if self.h is not None:
+            object.__setattr__(self, "h", _as_rows("h", self.h, "n_hidden"))
+            if self.h.shape[0] != self.x.shape[0]:
+                raise ValueError(
+                    f"x and h must have one row per observation; got {self.x.shape[0]} rows of x "
+                    f"and {self.h.shape[0]} of h"
+                )
+
+    @property
+    def num_obs(self) -> int:
+        return self.x.shape[0]
+
+    def __getitem__(self, rows: slice) -> "Observations":
+        """A slice of the observations."""
+        return jax.tree.map(lambda leaf: leaf[rows], self)
+
+
+class States(Protocol):
+    """A numbered list of states: `FiniteStates`, or simply an array (num_states, n_hidden)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Int[Array, " state"], /) -> Float[Array, "state hidden"]: ...
+
+
+class Model(Protocol):
+    """What `compare`, reports, the command line and enumeration ask of a model.
+
+    Densities broadcast over leading axes: h (..., n_hidden), x (..., n_visible). `log_joint` may
+    leave out a constant. `states` and `program` raise ValueError where the model has none.
+    """
+
+    @property
+    def n_visible(self) -> int: ...
+    @property
+    def n_hidden(self) -> int: ...
+    def check(self, obs: Observations) -> None:
+        """Raises ValueError for observations that the model cannot have made."""
+        ...
+
+    def log_joint(self, h: Array, x: Array) -> Array: ...
+    def log_likelihood(self, h: Array, x: Array) -> Array: ...
+    def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations: ...
+    def generate(self, key: PRNGKeyArray, h: Array) -> Array: ...
+    def states(self) -> States: ...
+    def program(self, x: Array | None = None) -> Any: ...
+
+
+def check_shape(model: Model, obs: Observations) -> None:
+    """Raises ValueError unless x is finite and as wide as the model (and h, where there is one)."""
+    for name, value, width in (("x", obs.x, model.n_visible), ("h", obs.h, model.n_hidden)):
+        if value is None:
+            continue
+        if value.shape[-1] != width:
+            raise ValueError(
+                f"{name} has {value.shape[-1]} columns, but the model has {width}; "
+                f"{name} must have shape (num_obs, {width})"
+            )
+        bad = np.flatnonzero(~np.isfinite(np.asarray(value)).all(-1))
+        if bad.size:
+            raise ValueError(
+                f"{name} must be finite; got NaN or infinity in observation {bad[0]}"
+                + (f" and {bad.size - 1} more" if bad.size > 1 else "")
+            )
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True)
+class LayeredModel:
+    """A prior on h and the layers below it: h = h^(t) -> h^(t-1) -> ... -> h^(0) = x.
+
+    `model(x)` is a NumPyro program for one observation, dropout summed out.
+
+    Attributes:
+        prior: `SpikeAndSlab`, `KSparse`, or any NumPyro program that returns h (n_hidden,).
+        layers: one or more; layers[0] is the one next to x.
+
+    Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 2.
+    """
+
+    prior: Prior
+    layers: Sequence[Layer]
+
+    def __post_init__(self):
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ValueError("layers must hold at least one Layer")
+        for level, (below, above) in enumerate(pairwise(self.layers)):
+            if below.n_hidden != above.n_visible:
+                raise ValueError(
+                    f"layers[{level}] has n_hidden = {below.n_hidden}, but layers[{level + 1}] "
+                    f"above it has n_visible = {above.n_visible}; layers[0] is the one next to x"
+                )
+        h = jax.eval_shape(lambda: sample_prior(jax.random.key(0), self.prior, 1))
+        if h.shape != (1, self.n_hidden):
+            raise ValueError(
+                f"prior returns h of shape {h.shape[1:]}, but the top layer, "
+                f"layers[{len(self.layers) - 1}], has n_hidden = {self.n_hidden}"
+            )
+
+    def tree_flatten(self):
+        """Leaves are the numbers of the prior and the layers; a prior function is structure."""
+        if isinstance(self.prior, SparsePrior):
+            return (self.prior, self.layers), None
+        return (None, self.layers), self.prior
+
+    @classmethod
+    def tree_unflatten(cls, aux, children):
+        prior, layers = children
+        model = object.__new__(cls)
+        object.__setattr__(model, "prior", prior if aux is None else aux)
+        object.__setattr__(model, "layers", layers)
+        return model
+
+    @property
+    def n_visible(self) -> int:
+        return self.layers[0].n_visible
+
+    @property
+    def n_hidden(self) -> int:
+        return self.layers[-1].n_hidden
+
+    def check(self, obs: Observations) -> None:
+        """Raises ValueError for observations that the model cannot have made."""
+        check_shape(self, obs)
+        if self.layers[0].activation == "relu":
+            for name, value in (("x", obs.x), ("h", obs.h)):
+                bad = () if value is None else np.flatnonzero((np.asarray(value) < 0).any(-1))
+                if len(bad):
+                    raise ValueError(
+                        f"{name} must be nonnegative, since a ReLU layer makes nothing else; "
+                        f"got a negative value in observation {bad[0]}"
+                    )
+
+    # Down
+
+    def __call__(self, x: Float[Array, " visible"] | None = None) -> Array:
+        """The model as a NumPyro program; see `program`."""
+        return self.program(x)
+
+    def program(
+        self, x: Float[Array, " visible"] | None = None, *, explicit_dropout: bool = False
+    ) -> Float[Array, " visible"]:
+        """The model of one observation as a NumPyro program.
+
+        Sites: those of the prior, `h` (deterministic), `h_1` (next to x), `h_2`, ... where there
+        are several layers, and `x`. Dropout and noise are summed out; with `explicit_dropout` each
+        mask is a site `mask_0` (of x), `mask_1` (of h_1), ..., and above x so is the noise,
+        `noise_1`, ..., which makes `h_1`, ... deterministic.
+
+        Args:
+            x: the observation, or None to sample it.
+            explicit_dropout: keep masks and noise as sites.
+        """
+        signal = numpyro.deterministic("h", self.prior())
+        for level in reversed(range(len(self.layers))):
+            layer = self.layers[level]
+            z = layer.pre_activation(signal)
+            name, value, plate = ("x", x, "visible") if level == 0 else (f"h_{level}", None, None)
+            with numpyro.plate(plate or f"hidden_{level}", layer.n_visible):
+                if not explicit_dropout:
+                    signal = numpyro.sample(name, layer.distribution(z), obs=value)
+                    continue
+                law = dist.Bernoulli(layer.keep_prob)
+                mask = jnp.asarray(numpyro.sample(f"mask_{level}", law), dtype=z.dtype)
+                if level == 0:
+                    signal = numpyro.sample(name, layer.distribution(z, mask), obs=value)
+                else:
+                    noise = numpyro.sample(f"noise_{level}", dist.Normal())
+                    kept = layer.activate(z + layer.noise_std * noise) * mask
+                    signal = numpyro.deterministic(name, layer.gain * kept)
+        return signal
+
+    def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations:
+        """Draws h from the prior and x below it, noise_std = 0 included.
+
+        Args:
+            key: random key.
+            num_obs: number of observations.
+        """
+        return _simulate(key, self, num_obs)
+
+    def generate(
+        self, key: PRNGKeyArray, h: Float[Array, "*batch hidden"]
+    ) -> Float[Array, "*batch visible"]:
+        """Draws x given a chosen top vector h: the direction that people call dreaming."""
+        return _descend(key, self, h)[0][0]
+
+    # Densities
+
+    def log_likelihood(
+        self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]
+    ) -> Float[Array, "*batch"]:
+        """log p(x | h), noise and dropout summed out.
+
+        Raises:
+            ValueError: several layers, or noise_std = 0: then it has no closed form or no density.
+        """
+        return self._likelihood_layer.log_likelihood(h, x)
+
+    def log_joint(
+        self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]
+    ) -> Float[Array, "*batch"]:
+        """log p(h, x), normalised; a mass where h_i = 0 (or the slab is finite) and x_j = 0.
+
+        Raises:
+            ValueError: the prior is a function, or see `log_likelihood`.
+        """
+        return self.sparse_prior.log_prob(h) + self._likelihood_layer.log_likelihood(h, x)
+
+    def log_joint_table(
+        self, h: Float[Array, "state hidden"], x: Float[Array, "obs visible"]
+    ) -> Float[Array, "state obs"]:
+        """`log_joint` of every state with every observation, as matrix products."""
+        log_prior = self.sparse_prior.log_prob(h)[:, None]
+        return log_prior + self._likelihood_layer.log_likelihood_table(h, x)
+
+    def states(self) -> FiniteStates:
+        """Every h of positive prior probability.
+
+        Raises:
+            ValueError: the prior is a function or has a continuous slab.
+        """
+        return self.sparse_prior.states()
+
+    @property
+    def sparse_prior(self) -> SparsePrior:
+        """The prior, where it is a spike and a slab.
+
+        Raises:
+            ValueError: the prior is a plain function: it can be sampled, not evaluated at an h.
+        """
+        if not isinstance(self.prior, SparsePrior):
+            name = getattr(self.prior, "__name__", type(self.prior).__name__)
+            raise ValueError(
+                f"the prior {name} is a NumPyro function, so its density at a given h is unknown: "
+                "use hmc, which runs the program itself, or write it as SpikeAndSlab or KSparse"
+            )
+        return self.prior
+
+    @property
+    def _likelihood_layer(self) -> Layer:
+        if len(self.layers) > 1:
+            raise ValueError(
+                f"p(x | h) of a model with {len(self.layers)} layers has no closed form; "
+                "a model with one layer has"
+            )
+        layer = self.layers[0]
+        if is_concrete(layer.noise_std) and np.asarray(layer.noise_std) == 0:
+            raise ValueError(
+                "noise_std = 0 gives x no density, so there is nothing to evaluate; "
+                "simulate and generate work, and a small noise_std gives a density"
+            )
+        return layer
+
+
+@partial(jax.jit, static_argnames="num_obs")
+def _simulate(key: PRNGKeyArray, model: LayeredModel, num_obs: int) -> Observations:
+    key_prior, key_layers = jax.random.split(key)
+    h = sample_prior(key_prior, model.prior, num_obs)
+    signals, masks = _descend(key_layers, model, h)
+    return Observations(signals[0], h, tuple(signals[1:]), tuple(masks))
+
+
+@jax.jit
+def _descend(key: PRNGKeyArray, model: LayeredModel, h: Array) -> tuple[list[Array], list[Array]]:
+    """Draws every layer below h; signals and their masks, the one next to x first."""
+    signals, masks = [], []
+    for level in reversed(range(len(model.layers))):
+        h, mask = model.layers[level].generate(jax.random.fold_in(key, level), h)
+        signals.insert(0, h)
+        masks.insert(0, mask)
+    return signals, masks
+
+
+def _as_rows(name: str, value: ArrayLike, width: str) -> Array:
+    rows = jnp.asarray(value, dtype=float)
+    if rows.ndim != 2:
+        raise ValueError(f"{name} must have shape (num_obs, {width}); got shape {rows.shape}")
+    return rows

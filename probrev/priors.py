@@ -1,0 +1,306 @@
+"""Sparse priors on the hidden vector: NumPyro programs that return h.
+
+Any function that is a NumPyro program and returns a nonnegative h (n_hidden,) is a prior. The
+classes here know more than their program: a list of states, or a spike and a slab, which is what
+exact enumeration, Gibbs sampling and message passing need.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from probrev.concrete import is_concrete
+from probrev.capped_categorical import CappedCategorical
+from probrev.states import FiniteStates
+from probrev.tilted import FiniteSlab, check_slab, slab_moments
+
+Prior = Callable[[], Array]
+
+
+class SparsePrior:
+    """What `SpikeAndSlab` and `KSparse` share: independent units, conditioned on their number."""
+
+    n_hidden: int
+    slab: dist.Distribution
+
+    @property
+    def active_range(self) -> tuple[int, int]:
+        """Fewest and most active units that the prior allows."""
+        raise AttributeError
+
+    @property
+    def inclusion_logit(self) -> Float[Array, " hidden"]:
+        """Log odds that a unit is active, before conditioning on the number of active units."""
+        raise AttributeError
+
+    def __call__(self) -> Float[Array, " hidden"]:
+        """The prior as a NumPyro program: samples and returns h."""
+        if isinstance(self.slab, FiniteSlab):
+            level = self._sample_levels("level", self._level_logits)
+            values = jnp.broadcast_to(self.slab.values, (self.n_hidden, self.slab.values.shape[-1]))
+            index = jnp.maximum(level - 1, 0)[:, None]
+            value = jnp.take_along_axis(values, index, axis=1)[:, 0]
+        else:
+            level = self._sample_levels("active", self._spike_logits)
+            with numpyro.plate("hidden", self.n_hidden):
+                value = numpyro.sample("value", self.slab)
+        return jnp.where(level > 0, value, 0.0)
+
+    def log_prob(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch"]:
+        """Log density of h: a mass at 0 and the slab's density (or mass) elsewhere, per unit."""
+        active = h > 0
+        num_active = active.sum(-1)
+        lowest, highest = self.active_range
+        inside = jnp.where(active, h, _rows(self._slab_point, h))
+        slab = self.slab.log_prob(inside)
+        log_on = jax.nn.log_sigmoid(self.inclusion_logit)
+        log_off = jax.nn.log_sigmoid(-self.inclusion_logit)
+        per_unit = jnp.where(active, _rows(log_on, h) + slab, _rows(log_off, h))
+        allowed = (num_active >= lowest) & (num_active <= highest) & (h >= 0).all(-1)
+        log_normaliser = self._support_law.log_normaliser
+        return jnp.where(allowed, per_unit.sum(-1) - log_normaliser, -jnp.inf)
+
+    def states(self) -> FiniteStates:
+        """Every h that has positive probability.
+
+        Raises:
+            ValueError: the slab is continuous.
+        """
+        if not isinstance(self.slab, FiniteSlab):
+            raise ValueError(
+                f"a prior with slab {type(self.slab).__name__} has no finite list of states: "
+                "use a FiniteSlab, or gibbs instead of exact"
+            )
+        values = jnp.broadcast_to(self.slab.values, (self.n_hidden, self.slab.values.shape[-1]))
+        return FiniteStates(values, *self.active_range)
+
+    @property
+    def marginal_inclusion_prob(self) -> Float[Array, " hidden"]:
+        """P(h_i > 0) of each unit, the bound on the number of active units included."""
+        return self._support_law.active_prob
+
+    @property
+    def second_moment(self) -> Float[Array, " hidden"]:
+        """E[h_i^2] of each unit."""
+        return self.marginal_inclusion_prob * slab_moments(self.slab)[1]
+
+    @property
+    def _slab_point(self) -> Array:
+        """A value inside the slab's support, to evaluate it where the unit is off."""
+        if isinstance(self.slab, FiniteSlab):
+            return self.slab.values[..., 0]
+        return jnp.asarray(1.0)
+
+    @property
+    def _spike_logits(self) -> Float[Array, "hidden 2"]:
+        logit = self.inclusion_logit
+        return jnp.stack([jax.nn.log_sigmoid(-logit), jax.nn.log_sigmoid(logit)], axis=-1)
+
+    @property
+    def _level_logits(self) -> Float[Array, "hidden levels"]:
+        assert isinstance(self.slab, FiniteSlab)
+        log_off, log_on = self._spike_logits[:, :1], self._spike_logits[:, 1:]
+        log_probs = jnp.broadcast_to(
+            jnp.log(self.slab.probs), (self.n_hidden, self.slab.values.shape[-1])
+        )
+        return jnp.concatenate([log_off, log_on + log_probs], axis=1)
+
+    @property
+    def _support_law(self) -> CappedCategorical:
+        """The law of which units are active."""
+        return self._condition(self._spike_logits)
+
+    def _condition(self, logits: Float[Array, "hidden levels"]) -> CappedCategorical:
+        """Levels with these logits, conditioned on the number of active units."""
+        fewest, most = self.active_range
+        return CappedCategorical(logits, most, fewest)
+
+    def _sample_levels(self, name: str, logits: Float[Array, "hidden levels"]) -> Array:
+        if self.active_range == (0, self.n_hidden):
+            with numpyro.plate("hidden", self.n_hidden):
+                return numpyro.sample(name, dist.Categorical(logits=logits))
+        return numpyro.sample(name, self._condition(logits))
+
+
+def _rows(vector: Float[Array, " hidden"], like: Array) -> Array:
+    return jnp.broadcast_to(vector, like.shape)
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["inclusion_prob", "slab"],
+    meta_fields=["n_hidden", "max_active"],
+)
+@dataclass(frozen=True)
+class SpikeAndSlab(SparsePrior):
+    """Each unit is 0 with probability 1 - inclusion_prob, else drawn from the slab.
+
+    With `max_active` the law is conditioned on at most that many active units: the paper's
+    ||h||_0 <= k, renormalised.
+
+    Attributes:
+        n_hidden: number of units m.
+        inclusion_prob: probability that a unit is active, in [0, 1]; a number or one per unit,
+            (n_hidden,). With `max_active` it is the probability before conditioning.
+        slab: `FiniteSlab` or a NumPyro distribution on (0, inf), batch shape () or (n_hidden,).
+        max_active: most active units, in [0, n_hidden]; None for no bound.
+    """
+
+    n_hidden: int
+    inclusion_prob: ArrayLike
+    slab: dist.Distribution
+    max_active: int | None = None
+
+    def __post_init__(self):
+        if not is_concrete((self.inclusion_prob, self.slab)):
+            return
+        _check_units(self.n_hidden)
+        check_slab(self.slab)
+        _check_slab_shape(self.slab, self.n_hidden)
+        prob = np.asarray(self.inclusion_prob, dtype=float)
+        if prob.shape not in ((), (self.n_hidden,)):
+            raise ValueError(
+                f"inclusion_prob must be a number or have shape ({self.n_hidden},), "
+                f"one per hidden unit; got shape {prob.shape}"
+            )
+        if not np.all((prob >= 0) & (prob <= 1)):
+            raise ValueError(f"inclusion_prob must lie in [0, 1]; got {prob}")
+        if self.max_active is not None and not 0 <= self.max_active <= self.n_hidden:
+            raise ValueError(
+                f"max_active must lie in [0, n_hidden = {self.n_hidden}]; got {self.max_active}"
+            )
+
+    @property
+    def active_range(self) -> tuple[int, int]:
+        return 0, self.n_hidden if self.max_active is None else self.max_active
+
+    @property
+    def inclusion_logit(self) -> Float[Array, " hidden"]:
+        prob = jnp.broadcast_to(jnp.asarray(self.inclusion_prob, dtype=float), (self.n_hidden,))
+        return jax.scipy.special.logit(prob)
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["slab"],
+    meta_fields=["n_hidden", "n_active"],
+)
+@dataclass(frozen=True)
+class KSparse(SparsePrior):
+    """Exactly `n_active` units are active, every support equally likely.
+
+    Attributes:
+        n_hidden: number of units m.
+        n_active: number of active units k, in [0, n_hidden].
+        slab: `FiniteSlab` or a NumPyro distribution on (0, inf), batch shape () or (n_hidden,).
+    """
+
+    n_hidden: int
+    n_active: int
+    slab: dist.Distribution
+
+    def __post_init__(self):
+        if not is_concrete(self.slab):
+            return
+        _check_units(self.n_hidden)
+        check_slab(self.slab)
+        _check_slab_shape(self.slab, self.n_hidden)
+        if not 0 <= self.n_active <= self.n_hidden:
+            raise ValueError(
+                f"n_active must lie in [0, n_hidden = {self.n_hidden}]: there are not more units "
+                f"to be active; got {self.n_active}"
+            )
+
+    @property
+    def active_range(self) -> tuple[int, int]:
+        return self.n_active, self.n_active
+
+    @property
+    def inclusion_logit(self) -> Float[Array, " hidden"]:
+        return jnp.zeros(self.n_hidden)
+
+
+class SparsityConditions(NamedTuple):
+    """How often a prior meets the paper's two conditions on D_h, estimated from draws.
+
+    Attributes:
+        sparse_prob: estimate of P(||h||_0 <= k).
+        flat_prob: estimate of P(||h||_inf <= beta ||h||_2).
+        both_prob: estimate of the probability that both hold.
+        std_error: Monte Carlo standard error of `both_prob`.
+    """
+
+    sparse_prob: float
+    flat_prob: float
+    both_prob: float
+    std_error: float
+
+
+def sample_prior(key: PRNGKeyArray, prior: Prior, num_samples: int) -> Float[Array, "num hidden"]:
+    """Draws h from any prior by running its program.
+
+    Args:
+        key: random key.
+        prior: NumPyro program that returns h.
+        num_samples: number of draws.
+    """
+    keys = jax.random.split(key, num_samples)
+    return jax.vmap(lambda k: numpyro.handlers.seed(prior, k)())(keys)
+
+
+def sparsity_conditions(
+    key: PRNGKeyArray,
+    prior: Prior,
+    n_active: int,
+    *,
+    constant: float = 1.5,
+    num_samples: int = 10_000,
+) -> SparsityConditions:
+    """Estimates how often the paper's two conditions on D_h hold under a prior.
+
+    The conditions: ||h||_0 <= k, and ||h||_inf <= beta ||h||_2 with beta = C sqrt(log k / k). The
+    paper leaves C free and asks that both hold with probability 1 - negl(n).
+
+    Args:
+        key: random key.
+        prior: any prior.
+        n_active: k, at least 2 (beta is 0 at k = 1).
+        constant: C of beta.
+        num_samples: number of draws.
+
+    Raises:
+        ValueError: n_active below 2.
+
+    Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 2, assumptions on D_h.
+    """
+    if n_active < 2:
+        raise ValueError(f"n_active must be at least 2, since beta = 0 at k = 1; got {n_active}")
+    h = sample_prior(key, prior, num_samples)
+    beta = constant * np.sqrt(np.log(n_active) / n_active)
+    sparse = (h > 0).sum(-1) <= n_active
+    flat = h.max(-1) <= beta * jnp.linalg.norm(h, axis=-1)
+    both = float((sparse & flat).mean())
+    std_error = float(np.sqrt(both * (1 - both) / num_samples))
+    return SparsityConditions(float(sparse.mean()), float(flat.mean()), both, std_error)
+
+
+def _check_units(n_hidden: int) -> None:
+    if n_hidden < 1:
+        raise ValueError(f"n_hidden must be at least 1; got {n_hidden}")
+
+
+def _check_slab_shape(slab: dist.Distribution, n_hidden: int) -> None:
+    if slab.batch_shape not in ((), (n_hidden,)):
+        raise ValueError(
+            f"slab must have batch shape () or ({n_hidden},), one per hidden unit; "
+            f"got {slab.batch_shape}"
+        )
