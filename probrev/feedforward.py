@@ -1,0 +1,199 @@
+"""The feedforward net: the deterministic inverse, h = r(W^T x + b) from x up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.optimize import minimize_scalar
+
+from probrev.layer import Layer
+from probrev.model import LayeredModel
+
+BiasRule = str | ArrayLike
+BIAS_RULES = ("theory", "universal", "calibrated")
+CALIBRATION_OBS = 4096
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["offset", "multiple"], meta_fields=[])
+@dataclass(frozen=True)
+class Bias:
+    """b = offset - multiple * (standard deviation of the readout where h_i = 0, read off x).
+
+    Attributes:
+        offset: constant part, a number or (n_hidden,).
+        multiple: how many standard deviations to subtract.
+    """
+
+    offset: ArrayLike = 0.0
+    multiple: ArrayLike = 0.0
+
+
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["layers", "biases"], meta_fields=["keep_prob"]
+)
+@dataclass(frozen=True)
+class FeedforwardNet:
+    """h^(l) = r(u_l + b_l), u_l the readout of layer l, layers[0] next to x.
+
+    With keep_prob q < 1 the net has its own dropout: each input survives with probability q and
+    the readout is divided by q. It is then a random inverse and every call needs a key.
+
+    Attributes:
+        layers: the model's layers, used upwards.
+        biases: one `Bias` a layer.
+        keep_prob: q in (0, 1]; 1 for the deterministic net.
+
+    Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), theorems 2.3 (q = 1) and 2.4 (q = 1/2).
+    """
+
+    layers: tuple[Layer, ...]
+    biases: tuple[Bias, ...]
+    keep_prob: float = 1.0
+
+    @classmethod
+    def from_model(
+        cls,
+        key: PRNGKeyArray,
+        model: LayeredModel,
+        bias: BiasRule | Sequence[BiasRule] = "universal",
+        *,
+        keep_prob: float = 1.0,
+    ) -> "FeedforwardNet":
+        """The net that inverts a model.
+
+        Bias rules: with t = sqrt(2 log m), m the width of the layer's output,
+        "theory" is -t times the readout's standard deviation expected under the prior,
+        "universal" is -t times the one read off x (||x||_2 for N(0, 1) weights),
+        "calibrated" is -c times that, c minimising squared error on draws from the model,
+        and an array is itself.
+
+        Args:
+            key: random key, for the draws from the model that "theory" takes its expectation over
+                and "calibrated" is fitted to.
+            model: the model to invert.
+            bias: a rule for the top layer (intermediate layers, which are not sparse, are
+                calibrated), or one rule per layer, layers[0] next to x.
+            keep_prob: dropout of the net itself, q in (0, 1].
+
+        Raises:
+            ValueError: an unknown rule, a wrong number of rules or entries, q outside (0, 1].
+        """
+        if not 0 < keep_prob <= 1:
+            raise ValueError(f"keep_prob of the net must lie in (0, 1]; got {keep_prob}")
+        rules = _rules_per_layer(bias, len(model.layers))
+        key_draws, key_dropout = jax.random.split(key)
+        draws = model.simulate(key_draws, CALIBRATION_OBS)
+        targets = (*draws.intermediates, draws.h)
+        net = cls((), (), keep_prob)
+        for level, (layer, rule) in enumerate(zip(model.layers, rules, strict=True)):
+            below = net.activations(draws.x, key_dropout)[-1]
+            dropped = net._drop(below, jax.random.fold_in(key_dropout, level))
+            fitted = _make_bias(rule, layer, dropped, targets[level], keep_prob)
+            net = cls((*net.layers, layer), (*net.biases, fitted), keep_prob)
+        return net
+
+    def __call__(
+        self, x: Float[Array, "*batch visible"], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "*batch hidden"]:
+        """The net's estimate of the top vector h.
+
+        Args:
+            x: observations, leading axes free.
+            key: random key, needed where the net has dropout of its own.
+        """
+        return self.activations(x, key)[-1]
+
+    @jax.jit
+    def activations(
+        self, x: Float[Array, "*batch visible"], key: PRNGKeyArray | None = None
+    ) -> list[Array]:
+        """x and the estimate of every hidden vector, from x up."""
+        if key is None and self.keep_prob < 1:
+            raise ValueError(
+                f"this net drops its inputs (keep_prob = {self.keep_prob}), so it is random: "
+                "call net(x, key), or wrap it as an inverse: lambda x: net(x, key)"
+            )
+        signals = [jnp.asarray(x, dtype=float)]
+        for level, (layer, bias) in enumerate(zip(self.layers, self.biases, strict=True)):
+            key_level = None if key is None else jax.random.fold_in(key, level)
+            below = self._drop(signals[-1], key_level)
+            signals.append(_apply(layer, bias, below))
+        return signals
+
+    def _drop(self, x: Array, key: PRNGKeyArray | None) -> Array:
+        if self.keep_prob == 1 or key is None:
+            return x
+        kept = jax.random.bernoulli(key, self.keep_prob, x.shape)
+        return jnp.where(kept, x / self.keep_prob, 0.0)
+
+
+def _apply(layer: Layer, bias: Bias, x: Array) -> Array:
+    """One layer of the net: r(W^T x + b)."""
+    offset = jnp.broadcast_to(bias.offset, (*x.shape[:-1], layer.n_hidden))
+    return jax.nn.relu(layer.readout(x) + offset - bias.multiple * layer.readout_std(x))
+
+
+def _rules_per_layer(bias: BiasRule | Sequence[BiasRule], num_layers: int) -> list[BiasRule]:
+    is_list = isinstance(bias, list | tuple)
+    if is_list and any(isinstance(rule, str) or np.ndim(rule) for rule in bias):
+        per_layer = list(bias)
+    else:
+        per_layer = ["calibrated"] * (num_layers - 1) + [bias]
+    if len(per_layer) != num_layers:
+        raise ValueError(
+            f"bias must be one rule, or one per layer ({num_layers}); got {len(per_layer)}"
+        )
+    return per_layer
+
+
+def _make_bias(rule: BiasRule, layer: Layer, x: Array, h: Array, keep_prob: float) -> Bias:
+    """Turns a rule into a bias.
+
+    Args:
+        rule: name of a rule, or an array.
+        layer: the layer to invert.
+        x: its inputs on draws from the model, the net's dropout applied.
+        h: what it should recover from them.
+        keep_prob: the net's own q.
+    """
+    threshold = float(np.sqrt(2 * np.log(layer.n_hidden)))
+    if not isinstance(rule, str):
+        values = np.asarray(rule, dtype=float)
+        if values.shape not in ((), (layer.n_hidden,)) or not np.isfinite(values).all():
+            raise ValueError(
+                f"a bias array must be finite and have shape ({layer.n_hidden},), "
+                f"one entry per hidden unit; got shape {values.shape}"
+            )
+        return Bias(offset=jnp.asarray(values))
+    if rule == "theory":
+        energy = (h**2).sum(-1).mean()
+        std = layer.prior_readout_std(energy) / np.sqrt(keep_prob)
+        return Bias(offset=-threshold * std)
+    if rule == "universal":
+        return Bias(multiple=threshold)
+    if rule == "calibrated":
+        return Bias(multiple=_calibrate(layer, x, h, threshold))
+    raise ValueError(f"bias must be one of {', '.join(BIAS_RULES)}, or an array; got {rule!r}")
+
+
+def _calibrate(layer: Layer, x: Array, h: Array, threshold: float) -> float:
+    """c minimising the mean squared error of r(u - c * std(x)) on pairs (x, h)."""
+    readout, std = layer.readout(x), layer.readout_std(x)
+    grid = np.linspace(-threshold, 3 * threshold, 41)
+    errors = [_mean_squared_error(multiple, readout, std, h) for multiple in grid]
+    start = int(np.argmin(errors))
+    bracket = grid[max(start - 1, 0)], grid[min(start + 1, len(grid) - 1)]
+    found = minimize_scalar(
+        _mean_squared_error, bounds=bracket, args=(readout, std, h), method="bounded"
+    )
+    return float(found.x)
+
+
+@jax.jit
+def _mean_squared_error(multiple: ArrayLike, readout: Array, std: Array, h: Array) -> Array:
+    return ((jax.nn.relu(readout - multiple * std) - h) ** 2).sum(-1).mean()
