@@ -1,0 +1,76 @@
+"""Saving a chain while it runs, so that an interrupted run resumes bit for bit."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def save_checkpoint(
+    path: str | Path, run: Any, state: Any, done: int, kept: list[np.ndarray]
+) -> None:
+    """Writes the chain to `path`, whole or not at all.
+
+    Args:
+        path: file to write.
+        run: what defines the run (names, start, data), to recognise it later.
+        state: state after `done` steps.
+        done: number of steps done.
+        kept: draws so far.
+    """
+    leaves = {f"state_{i}": leaf for i, leaf in enumerate(map(_to_numpy, jax.tree.leaves(state)))}
+    draws = np.concatenate(kept) if kept else np.zeros(0)
+    part = Path(f"{path}.part")
+    with part.open("wb") as file:
+        np.savez(file, fingerprint=_fingerprint(run), done=done, draws=draws, **leaves)
+    os.replace(part, path)
+
+
+def load_checkpoint(path: str | Path, run: Any) -> tuple[Any, int, list[np.ndarray]]:
+    """Reads what `save_checkpoint` wrote: state, number of steps done, draws so far.
+
+    Raises:
+        ValueError: the file is not a checkpoint, or belongs to another run.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            saved = dict(file)
+        fingerprint = str(saved["fingerprint"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise ValueError(f"{path} is not a checkpoint of a chain: {error}") from error
+    if fingerprint != _fingerprint(run):
+        raise ValueError(
+            f"the checkpoint {path} belongs to another run (other key, model, x, chains or "
+            "warm-up): delete it or name another file"
+        )
+    _, start, *_ = run
+    leaves, structure = jax.tree.flatten(start)
+    restored = [_like(saved[f"state_{i}"], leaf) for i, leaf in enumerate(leaves)]
+    kept = [saved["draws"]] if saved["draws"].size else []
+    return jax.tree.unflatten(structure, restored), int(saved["done"]), kept
+
+
+def _fingerprint(run: Any) -> str:
+    leaves, structure = jax.tree.flatten(run)
+    digest = hashlib.sha256(str(structure).encode())
+    for leaf in leaves:
+        value = leaf if isinstance(leaf, str) else _to_numpy(leaf)
+        digest.update(repr((np.shape(value), str(np.asarray(value).dtype))).encode())
+        digest.update(np.asarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _to_numpy(leaf: Any) -> np.ndarray:
+    """A leaf as plain numbers; typed keys as their bits."""
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+
+def _like(value: np.ndarray, leaf: Any) -> Any:
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
+    return jax.numpy.asarray(value)

@@ -1,0 +1,236 @@
+"""Exact posteriors of finite hidden vectors, by complete enumeration in bounded memory."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from probrev.model import Model, Observations, States
+from probrev.posterior import H_DIMS, Posterior, make_tree
+from probrev.progress import Progress
+from probrev.states import FiniteStates
+from probrev.timing import stopwatch
+
+MAX_STATES = 2**25
+BLOCK_ELEMENTS = 2**21
+NUM_CHAINS = 4
+
+
+class _Sums(NamedTuple):
+    """Running sums over the states seen so far, relative to the heaviest of them.
+
+    Attributes:
+        log_scale: largest log joint so far, (obs,).
+        mass: sum of exp(log joint - log_scale), (obs,).
+        first: the same sum of h, (obs, hidden).
+        second: of h^2, (obs, hidden).
+        active: of 1{h > 0}, (obs, hidden).
+        draws: numbers of iid drawn states, (obs, draw).
+        top_log_joint: the heaviest states' log joints, descending, (obs, top).
+        top: their numbers, (obs, top).
+    """
+
+    log_scale: Float[Array, " obs"]
+    mass: Float[Array, " obs"]
+    first: Float[Array, "obs hidden"]
+    second: Float[Array, "obs hidden"]
+    active: Float[Array, "obs hidden"]
+    draws: Int[Array, "obs draw"]
+    top_log_joint: Float[Array, "obs top"]
+    top: Int[Array, "obs top"]
+
+
+def exact(
+    model: Model,
+    obs: Observations,
+    *,
+    num_draws: int = 4000,
+    num_top: int = 100,
+    draw_seed: int = 0,
+    progress: Progress | None = None,
+) -> Posterior:
+    """p(h | x) by enumerating every state of a finite prior.
+
+    Moments, inclusion probabilities and evidence are exact to rounding. iid draws from the exact
+    posterior come beside them, so that every ArviZ function works. States are streamed in blocks:
+    memory does not grow with their number.
+
+    Args:
+        model: any Model with `states()`.
+        obs: observations.
+        num_draws: iid draws per observation, a multiple of 4 (they are laid out as 4 chains).
+        num_top: how many of the heaviest states to keep.
+        draw_seed: seed of the draws; nothing else here is random.
+        progress: where to report progress.
+
+    Raises:
+        ValueError: float64 is off, x does not fit the model, the states are too many or not
+            finite, or some x has probability zero under the model.
+    """
+    if not jax.config.jax_enable_x64:
+        raise ValueError("exact needs float64: call numpyro.enable_x64() first")
+    if num_draws % NUM_CHAINS:
+        raise ValueError(f"num_draws must be a multiple of {NUM_CHAINS}; got {num_draws}")
+    model.check(obs)
+    states = model.states()
+    count = count_states(states)
+    if count > MAX_STATES:
+        raise ValueError(
+            f"the prior has {count:,} states and enumeration stops at {MAX_STATES:,}: "
+            "use gibbs, or fewer hidden units, slab values or active units"
+        )
+    # A model without a density says so here, while its numbers can still be seen.
+    state = jax.ShapeDtypeStruct((model.n_hidden,), obs.x.dtype)
+    jax.eval_shape(lambda h: model.log_joint(h, obs.x[0]), state)
+    with stopwatch() as timing:
+        sums = _enumerate(model, states, count, obs.x, num_draws, num_top, draw_seed, progress)
+        groups = _summarize(states, sums)
+    log_evidence = groups["exact"]["log_evidence"].to_numpy()
+    if not np.all(np.isfinite(log_evidence)):
+        bad = np.flatnonzero(~np.isfinite(log_evidence))
+        raise ValueError(
+            f"observation {bad[0]} has probability zero under the model: no state of the prior "
+            "could have made it"
+        )
+    settings = {"num_draws": num_draws, "draw_seed": draw_seed, "num_states": count}
+    reason = f"all {count:,} states enumerated"
+    tree = make_tree("exact", groups, obs.x, "ok", reason, settings, timing)
+    return Posterior(tree, model)
+
+
+def count_states(states: States) -> int:
+    """Number of states; unlike `len`, without a bound on its size."""
+    return states.count if isinstance(states, FiniteStates) else len(states)
+
+
+def _enumerate(
+    model: Model,
+    states: States,
+    count: int,
+    x: Float[Array, "obs visible"],
+    num_draws: int,
+    num_top: int,
+    draw_seed: int,
+    progress: Progress | None,
+) -> _Sums:
+    """Streams all states through `_add_block`."""
+    num_obs, n_visible = x.shape
+    size = max(1, min(BLOCK_ELEMENTS // max(n_visible, num_obs), count))
+    num_top = min(num_top, count)
+    sums = _Sums(
+        log_scale=jnp.full(num_obs, -jnp.inf),
+        mass=jnp.zeros(num_obs),
+        first=jnp.zeros((num_obs, model.n_hidden)),
+        second=jnp.zeros((num_obs, model.n_hidden)),
+        active=jnp.zeros((num_obs, model.n_hidden)),
+        draws=jnp.zeros((num_obs, num_draws), jnp.int64),
+        top_log_joint=jnp.full((num_obs, num_top), -jnp.inf),
+        top=jnp.zeros((num_obs, num_top), jnp.int64),
+    )
+    key = jax.random.key(draw_seed)
+    for start in range(0, count, size):
+        block_key = jax.random.fold_in(key, start)
+        sums = _add_block(sums, block_key, model, states, x, jnp.asarray(start), count, size)
+        if progress is not None:
+            sums.mass.block_until_ready()
+            progress(min(start + size, count), count)
+    return jax.block_until_ready(sums)
+
+
+@partial(jax.jit, static_argnames=("count", "size"), donate_argnums=0)
+def _add_block(
+    sums: _Sums,
+    key: PRNGKeyArray,
+    model: Model,
+    states: States,
+    x: Float[Array, "obs visible"],
+    start: Int[Array, ""],
+    count: int,
+    size: int,
+) -> _Sums:
+    """Adds the states start, start + 1, ..., start + size - 1."""
+    index = start + jnp.arange(size)
+    h = states[jnp.minimum(index, count - 1)]
+    log_joint = jnp.where((index < count)[:, None], _log_joint_table(model, h, x), -jnp.inf)
+    log_scale = jnp.maximum(sums.log_scale, log_joint.max(0))
+    shift = jnp.where(jnp.isfinite(log_scale), log_scale, 0.0)
+    weight = jnp.exp(log_joint - shift[None, :]).T
+    decay = jnp.exp(sums.log_scale - shift)
+    block_mass = weight.sum(1)
+    mass = decay * sums.mass + block_mass
+    share = jnp.where(mass > 0, block_mass / jnp.where(mass > 0, mass, 1.0), 0.0)
+    ranked = jnp.concatenate([sums.top_log_joint, log_joint.T], axis=1)
+    numbers = jnp.concatenate([sums.top, jnp.broadcast_to(index, (len(x), size))], axis=1)
+    top_log_joint, rank = jax.lax.top_k(ranked, sums.top.shape[1])
+    return _Sums(
+        log_scale=log_scale,
+        mass=mass,
+        first=decay[:, None] * sums.first + weight @ h,
+        second=decay[:, None] * sums.second + weight @ h**2,
+        active=decay[:, None] * sums.active + weight @ (h > 0).astype(h.dtype),
+        draws=_renew_draws(key, sums.draws, weight, share, start),
+        top_log_joint=top_log_joint,
+        top=jnp.take_along_axis(numbers, rank, axis=1),
+    )
+
+
+def _log_joint_table(
+    model: Model, h: Float[Array, "state hidden"], x: Float[Array, "obs visible"]
+) -> Float[Array, "state obs"]:
+    """log p(h, x) of every pair, by the model's own table where it has one."""
+    table = getattr(model, "log_joint_table", None)
+    return table(h, x) if table else model.log_joint(h[:, None, :], x[None, :, :])
+
+
+def _renew_draws(
+    key: PRNGKeyArray,
+    draws: Int[Array, "obs draw"],
+    weight: Float[Array, "obs state"],
+    share: Float[Array, " obs"],
+    start: Int[Array, ""],
+) -> Int[Array, "obs draw"]:
+    """Keeps iid draws of the states seen so far: each moves into the new block with its share.
+
+    One uniform u decides both: u < share moves the draw, and u / share, uniform then, says where.
+    """
+    uniform = jax.random.uniform(key, draws.shape)
+    moves = uniform < share[:, None]
+
+    def renew(draws):
+        cumulative = jnp.cumsum(weight, axis=1)
+        target = uniform / jnp.where(share > 0, share, 1.0)[:, None] * cumulative[:, -1:]
+        within = jax.vmap(partial(jnp.searchsorted, side="right"))(cumulative, target)
+        within = jnp.minimum(within, weight.shape[1] - 1)
+        return jnp.where(moves, start + within, draws)
+
+    return jax.lax.cond(moves.any(), renew, lambda draws: draws, draws)
+
+
+def _summarize(states: States, sums: _Sums) -> dict[str, xr.Dataset]:
+    """The groups `exact` and `posterior` of the result."""
+    mean = sums.first / sums.mass[:, None]
+    log_evidence = sums.log_scale + jnp.log(sums.mass)
+    num_obs, num_draws = sums.draws.shape
+    take = jax.vmap(lambda index: states[index])
+    h = take(sums.draws).reshape(num_obs, NUM_CHAINS, num_draws // NUM_CHAINS, -1)
+    unit = ("obs", "hidden")
+    summary = {
+        "mean": (unit, mean),
+        "var": (unit, sums.second / sums.mass[:, None] - mean**2),
+        "inclusion_prob": (unit, sums.active / sums.mass[:, None]),
+        "log_evidence": (("obs",), log_evidence),
+        "top_states": (("obs", "state", "hidden"), take(sums.top)),
+        "top_log_prob": (("obs", "state"), sums.top_log_joint - log_evidence[:, None]),
+        "unvisited_mass": (("obs",), np.zeros(num_obs)),
+        "integration_error": (("obs",), np.zeros(num_obs)),
+    }
+    sizes = {"obs": num_obs, "hidden": h.shape[-1]}
+    coords = {dim: np.arange(size) for dim, size in sizes.items()}
+    chains = {"chain": np.arange(NUM_CHAINS), "draw": np.arange(h.shape[2])}
+    draws = xr.DataArray(np.moveaxis(np.asarray(h), 0, 2), dims=H_DIMS, coords=coords | chains)
+    exact = xr.Dataset({name: (dims, np.asarray(v)) for name, (dims, v) in summary.items()}, coords)
+    return {"posterior": draws.to_dataset(name="h"), "exact": exact}

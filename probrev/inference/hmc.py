@@ -1,0 +1,105 @@
+"""NumPyro's own kernels on the model's program: an independent check, and any function prior."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro
+from jaxtyping import PRNGKeyArray
+from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs
+
+from probrev.model import Model, Observations
+from probrev.posterior import Posterior, from_draws
+from probrev.priors import KSparse
+from probrev.progress import Progress
+from probrev.timing import stopwatch
+
+
+def hmc(
+    key: PRNGKeyArray,
+    model: Model,
+    obs: Observations,
+    *,
+    num_obs: int | None = 2,
+    num_warmup: int = 1000,
+    num_samples: int = 2000,
+    num_chains: int = 4,
+    progress: Progress | None = None,
+) -> Posterior:
+    """Draws from p(h | x) with NumPyro's samplers, straight from `model.program(x)`.
+
+    The program's sites choose the kernel: all continuous NUTS, all discrete DiscreteGibbs, both
+    DiscreteHMCGibbs around NUTS.
+
+    Args:
+        key: random key.
+        model: a model whose program returns x and has the site `h`.
+        obs: observations.
+        num_obs: how many of the observations to do, from the first; None for all. They are done
+            one by one, and each takes seconds to minutes.
+        num_warmup: steps per chain that are thrown away (step size and mass are adapted).
+        num_samples: steps per chain that are kept.
+        num_chains: independent chains per observation.
+        progress: where to report progress, in observations.
+
+    Raises:
+        ValueError: x does not fit the model, or its prior fixes the number of active units.
+    """
+    if isinstance(getattr(model, "prior", None), KSparse):
+        raise ValueError(
+            "hmc flips one unit at a time and cannot move when exactly n_active units must be "
+            "active: use gibbs, which swaps units, or exact"
+        )
+    model.check(obs)
+    obs = obs if num_obs is None else obs[:num_obs]
+    settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
+    with stopwatch() as timing:
+        mcmc = MCMC(
+            choose_kernel(model),
+            num_warmup=num_warmup,
+            num_samples=num_samples,
+            num_chains=num_chains,
+            chain_method=jax.vmap,
+            progress_bar=False,
+            jit_model_args=True,
+        )
+        draws, diverging = [], []
+        for index in range(obs.num_obs):
+            key_obs = jax.random.fold_in(key, index)
+            h, stats = _run(mcmc, jax.random.split(key_obs, num_chains), obs.x[index])
+            draws.append(h)
+            diverging.append(stats)
+            if progress is not None:
+                progress(index + 1, obs.num_obs)
+    return from_draws(
+        "hmc", np.stack(draws, axis=2), obs.x, model=model, settings=settings, timing=timing,
+        sample_stats={"diverging": np.stack(diverging, axis=2)},
+    )  # fmt: skip
+
+
+def choose_kernel(model: Model) -> Any:
+    """The NumPyro kernel that fits the kinds of latent sites in the model's program."""
+    x = np.zeros(model.n_visible)
+    with numpyro.handlers.block(), numpyro.handlers.seed(rng_seed=0):
+        trace = numpyro.handlers.trace(model.program).get_trace(x)
+    latent = [
+        site["fn"].is_discrete
+        for site in trace.values()
+        if site["type"] == "sample" and not site["is_observed"]
+    ]
+    if all(latent):
+        return DiscreteGibbs(model.program)
+    return DiscreteHMCGibbs(NUTS(model.program)) if any(latent) else NUTS(model.program)
+
+
+def _run(mcmc: MCMC, keys: jax.Array, x: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of h (chain, draw, hidden) and whether each diverged, for one observation."""
+    kernel = mcmc.sampler
+    field = None if isinstance(kernel, DiscreteGibbs) else "diverging"
+    if isinstance(kernel, DiscreteHMCGibbs):
+        field = "hmc_state.diverging"
+    mcmc.run(keys, x, extra_fields=() if field is None else (field,))
+    h = np.asarray(mcmc.get_samples(group_by_chain=True)["h"])
+    if field is None:
+        return h, np.zeros(h.shape[:2], dtype=bool)
+    return h, np.asarray(mcmc.get_extra_fields(group_by_chain=True)[field])

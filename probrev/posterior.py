@@ -1,0 +1,189 @@
+"""What every inference method returns: p(h | x) as one labelled tree, with a status."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jax.typing import ArrayLike
+
+from probrev.diagnostics import diagnose, status_of
+from probrev.timing import Timing
+
+H_DIMS = ("chain", "draw", "obs", "hidden")
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Posteriors p(h | x), one per observation, batched.
+
+    The tree is what ArviZ takes. Its groups: `posterior` with `h` (chain, draw, obs, hidden);
+    `sample_stats`; `diagnostics` (samplers; see `diagnostics.diagnose`); `exact` (enumeration:
+    mean, var, inclusion_prob, log_evidence, the heaviest states, unvisited_mass,
+    integration_error); `observed_data` with the x that it is conditioned on. Attributes of the
+    root: method, settings, status, status_reason, run_seconds, compile_seconds.
+
+    Attributes:
+        tree: the labelled results.
+        model: the model that it was computed under, where it is known.
+    """
+
+    tree: xr.DataTree
+    model: Any = None
+
+    @property
+    def method(self) -> str:
+        return self.tree.attrs["method"]
+
+    @property
+    def status(self) -> str:
+        """ "ok", or what is wrong: "not converged", "stuck", "unchecked"."""
+        return self.tree.attrs["status"]
+
+    @property
+    def status_reason(self) -> str:
+        return self.tree.attrs["status_reason"]
+
+    @property
+    def draws(self) -> xr.DataArray:
+        """h, dims (chain, draw, obs, hidden)."""
+        return self.tree["posterior/h"]
+
+    @property
+    def obs(self) -> np.ndarray:
+        """Numbers of the observations that it covers."""
+        return self.draws["obs"].to_numpy()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether moments are exact to rounding, rather than averages of draws."""
+        return "exact" in self.tree
+
+    @property
+    def mean(self) -> xr.DataArray:
+        """E[h | x], (obs, hidden)."""
+        return self.tree["exact/mean"] if self.is_exact else self.draws.mean(("chain", "draw"))
+
+    @property
+    def var(self) -> xr.DataArray:
+        """Var[h_i | x], (obs, hidden)."""
+        return self.tree["exact/var"] if self.is_exact else self.draws.var(("chain", "draw"))
+
+    @property
+    def inclusion_prob(self) -> xr.DataArray:
+        """P(h_i > 0 | x), (obs, hidden)."""
+        if self.is_exact:
+            return self.tree["exact/inclusion_prob"]
+        return (self.draws > 0).mean(("chain", "draw"))
+
+    @property
+    def mean_error_var(self) -> xr.DataArray:
+        """Squared Monte Carlo standard error of `mean`, (obs, hidden); 0 where it is exact.
+
+        A unit that never moved has no estimate of its own: it counts as 0.
+        """
+        if self.is_exact:
+            return xr.zeros_like(self.mean)
+        return (self.tree["diagnostics/mcse_mean"] ** 2).fillna(0.0)
+
+    @property
+    def seconds_per_obs(self) -> float:
+        """Run time per observation, compile time apart; NaN where it is unknown."""
+        return self.tree.attrs.get("run_seconds", np.nan) / len(self.obs)
+
+
+def from_draws(
+    method: str,
+    h: ArrayLike,
+    x: ArrayLike,
+    *,
+    model: Any = None,
+    settings: Mapping[str, Any] | None = None,
+    timing: Timing | None = None,
+    sample_stats: Mapping[str, np.ndarray] | None = None,
+) -> Posterior:
+    """A sampler's posterior: draws, their diagnostics and status.
+
+    Args:
+        method: name of the method.
+        h: draws, (chain, draw, obs, hidden).
+        x: the observations, (obs, visible).
+        model: what it was computed under.
+        settings: what was asked for, JSON-able.
+        timing: run and compile time.
+        sample_stats: further values per draw, (chain, draw, obs); `diverging` is looked at.
+    """
+    draws = xr.DataArray(np.asarray(h), dims=H_DIMS, name="h", coords=_counts(np.shape(h), H_DIMS))
+    stats = {name: (H_DIMS[:3], values) for name, values in (sample_stats or {}).items()}
+    diagnostics = diagnose(draws)
+    num_divergences = int(stats["diverging"][1].sum()) if "diverging" in stats else 0
+    status, reason = status_of(diagnostics, num_divergences)
+    groups = {"posterior": draws.to_dataset(), "diagnostics": diagnostics}
+    if stats:
+        groups["sample_stats"] = xr.Dataset(stats)
+    return Posterior(make_tree(method, groups, x, status, reason, settings, timing), model)
+
+
+def from_datatree(tree: xr.DataTree, x: ArrayLike, *, model: Any = None) -> Posterior:
+    """A posterior that another tool made (PyMC, Stan), for `compare`.
+
+    Args:
+        tree: with `h` in its `posterior` group, dims (chain, draw, obs, hidden) in this order;
+            a tree for one observation may leave `obs` out.
+        x: the observations that it is conditioned on, (obs, visible).
+        model: what it was computed under, where it is a probrev Model.
+
+    Raises:
+        ValueError: no such `h`, or as many observations as x has rows are not in it.
+    """
+    if "posterior" not in tree.children or "h" not in tree["posterior"]:
+        raise ValueError(
+            "a posterior from elsewhere needs a variable `h` in its `posterior` group, "
+            f"dims {H_DIMS}; got groups {sorted(tree.children)}"
+        )
+    h = tree["posterior/h"].to_numpy()
+    h = h[:, :, None, :] if h.ndim == 3 else h
+    num_obs = np.shape(x)[0]
+    if h.ndim != 4 or h.shape[2] != num_obs:
+        raise ValueError(
+            f"`h` must have dims {H_DIMS} with {num_obs} observations, as x has; "
+            f"got shape {h.shape}"
+        )
+    stats = tree.children.get("sample_stats")
+    diverging = None if stats is None else stats.to_dataset().get("diverging")
+    sample_stats = None
+    if diverging is not None:
+        values = np.broadcast_to(diverging.to_numpy().reshape(*h.shape[:2], -1), h.shape[:3])
+        sample_stats = {"diverging": values}
+    return from_draws("external", h, x, model=model, sample_stats=sample_stats)
+
+
+def make_tree(
+    method: str,
+    groups: Mapping[str, xr.Dataset],
+    x: ArrayLike,
+    status: str,
+    status_reason: str,
+    settings: Mapping[str, Any] | None = None,
+    timing: Timing | None = None,
+) -> xr.DataTree:
+    """Puts the groups of a posterior together with the x they belong to, and its attributes."""
+    x = np.asarray(x)
+    observed = xr.Dataset({"x": (("obs", "visible"), x)}, coords=_counts(x.shape, ("obs", "visible")))
+    tree = xr.DataTree.from_dict({**groups, "observed_data": observed})
+    tree.attrs = {
+        "method": method,
+        "status": status,
+        "status_reason": status_reason,
+        "settings": json.dumps(dict(settings or {})),
+    }
+    if timing is not None:
+        tree.attrs["run_seconds"] = timing.run_seconds
+        tree.attrs["compile_seconds"] = timing.compile_seconds
+    return tree
+
+
+def _counts(shape: tuple[int, ...], dims: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return {dim: np.arange(size) for dim, size in zip(dims, shape, strict=True)}

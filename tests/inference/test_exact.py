@@ -1,0 +1,137 @@
+"""Enumeration against plain loops, and what it refuses."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro.distributions import HalfNormal
+
+import probrev as pr
+from probrev.inference import exact as exact_module
+from tests.inference import brute_force
+
+
+def build(case: brute_force.Case) -> tuple[pr.LayeredModel, pr.Observations]:
+    slab = pr.FiniteSlab(case.values, case.probs)
+    n_hidden = case.weights.shape[1]
+    prior = pr.SpikeAndSlab(n_hidden, case.inclusion_prob, slab, int(case.max_active))
+    layer = pr.Layer(case.weights, case.keep_prob, case.noise_std, case.gain)
+    return pr.LayeredModel(prior, [layer]), pr.Observations(case.x)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_agrees_with_brute_force(seed):
+    case = brute_force.random_case(seed)
+    model, obs = build(case)
+    posterior = pr.exact(model, obs, num_draws=8)
+    for index, x in enumerate(case.x):
+        truth = brute_force.posterior(case, x)
+        for name, expected in truth._asdict().items():
+            found = posterior.tree[f"exact/{name}"].sel(obs=index).to_numpy()
+            np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10, err_msg=name)
+    assert posterior.status == "ok"
+    assert posterior.tree["exact/unvisited_mass"].max() == 0
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    model, obs = build(brute_force.random_case(5))
+    whole = pr.exact(model, obs)
+    monkeypatch.setattr(exact_module, "BLOCK_ELEMENTS", 42)
+    cut = pr.exact(model, obs)
+    for name in ("mean", "var", "inclusion_prob", "log_evidence", "top_log_prob"):
+        np.testing.assert_allclose(
+            cut.tree[f"exact/{name}"], whole.tree[f"exact/{name}"], rtol=1e-12, atol=1e-14
+        )
+
+
+@pytest.mark.parametrize("block_elements", [2**21, 60])
+def test_draws_are_from_the_posterior(monkeypatch, block_elements):
+    monkeypatch.setattr(exact_module, "BLOCK_ELEMENTS", block_elements)
+    model, obs = build(brute_force.random_case(11))
+    posterior = pr.exact(model, obs, num_draws=40_000, num_top=10_000)
+    for index in range(obs.num_obs):
+        states = posterior.tree["exact/top_states"].sel(obs=index).to_numpy()
+        probs = np.exp(posterior.tree["exact/top_log_prob"].sel(obs=index).to_numpy())
+        np.testing.assert_allclose(probs.sum(), 1, rtol=1e-10)
+        draws = posterior.draws.sel(obs=index).to_numpy().reshape(-1, model.n_hidden)
+        seen = (draws[:, None, :] == states[None]).all(-1).mean(0)
+        assert np.all(np.abs(seen - probs) <= 4.5 * np.sqrt(probs * (1 - probs) / 40_000) + 1e-4)
+
+
+def test_exactly_k_active_units():
+    case = brute_force.random_case(3)._replace(inclusion_prob=0.5, max_active=2)
+    layer = pr.Layer(case.weights, case.keep_prob, case.noise_std, case.gain)
+    slab = pr.FiniteSlab(case.values, case.probs)
+    model = pr.LayeredModel(pr.KSparse(case.weights.shape[1], 2, slab), [layer])
+    posterior = pr.exact(model, pr.Observations(case.x))
+    assert np.all((posterior.draws > 0).sum("hidden") == 2)
+    terms = {}
+    for row in np.asarray(model.states()[jnp.arange(model.states().count)]):
+        level = np.prod([case.probs[case.values == value][0] for value in row[row > 0]])
+        terms[tuple(row)] = np.log(level) + brute_force.log_likelihood(case, row, case.x[0])
+    weights = np.exp(np.array(list(terms.values())) - max(terms.values()))
+    mean = weights @ np.array(list(terms)) / weights.sum()
+    np.testing.assert_allclose(posterior.mean.sel(obs=0), mean, rtol=1e-10)
+
+
+class Coin(NamedTuple):
+    """A user's own Model: h is a point in a list, x is h plus noise."""
+
+    points: jax.Array
+    n_visible: int = 2
+    n_hidden: int = 2
+
+    def check(self, obs):
+        pass
+
+    def states(self):
+        return self.points
+
+    def log_joint(self, h, x):
+        return -2.0 * ((x - h) ** 2).sum(-1)
+
+
+def test_any_model_with_states():
+    points = jnp.asarray([[0.0, 1.0], [2.0, 0.5], [1.0, 0.0]])
+    x = jnp.asarray([[0.3, 0.8], [1.7, 0.1]])
+    posterior = pr.exact(Coin(points), pr.Observations(x))
+    log_joint = -2.0 * ((x[:, None] - points[None]) ** 2).sum(-1)
+    weights = jax.nn.softmax(log_joint, axis=1)
+    np.testing.assert_allclose(posterior.mean, weights @ points, rtol=1e-12)
+
+
+def test_too_many_states_are_refused_at_once():
+    prior = pr.SpikeAndSlab(200, 0.3, pr.FiniteSlab([1.0, 2.0], [0.5, 0.5]))
+    model = pr.LayeredModel(prior, [pr.Layer(np.ones((3, 200)), noise_std=1.0)])
+    with pytest.raises(ValueError, match=f"the prior has {3**200:,} states .* use gibbs"):
+        pr.exact(model, pr.Observations(np.ones((1, 3))))
+
+
+def test_continuous_slab_is_refused():
+    prior = pr.SpikeAndSlab(4, 0.3, HalfNormal(1.0))
+    model = pr.LayeredModel(prior, [pr.Layer(np.ones((3, 4)), noise_std=1.0)])
+    with pytest.raises(ValueError, match="no finite list of states"):
+        pr.exact(model, pr.Observations(np.ones((1, 3))))
+
+
+def test_no_noise_is_refused():
+    prior = pr.SpikeAndSlab(4, 0.3, pr.FiniteSlab([1.0], [1.0]))
+    model = pr.LayeredModel(prior, [pr.Layer(np.ones((3, 4)))])
+    with pytest.raises(ValueError, match="noise_std = 0 gives x no density"):
+        pr.exact(model, pr.Observations(np.ones((1, 3))))
+
+
+def test_impossible_x_is_refused():
+    points = jnp.asarray([[0.0, 1.0], [2.0, 0.5]])
+
+    class Impossible(Coin):
+        def log_joint(self, h, x):
+            return jnp.where(x.sum(-1) + 0 * h.sum(-1) > 10, -jnp.inf, 0.0)
+
+    jax.tree_util.register_pytree_node(
+        Impossible, lambda m: ((m.points,), None), lambda _, leaves: Impossible(*leaves)
+    )
+    with pytest.raises(ValueError, match="observation 1 has probability zero under the model"):
+        pr.exact(Impossible(points), pr.Observations([[0.0, 1.0], [9.0, 9.0]]))
