@@ -1,0 +1,305 @@
+"""Inverses held against posteriors: the comparison, its table, its verdict, and its file."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from probrev.agreement import measure_agreement
+from probrev.curve import noise_curve
+from probrev.ladder import Inverse
+from probrev.metrics import FAMILIES, Case, Measured, Row
+from probrev.model import Model, Observations
+from probrev.posterior import Posterior, from_datatree
+from probrev.verdict import Verdict, judge
+
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+TIMED_CALLS = 5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison; everything a report needs is in its tree.
+
+    Groups: `data` (x), `truth` (h, absent for real x), `inverses` (estimates and seconds per
+    observation), `posteriors/<name>` (see `Posterior`), `metrics/<name>` (arrays of each family
+    against that posterior), `table` (the summary, a row each), `verdicts`, and `curve` (the risk
+    ratio over noise_std, where the model has one). The root's attributes are the provenance.
+
+    Attributes:
+        tree: the labelled results.
+    """
+
+    tree: xr.DataTree
+
+    @property
+    def inverses(self) -> list[str]:
+        return [str(name) for name in self.tree["inverses/h"]["inverse"].to_numpy()]
+
+    @property
+    def posteriors(self) -> dict[str, Posterior]:
+        return {name: Posterior(node) for name, node in self.tree["posteriors"].children.items()}
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """One per inverse and posterior, those against the most trusted posterior first."""
+        frame = self.tree["verdicts"].to_dataset().to_dataframe()
+        return [Verdict(**row) for row in frame[list(Verdict._fields)].to_dict("records")]
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether every posterior can be trusted."""
+        return all(verdict.word != "inconclusive" for verdict in self.verdicts)
+
+    def table(self) -> pd.DataFrame:
+        """The summary as a tidy table: metric, subject, posterior, value, std_error, low, high."""
+        return self.tree["table"].to_dataset().to_dataframe().reset_index(drop=True)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the comparison to a netCDF file, whole or not at all.
+
+        Raises:
+            FileExistsError: the file exists; a run is never overwritten.
+        """
+        path = Path(path)
+        if path.exists():
+            raise FileExistsError(f"{path} exists, and a run is never overwritten: name another")
+        part = path.with_name(path.name + ".part")
+        encoding = {
+            node.path: {name: {"zlib": True} for name, var in node.data_vars.items() if var.ndim > 2}
+            for node in self.tree.subtree
+            if node.data_vars
+        }
+        try:
+            self.tree.to_netcdf(part, engine="h5netcdf", encoding=encoding)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Comparison:
+    """Reads a comparison that `Comparison.save` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not a saved comparison.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: give the run.nc of a saved comparison")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as stored:
+            tree = stored.load()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a saved comparison: {error}") from error
+    missing = {"data", "inverses", "posteriors", "table", "verdicts"} - set(tree.children)
+    if missing:
+        raise ValueError(f"{path} is not a saved comparison: it has no group {min(missing)!r}")
+    return Comparison(tree)
+
+
+def compare(
+    model: Model,
+    obs: Observations,
+    inverses: Mapping[str, Inverse],
+    posteriors: Mapping[str, Posterior | xr.DataTree],
+    *,
+    seed: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Measures how far each inverse is from each posterior.
+
+    Args:
+        model: the model of x; posteriors that name none are taken to be under this one.
+        obs: observations, with their h where they were simulated.
+        inverses: by name, any callables x (obs, visible) -> h (obs, hidden).
+        posteriors: by name, ours, or a DataTree of another tool with `h` in its `posterior` group.
+        seed: of ties, bootstrap and predictive draws; nothing else here is random.
+        provenance: what to keep with the run, JSON-able.
+
+    Raises:
+        ValueError: a name, an inverse's output or a posterior's x does not fit; says which.
+    """
+    model.check(obs)
+    for name in (*inverses, *posteriors):
+        if not NAME.fullmatch(name):
+            raise ValueError(f"names must match [A-Za-z0-9_-]+; got {name!r}")
+    if not inverses or not posteriors:
+        raise ValueError("compare needs at least one inverse and one posterior")
+    trusted = {name: _as_posterior(name, given, obs) for name, given in posteriors.items()}
+    estimates, seconds = _run_inverses(model, obs, inverses)
+    groups = {
+        "data": xr.Dataset({"x": (("obs", "visible"), np.asarray(obs.x))}),
+        "inverses": xr.Dataset({"h": estimates, "seconds_per_obs": ("inverse", seconds)}),
+    }
+    if obs.h is not None:
+        groups["truth"] = xr.Dataset({"h": (("obs", "hidden"), np.asarray(obs.h))})
+    frames = []
+    for name, posterior in trusted.items():
+        measured = _measure(model, obs, estimates, posterior, seed)
+        groups[f"metrics/{name}"] = xr.Dataset(measured.arrays)
+        frames.append(pd.DataFrame(measured.rows).assign(posterior=name))
+    agreements = _agreements(trusted, seed)
+    costs = _costs(list(inverses), seconds, trusted)
+    table = pd.concat([*frames, agreements, costs], ignore_index=True)
+    names = ["metric", "subject", "posterior"]
+    table[names] = table[names].map(str)
+    groups["table"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
+    verdicts = _verdicts(model, table, trusted, has_truth=obs.h is not None)
+    groups["verdicts"] = xr.Dataset.from_dataframe(pd.DataFrame(verdicts).rename_axis("row"))
+    curve = noise_curve(jax.random.key(seed), model)
+    if curve is not None:
+        groups["curve"] = curve
+    tree = xr.DataTree.from_dict(groups)
+    tree["posteriors"] = xr.DataTree(
+        children={name: posterior.tree.copy() for name, posterior in trusted.items()}
+    )
+    tree.attrs = {key: json.dumps(value) for key, value in (provenance or {}).items()}
+    return Comparison(tree)
+
+
+def _as_posterior(name: str, given: Posterior | xr.DataTree, obs: Observations) -> Posterior:
+    """One of ours, checked to be about these observations."""
+    posterior = given if isinstance(given, Posterior) else from_datatree(given, obs.x)
+    numbers = posterior.obs
+    if numbers.size == 0 or numbers.max() >= obs.num_obs:
+        raise ValueError(f"posterior {name!r} covers observations that are not there: {numbers}")
+    if not np.array_equal(posterior.tree["observed_data/x"], np.asarray(obs.x)[numbers]):
+        raise ValueError(
+            f"posterior {name!r} was computed from another x than the observations given: "
+            "compute it from these, or pass the observations it was computed from"
+        )
+    return posterior
+
+
+def _run_inverses(
+    model: Model, obs: Observations, inverses: Mapping[str, Inverse]
+) -> tuple[xr.DataArray, np.ndarray]:
+    """Every inverse's estimates, (inverse, obs, hidden), and its seconds per observation."""
+    estimates, seconds = [], []
+    for name, inverse in inverses.items():
+        estimate = np.asarray(inverse(obs.x), dtype=float)
+        wanted = (obs.num_obs, model.n_hidden)
+        if estimate.shape != wanted:
+            raise ValueError(
+                f"inverse {name!r} must return h of shape (num_obs, n_hidden) = {wanted}; "
+                f"got {estimate.shape}"
+            )
+        if not np.all(np.isfinite(estimate)):
+            raise ValueError(f"inverse {name!r} returned NaN or infinity")
+        estimates.append(estimate)
+        seconds.append(_seconds_per_call(lambda inverse=inverse: inverse(obs.x)) / obs.num_obs)
+    coords = {
+        "inverse": list(inverses),
+        "obs": np.arange(obs.num_obs),
+        "hidden": np.arange(model.n_hidden),
+    }
+    return xr.DataArray(np.stack(estimates), coords=coords), np.asarray(seconds)
+
+
+def _seconds_per_call(call: Callable[[], Any]) -> float:
+    """Median time of a call that has been made before, so without compilation."""
+    times = []
+    for _ in range(TIMED_CALLS):
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def _measure(
+    model: Model, obs: Observations, estimates: xr.DataArray, posterior: Posterior, seed: int
+) -> Measured:
+    """All families of metrics against one posterior, on the observations that it covers."""
+    numbers = posterior.obs
+    truth = None
+    if obs.h is not None:
+        truth = xr.DataArray(np.asarray(obs.h), dims=("obs", "hidden")).isel(obs=numbers)
+        truth = truth.assign_coords(obs=numbers)
+    case = Case(
+        posterior=posterior,
+        estimates=estimates.sel(obs=numbers),
+        truth=truth,
+        x=xr.DataArray(np.asarray(obs.x)[numbers], dims=("obs", "visible")),
+        model=model if posterior.model is None else posterior.model,
+        seed=seed,
+    )
+    found = [family(case) for family in FAMILIES]
+    arrays = {name: array for one in found for name, array in one.arrays.items()}
+    return Measured(arrays, [row for one in found for row in one.rows])
+
+
+def _agreements(posteriors: Mapping[str, Posterior], seed: int) -> pd.DataFrame:
+    """Every sampler beside every exact posterior, or beside the other samplers if none is exact."""
+    rows = []
+    exact = [name for name, posterior in posteriors.items() if posterior.is_exact]
+    pairs = [(a, b) for b in exact for a in posteriors if a not in exact]
+    for name, reference in pairs or [(a, b) for b, a in combinations(posteriors, 2)]:
+        found = measure_agreement(posteriors[name], posteriors[reference], seed=seed)
+        rows += [
+            Row("agreement", name, float(found.agrees.mean())),
+            Row("inclusion_excess", name, float(found.inclusion_excess.max())),
+            Row("total_variation", name, float(found.total_variation.mean())),
+            Row("total_variation_floor", name, float(found.total_variation_floor.mean())),
+        ]
+        rows[-4:] = [(*row, reference) for row in rows[-4:]]
+    return pd.DataFrame(rows, columns=[*Row._fields, "posterior"])
+
+
+def _costs(
+    inverses: list[str], seconds: np.ndarray, posteriors: Mapping[str, Posterior]
+) -> pd.DataFrame:
+    """Seconds per observation, compile time apart; posteriors from elsewhere have none."""
+    rows = [
+        Row("seconds_per_obs", name, float(value))
+        for name, value in zip(inverses, seconds, strict=True)
+    ]
+    for name, posterior in posteriors.items():
+        if "run_seconds" in posterior.tree.attrs:
+            rows.append(Row("seconds_per_obs", name, posterior.seconds_per_obs))
+            rows.append(Row("compile_seconds", name, posterior.tree.attrs["compile_seconds"]))
+    return pd.DataFrame(rows).assign(posterior="")
+
+
+def _verdicts(
+    model: Model, table: pd.DataFrame, posteriors: Mapping[str, Posterior], *, has_truth: bool
+) -> list[Verdict]:
+    """A verdict per inverse and posterior; posteriors of a part of the observations give none."""
+    most = max(len(posterior.obs) for posterior in posteriors.values())
+    layers = getattr(model, "layers", ())
+    setting = ", ".join(f"noise_std = {float(layer.noise_std):.3g}" for layer in layers)
+    verdicts = []
+    for name, posterior in posteriors.items():
+        if len(posterior.obs) < most:
+            continue
+        rows = table[(table["metric"] == "risk_ratio") & (table["posterior"] == name)]
+        trouble = _trouble(name, posterior, table)
+        for row in rows.itertuples():
+            verdicts.append(
+                judge(
+                    row.subject, name, row.value, row.low, row.high,
+                    setting=setting or type(model).__name__, trouble=trouble, has_truth=has_truth,
+                )  # fmt: skip
+            )
+    return sorted(verdicts, key=lambda verdict: not posteriors[verdict.posterior].is_exact)
+
+
+def _trouble(name: str, posterior: Posterior, table: pd.DataFrame) -> str:
+    """Why a posterior cannot be trusted; empty if it can."""
+    if posterior.status != "ok":
+        return f"{name} is {posterior.status} ({posterior.status_reason})"
+    rows = table[(table["metric"] == "agreement") & (table["subject"] == name)]
+    for row in rows.itertuples():
+        if row.value < 1:
+            return f"{name} disagrees with {row.posterior} on {1 - row.value:.0%} of observations"
+    return ""

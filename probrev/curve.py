@@ -1,0 +1,62 @@
+"""The curve over noise_std: the setting decides the answer, so every verdict comes with it."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import PRNGKeyArray
+
+from probrev.feedforward import FeedforwardNet
+from probrev.model import LayeredModel, Model
+from probrev.priors import SparsePrior
+from probrev.state_evolution import evolve_state
+
+FACTORS = 2.0 ** np.arange(-2, 3)
+NUM_OBS = 2048
+RULES = ("universal", "calibrated")
+
+
+def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
+    """Risk of the net and of Bayes over noise_std, around the model's own.
+
+    The net's risk is measured on fresh draws; the Bayes risk is predicted by state evolution, so
+    the curve costs seconds at any size. Variables: `net_risk` (rule, noise_std), relative, with
+    `net_risk_std_error`; `bayes_risk` and `risk_ratio`.
+
+    Args:
+        key: random key.
+        model: the model.
+
+    Returns:
+        The curve, or None where state evolution does not apply: several layers, no noise, or a
+        prior without a spike and a slab of finite variance.
+    """
+    if not isinstance(model, LayeredModel) or len(model.layers) > 1:
+        return None
+    prior, layer = model.prior, model.layers[0]
+    if not isinstance(prior, SparsePrior) or layer.noise_std == 0:
+        return None
+    energy = float(prior.second_moment.sum())
+    if not np.isfinite(energy):
+        return None
+    predict = jax.jit(evolve_state)
+    net_risk, std_error, bayes_risk = [], [], []
+    for index, factor in enumerate(FACTORS):
+        noisy = LayeredModel(prior, [replace(layer, noise_std=layer.noise_std * factor)])
+        key_net, key_obs = jax.random.split(jax.random.fold_in(key, index))
+        obs = noisy.simulate(key_obs, NUM_OBS)
+        nets = [FeedforwardNet.from_model(key_net, noisy, rule) for rule in RULES]
+        errors = np.stack([((net(obs.x) - obs.h) ** 2).sum(-1) for net in nets]) / energy
+        net_risk.append(errors.mean(1))
+        std_error.append(errors.std(1) / np.sqrt(NUM_OBS))
+        bayes_risk.append(float(predict(prior, noisy.layers[0]).bayes_risk) / energy)
+    curve = xr.Dataset(
+        {
+            "net_risk": (("noise_std", "rule"), np.stack(net_risk)),
+            "net_risk_std_error": (("noise_std", "rule"), np.stack(std_error)),
+            "bayes_risk": ("noise_std", np.asarray(bayes_risk)),
+        },
+        coords={"noise_std": FACTORS * float(layer.noise_std), "rule": list(RULES)},
+    )
+    return curve.assign(risk_ratio=curve["net_risk"] / curve["bayes_risk"])

@@ -1,0 +1,17 @@
+"""What a comparison measures, one family a file.
+
+A family is a function from a `Case` (estimates and one posterior on the same observations) to
+`Measured`: labelled arrays, and rows of the summary table. A new metric is a new function in the
+family it belongs to, or a new family in `FAMILIES`.
+"""
+
+from probrev.metrics.case import Case, Measured, Row
+from probrev.metrics.likelihood import likelihood
+from probrev.metrics.position import position
+from probrev.metrics.predictive import predictive
+from probrev.metrics.risk import risk
+from probrev.metrics.support import support
+
+FAMILIES = (risk, support, position, likelihood, predictive)
+
+__all__ = ["FAMILIES", "Case", "Measured", "Row"]

@@ -1,0 +1,116 @@
+"""One posterior, the estimates to hold against it, and the shape of what comes out."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from probrev.model import Model
+from probrev.posterior import Posterior
+
+# Label of rows that are about the posterior itself.
+POSTERIOR = "posterior"
+INTERVAL_PROB = 0.95
+
+
+@dataclass(frozen=True)
+class Case:
+    """A posterior and what to compare with it, on the observations that the posterior covers.
+
+    Attributes:
+        posterior: the posterior.
+        estimates: the inverses' estimates of h, (inverse, obs, hidden).
+        truth: the h that made x, (obs, hidden), or None for real data.
+        x: observations, (obs, visible).
+        model: the model the posterior was computed under.
+        seed: seed of whatever is random in a metric (ties, bootstrap, predictive draws).
+    """
+
+    posterior: Posterior
+    estimates: xr.DataArray
+    truth: xr.DataArray | None
+    x: xr.DataArray
+    model: Model
+    seed: int
+
+    @property
+    def draws(self) -> xr.DataArray:
+        """Draws of h, (sample, obs, hidden)."""
+        stacked = self.posterior.draws.stack(sample=("chain", "draw"), create_index=False)
+        return stacked.transpose("sample", "obs", "hidden")
+
+    @property
+    def has_atom(self) -> bool:
+        """Whether the posterior puts mass on h_i = 0 at all, so that it has a support."""
+        return bool((self.posterior.draws == 0).any())
+
+    def rng(self) -> np.random.Generator:
+        """A fresh generator; the same for every family."""
+        return np.random.default_rng(self.seed)
+
+
+class Row(NamedTuple):
+    """One line of the summary table.
+
+    Attributes:
+        metric: what is measured.
+        subject: name of the inverse, or "posterior".
+        value: the figure, pooled over observations.
+        std_error: its standard error; NaN where it has none.
+        low: lower end of its 95 % interval.
+        high: upper end.
+    """
+
+    metric: str
+    subject: str
+    value: float
+    std_error: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a family found: arrays by name (per observation, unit, ...), and rows of the table."""
+
+    arrays: dict[str, xr.DataArray] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+
+def row_of_mean(metric: str, subject: str, values: np.ndarray) -> Row:
+    """A row for the mean over observations, with its standard error and a normal interval."""
+    values = np.asarray(values, dtype=float)
+    mean = float(values.mean())
+    std_error = float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else np.nan
+    return Row(metric, subject, mean, std_error, mean - 1.96 * std_error, mean + 1.96 * std_error)
+
+
+def row_of_ratio(
+    metric: str,
+    subject: str,
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    seed: int,
+    num_resamples: int = 4000,
+) -> Row:
+    """A row for sum(numerator) / sum(denominator), with a paired bootstrap over observations.
+
+    Args:
+        metric: name of the row.
+        subject: whom it is about.
+        numerator: one number per observation.
+        denominator: the same observations' other number.
+        seed: of the resampling.
+        num_resamples: bootstrap resamples.
+    """
+    size = len(numerator)
+    counts = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), num_resamples)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = (counts @ numerator) / (counts @ denominator)
+        value = float(np.sum(numerator) / np.sum(denominator))
+    if size == 1 or not np.all(np.isfinite(ratios)):
+        return Row(metric, subject, value)
+    tail = 100 * (1 - INTERVAL_PROB) / 2
+    low, high = np.percentile(ratios, [tail, 100 - tail])
+    return Row(metric, subject, value, float(ratios.std()), float(low), float(high))
