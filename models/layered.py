@@ -1,0 +1,46 @@
+"""Two or three ReLU layers with noise relative to each layer's signal; for simulation and nets."""
+
+import jax
+import numpy as np
+from numpyro.distributions import HalfNormal
+
+import probrev as pr
+
+
+def build(
+    n_visible: int = 1600,
+    n_intermediate: int = 400,
+    n_hidden: int = 40,
+    num_layers: int = 2,
+    n_active: float = 4.0,
+    keep_prob: float = 0.5,
+    relative_noise: float = 0.5,
+    weight_seed: int = 0,
+) -> pr.LayeredModel:
+    """Builds the model; with 3 layers the widths grow by the same factor towards x.
+
+    Args:
+        n_visible: width of x.
+        n_intermediate: width of the hidden vector above x; between it and h widths are geometric.
+        n_hidden: width of the top vector h.
+        num_layers: 2 or 3.
+        n_active: expected number of active units of h.
+        keep_prob: probability that a unit survives dropout, in every layer.
+        relative_noise: noise_std of a layer over the root mean square norm of its input.
+        weight_seed: seed of the N(0, 1) weights.
+    """
+    if num_layers not in (2, 3):
+        raise ValueError(f"num_layers must be 2 or 3; got {num_layers}")
+    middle = np.geomspace(n_intermediate, n_hidden, num_layers).round().astype(int)
+    widths = [n_visible, *(int(width) for width in middle)]
+    prior = pr.SpikeAndSlab(n_hidden, n_active / n_hidden, HalfNormal(1.0))
+    energy, layers = float(n_active), []
+    key = jax.random.key(weight_seed)
+    for level in reversed(range(num_layers)):
+        shape = (widths[level], widths[level + 1])
+        weights = jax.random.normal(jax.random.fold_in(key, level), shape)
+        noise_std = relative_noise * np.sqrt(energy)
+        layers.insert(0, pr.Layer(weights, keep_prob, noise_std))
+        # E||h^(l-1)||^2 = 2 (E||h^(l)||^2 + noise_var) / (rho n): norms shrink layer by layer.
+        energy = 2 * (energy + noise_std**2) / (keep_prob * widths[level])
+    return pr.LayeredModel(prior, layers)

@@ -1,0 +1,77 @@
+"""`probrev compare`: simulate, infer, compare, write, say."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt
+
+import probrev as pr
+from probrev import registry
+from probrev.cli import INCONCLUSIVE
+from probrev.cli.display import print_json, print_result
+from probrev.cli.output import REPORT, RUN, check_folder, default_folder, replacing
+from probrev.cli.plan import Plan
+
+if TYPE_CHECKING:
+    from probrev import Comparison
+
+# An option that can be given several times.
+Names = Annotated[tuple[str, ...], Parameter(negative="", show_default=False, metavar="NAME")]
+
+
+def compare(
+    model: str,
+    /,
+    *,
+    assignments: Annotated[Names, Parameter(name="--set", metavar="NAME=VALUE")] = (),
+    posterior: Names = (),
+    inverse: Names = (),
+    num_obs: PositiveInt = 32,
+    num_weights: PositiveInt = 1,
+    seed: NonNegativeInt = 0,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Compares nets with a model's posterior; writes a run and a report.
+
+    Args:
+        model: a named model (see `probrev models`), or a path to a .py file with a function build.
+        assignments: a parameter of the model; a value that ends in .npy is a file with an array.
+            Like the next two, can be given several times.
+        posterior: exact, gibbs or hmc; by default what suits the model.
+        inverse: a rung of the ladder of nets, such as universal; by default all.
+        num_obs: number of observations to simulate.
+        num_weights: number of draws of the weights; more than one shows the spread over them.
+        seed: random seed of the observations and the samplers.
+        out: folder for run.nc and report.html; by default runs/<model>-<UTC time>.
+        as_json: print the metrics as JSON, and nothing else, on stdout.
+    """
+    info = registry.describe(model)
+    plan = Plan(info, assignments, posterior, inverse, num_obs, num_weights, seed)
+    folder = out or default_folder(model)
+    check_folder(folder)
+
+    from probrev.cli.run import run
+
+    result = run(plan)
+    write(result, folder)
+    show = print_json if as_json else print_result
+    show(result, folder)
+    return 0 if result.conclusive else INCONCLUSIVE
+
+
+def write(result: "Comparison", folder: Path) -> None:
+    """Writes the run, and from it the report; neither is ever half-written.
+
+    Raises:
+        ValueError: the folder cannot be written, or has come to hold a run.
+    """
+    check_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        result.save(folder / RUN)
+        with replacing(folder / REPORT) as partial:
+            pr.write_report(pr.load(folder / RUN), partial)
+    except OSError as error:
+        raise ValueError(f"--out {folder}: cannot write there: {error}") from error

@@ -1,0 +1,37 @@
+"""Where a run goes: folders that hold no other run, and files that are whole or absent."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+RUN, REPORT = "run.nc", "report.html"
+
+
+def default_folder(model: str) -> Path:
+    """runs/<model>-<UTC time>."""
+    return Path("runs") / f"{Path(model).stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def check_folder(folder: Path) -> None:
+    """Raises ValueError unless a run can be written there, overwriting none; creates nothing."""
+    for name in (RUN, REPORT):
+        if (folder / name).exists():
+            raise ValueError(f"{folder} already holds {name}: choose another folder with --out")
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ValueError(f"--out {folder}: {existing} is a file; choose a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {folder}: no permission to write in {existing}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`, which takes its place only if the block succeeds."""
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,86 @@
+"""What `probrev compare` was asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probrev import registry
+from probrev.cli.settings import parse_settings
+
+METHODS = ("exact", "gibbs", "hmc")
+WEIGHT_SEED = "weight_seed"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request, checked as far as can be without loading the model.
+
+    Attributes:
+        info: the model file.
+        assignments: --set, as typed.
+        posteriors: methods; empty for the model's own choice.
+        inverses: names; empty for every rung of the ladder.
+        num_obs: observations to simulate.
+        num_weights: draws of the weights.
+        seed: of everything random but the model's own parameters.
+    """
+
+    info: registry.ModelInfo
+    assignments: tuple[str, ...]
+    posteriors: tuple[str, ...]
+    inverses: tuple[str, ...]
+    num_obs: int
+    num_weights: int
+    seed: int
+
+    def __post_init__(self):
+        check_names("posterior", self.posteriors, METHODS)
+        settings = self.settings
+        if self.num_weights > 1 and ("weights" in settings or self._first_weight_seed is None):
+            raise ValueError(
+                f"--num-weights {self.num_weights}: the weights of model {self.info.name} are not "
+                f"drawn from a parameter {WEIGHT_SEED}; leave --num-weights out"
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """--set, as arguments of `build`."""
+        return parse_settings(self.info, self.assignments)
+
+    @property
+    def weight_seeds(self) -> list[int]:
+        """The seeds of the weights: the one in force, and those that follow it."""
+        first = self._first_weight_seed
+        assert first is not None
+        return list(range(first, first + self.num_weights))
+
+    @property
+    def _first_weight_seed(self) -> int | None:
+        defaults = {parameter.name: parameter.default for parameter in self.info.parameters}
+        default = defaults.get(WEIGHT_SEED)
+        return self.settings.get(WEIGHT_SEED, None if default is None else int(default))
+
+    def command(self, methods: Sequence[str]) -> list[str]:
+        """Words of the command that repeats it: every choice written out, but not the folder."""
+        words = ["probrev", "compare", self.info.name]
+        for option, values in (
+            ("--set", self.assignments),
+            ("--posterior", methods),
+            ("--inverse", self.inverses),
+            ("--num-obs", [self.num_obs]),
+            ("--num-weights", [self.num_weights]),
+            ("--seed", [self.seed]),
+        ):
+            for value in values:
+                words += [option, str(value)]
+        return words
+
+
+def check_names(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raises ValueError for a name that is not known."""
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"--{option} {name}: unknown{registry.did_you_mean(name, known)}; "
+                f"expected one of {', '.join(known)}"
+            )

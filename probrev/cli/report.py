@@ -1,0 +1,30 @@
+"""`probrev report`: the HTML report of a run, made anew from its file alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import probrev as pr
+from probrev.cli.output import replacing
+
+
+def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")] = None) -> None:
+    """Writes the report of a saved run.
+
+    Args:
+        run: a file run.nc that `probrev compare` wrote.
+        out: the HTML file; by default report.html beside the run. Replaced if it is there.
+    """
+    target = out or run.with_name("report.html")
+    if not run.is_file():
+        raise ValueError(f"no run {run}: give the run.nc that probrev compare wrote")
+    if target.is_dir() or not target.parent.is_dir() or target.resolve() == run.resolve():
+        raise ValueError(f"--out {target}: expected an HTML file in a folder that exists")
+    try:
+        result = pr.load(run)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{run} is not a run that probrev compare wrote: {error}") from error
+    with replacing(target) as partial:
+        pr.write_report(result, partial)
+    print(target)

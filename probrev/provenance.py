@@ -1,0 +1,66 @@
+"""Where a run comes from: everything that is needed to repeat it."""
+
+import hashlib
+import os
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+
+PACKAGES = ("probrev", "jax", "numpyro", "arviz", "numpy")
+
+
+def provenance(
+    *,
+    model: str,
+    source: str,
+    parameters: Mapping[str, Any],
+    seed: int,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """A record that is JSON: text, numbers, lists and tables of them.
+
+    Args:
+        model: the model as the user named it: a name, or the path that was given.
+        source: text of the model file.
+        parameters: every argument of the model's `build`, defaults too; an array is recorded by
+            its shape, type and SHA-256.
+        seed: the run's random seed.
+        command: words of the command that repeats the run.
+
+    Returns:
+        `created` (UTC, ISO 8601), `command` (one line for a shell), `seed`, `model`, `parameters`,
+        `model_source`, `versions` (by package), `platform`, `device`, `num_cpus`.
+    """
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(command),
+        "seed": seed,
+        "model": model,
+        "parameters": {name: _as_json(value) for name, value in parameters.items()},
+        "model_source": source,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "platform": platform.platform(),
+        "device": jax.devices()[0].device_kind,
+        "num_cpus": os.cpu_count(),
+    }
+
+
+def _as_json(value: Any) -> Any:
+    """A parameter as JSON can hold it: an array by its hash, what JSON has no word for as text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [_as_json(item) for item in value]
+    if np.ndim(value) == 0 and isinstance(value, np.generic | np.ndarray | jax.Array):
+        return np.asarray(value).item()
+    if isinstance(value, np.ndarray | jax.Array):
+        array = np.ascontiguousarray(value)
+        digest = hashlib.sha256(array.tobytes()).hexdigest()
+        return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
+    return str(value)

@@ -1,0 +1,58 @@
+import os
+import re
+
+import pytest
+
+from probrev.cli.output import check_folder, default_folder, replacing
+
+
+def test_default_folder_is_named_after_model_and_time():
+    assert re.fullmatch(r"runs/toy-\d{8}T\d{6}Z", default_folder("some/where/toy.py").as_posix())
+
+
+def test_a_new_folder_is_fine_and_not_created(tmp_path):
+    check_folder(tmp_path)
+    check_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["run.nc", "report.html"])
+def test_a_folder_that_holds_a_run_is_refused(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=f"already holds {name}: choose another folder"):
+        check_folder(tmp_path)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match="file is a file; choose a folder"):
+            check_folder(folder)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ValueError, match="no permission to write"):
+        check_folder(tmp_path / "new")
+
+
+def test_replacing_moves_a_whole_file_into_place(tmp_path):
+    target = tmp_path / "report.html"
+    target.write_text("old")
+    with replacing(target) as partial:
+        partial.write_text("new")
+        assert target.read_text() == "old"
+        assert partial.suffix == target.suffix
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"report.html": "new"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_replacing_leaves_nothing_behind_when_interrupted(tmp_path, error):
+    def write():
+        with replacing(tmp_path / "run.nc") as partial:
+            partial.write_text("half")
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        write()
+    assert list(tmp_path.iterdir()) == []
