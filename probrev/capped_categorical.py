@@ -44,7 +44,7 @@ class CappedCategorical(dist.Distribution):
             no level, or force more than max_active units on.
 
     Source:
-        The recursion is (2.11) of Chen and Liu 1997, Statistica Sinica 7, 875.
+        Chen and Liu 1997, Statistica Sinica 7, 875: conditional Bernoulli laws, and the recursion.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {
@@ -214,7 +214,9 @@ def _check_capped_arguments(logits: ArrayLike, max_active: int, min_active: int)
     if max_active < 0:
         raise ValueError(f"max_active must be >= 0, got {max_active}.")
     if not 0 <= min_active <= max_active:
-        raise ValueError(f"min_active must lie in [0, max_active = {max_active}], got {min_active}.")
+        raise ValueError(
+            f"min_active must lie in [0, max_active = {max_active}], got {min_active}."
+        )
     shape = np.shape(logits)
     if len(shape) < 2 or shape[-1] < 2:
         raise ValueError(

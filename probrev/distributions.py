@@ -12,16 +12,20 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
-from jax.scipy.special import erfc, log_ndtr, ndtr
+from jax.scipy.special import erfc, log_ndtr
 from jaxtyping import Array, ArrayLike, Bool, Float
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
 from probrev.broadcasting import same_rank
 from probrev.capped_categorical import CappedCategorical
-from probrev.truncated_normal import excess_from_uniform, open_uniform, upper_tail
+from probrev.truncated_normal import (
+    HALF_LOG_TWO_PI,
+    excess_from_uniform,
+    open_uniform,
+    upper_tail,
+)
 
 __all__ = ["CappedCategorical", "LinearDropout", "RectifiedDropout", "log_silence_prob"]
 
@@ -139,11 +143,8 @@ class RectifiedDropout(_LayerUnit):
         z, noise_std = self.pre_activation, self.noise_std
         noisy = noise_std > 0
         t = z / jnp.where(noisy, noise_std, 1.0)
-        below, above, density = (
-            upper_tail(t),
-            upper_tail(-t),
-            jnp.exp(-0.5 * t * t) / np.sqrt(2 * np.pi),
-        )
+        below, above = upper_tail(t), upper_tail(-t)
+        density = jnp.exp(-0.5 * t * t - HALF_LOG_TWO_PI)
         mean = jnp.where(noisy, z * above + noise_std * density, jnp.maximum(z, 0.0))
         scaled_var = above + t * t * above * below + t * density * (below - above) - density**2
         return mean, noise_std**2 * jnp.maximum(scaled_var, 0.0)
@@ -255,12 +256,15 @@ def log_silence_prob(t: Float[Array, "*shape"], keep_prob: ArrayLike) -> Float[A
         t: pre_activation / noise_std.
         keep_prob: rho in [0, 1], a scalar.
     """
-    silence = (1.0 - keep_prob) + keep_prob * (0.5 * erfc(t * np.sqrt(0.5)))
-    underflows = jnp.any(silence < 1e3 * jnp.finfo(silence.dtype).tiny)
+    silence = (1.0 - keep_prob) + keep_prob * (0.5 * erfc(t * 0.5**0.5))
+    tiny = jnp.finfo(silence.dtype).tiny
+    # Outside the branches, where XLA uses all cores.
+    log_silence = jnp.log(jnp.maximum(silence, tiny))
+    deep = t > 0.95 * (-2 * jnp.log(tiny)) ** 0.5
     return jax.lax.cond(
-        underflows,
-        lambda: _log_silence_prob(t, jnp.asarray(keep_prob, t.dtype)),
-        lambda: jnp.log(silence),
+        (keep_prob == 1) & jnp.any(deep),
+        lambda: jnp.where(deep, log_ndtr(-t), log_silence),
+        lambda: log_silence,
     )
 
 
@@ -271,7 +275,7 @@ def _log_silence_prob(t: Array, keep_prob: Array) -> Array:
 def _log_kept_density(x: Array, z: Array, noise_std: Array, keep_prob: Array, gain: Array) -> Array:
     """Return log[(rho / alpha) N(x / alpha; z, sigma^2)]."""
     standardised = (x / gain - z) / noise_std
-    log_normaliser = jnp.log(gain * noise_std) + 0.5 * np.log(2 * np.pi)
+    log_normaliser = jnp.log(gain * noise_std) + HALF_LOG_TWO_PI
     return _safe_log(keep_prob) - log_normaliser - 0.5 * standardised**2
 
 

@@ -19,6 +19,9 @@ from probrev.layer import Layer
 from probrev.priors import Prior, SparsePrior, sample_prior
 from probrev.states import FiniteStates
 
+# Draws taken to average over a model: one number everywhere, so that it is compiled once.
+NUM_SIMULATED = 4096
+
 
 @partial(
     jax.tree_util.register_dataclass,
@@ -237,7 +240,7 @@ class LayeredModel:
     def log_likelihood(
         self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]
     ) -> Float[Array, "*batch"]:
-        """log p(x | h), noise and dropout summed out.
+        """Log p(x | h), noise and dropout summed out.
 
         Raises:
             ValueError: several layers, or noise_std = 0: then it has no closed form or no density.
@@ -247,7 +250,7 @@ class LayeredModel:
     def log_joint(
         self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]
     ) -> Float[Array, "*batch"]:
-        """log p(h, x), normalised; a mass where h_i = 0 (or the slab is finite) and x_j = 0.
+        """Log p(h, x), normalised; a mass where h_i = 0 (or the slab is finite) and x_j = 0.
 
         Raises:
             ValueError: the prior is a function, or see `log_likelihood`.

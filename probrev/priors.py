@@ -7,8 +7,7 @@ exact enumeration, Gibbs sampling and message passing need.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +17,11 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.concrete import is_concrete
 from probrev.capped_categorical import CappedCategorical
+from probrev.concrete import is_concrete
+from probrev.slabs import FiniteSlab, Slab, canonical_slab, check_slab
 from probrev.states import FiniteStates
-from probrev.tilted import FiniteSlab, check_slab, slab_moments
+from probrev.tilted import slab_moments
 
 Prior = Callable[[], Array]
 
@@ -31,6 +31,21 @@ class SparsePrior:
 
     n_hidden: int
     slab: dist.Distribution
+    tilting_slab: Slab  # the slab in the form that `tilted` is quickest with
+    _data_fields: ClassVar[tuple[str, ...]]
+    _meta_fields: ClassVar[tuple[str, ...]]
+
+    def tree_flatten(self):
+        """The prior as a pytree, so that its numbers can be traced."""
+        data = tuple(getattr(self, name) for name in self._data_fields)
+        return data, tuple(getattr(self, name) for name in self._meta_fields)
+
+    @classmethod
+    def tree_unflatten(cls, meta, data):
+        prior = object.__new__(cls)
+        for name, value in zip(cls._data_fields + cls._meta_fields, (*data, *meta), strict=True):
+            object.__setattr__(prior, name, value)
+        return prior
 
     @property
     def active_range(self) -> tuple[int, int]:
@@ -91,7 +106,7 @@ class SparsePrior:
     @property
     def second_moment(self) -> Float[Array, " hidden"]:
         """E[h_i^2] of each unit."""
-        return self.marginal_inclusion_prob * slab_moments(self.slab)[1]
+        return self.marginal_inclusion_prob * slab_moments(self.tilting_slab)[1]
 
     @property
     def _slab_point(self) -> Array:
@@ -127,7 +142,7 @@ class SparsePrior:
     def _sample_levels(self, name: str, logits: Float[Array, "hidden levels"]) -> Array:
         if self.active_range == (0, self.n_hidden):
             with numpyro.plate("hidden", self.n_hidden):
-                return numpyro.sample(name, dist.Categorical(logits=logits))
+                return numpyro.sample(name, dist.Categorical(probs=jnp.exp(logits)))
         return numpyro.sample(name, self._condition(logits))
 
 
@@ -135,11 +150,7 @@ def _rows(vector: Float[Array, " hidden"], like: Array) -> Array:
     return jnp.broadcast_to(vector, like.shape)
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["inclusion_prob", "slab"],
-    meta_fields=["n_hidden", "max_active"],
-)
+@jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class SpikeAndSlab(SparsePrior):
     """Each unit is 0 with probability 1 - inclusion_prob, else drawn from the slab.
@@ -160,9 +171,17 @@ class SpikeAndSlab(SparsePrior):
     slab: dist.Distribution
     max_active: int | None = None
 
+    _data_fields = ("inclusion_prob", "slab", "tilting_slab")
+    _meta_fields = ("n_hidden", "max_active")
+
     def __post_init__(self):
-        if not is_concrete((self.inclusion_prob, self.slab)):
-            return
+        if is_concrete((self.inclusion_prob, self.slab)):
+            self._check()
+        object.__setattr__(self, "inclusion_prob", jnp.asarray(self.inclusion_prob, dtype=float))
+        # Inside jit the bounds of a truncated normal cannot be seen, so here.
+        object.__setattr__(self, "tilting_slab", canonical_slab(self.slab))
+
+    def _check(self) -> None:
         _check_units(self.n_hidden)
         check_slab(self.slab)
         _check_slab_shape(self.slab, self.n_hidden)
@@ -185,15 +204,11 @@ class SpikeAndSlab(SparsePrior):
 
     @property
     def inclusion_logit(self) -> Float[Array, " hidden"]:
-        prob = jnp.broadcast_to(jnp.asarray(self.inclusion_prob, dtype=float), (self.n_hidden,))
-        return jax.scipy.special.logit(prob)
+        logit = jax.scipy.special.logit(self.inclusion_prob)
+        return jnp.broadcast_to(logit, (self.n_hidden,))
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["slab"],
-    meta_fields=["n_hidden", "n_active"],
-)
+@jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class KSparse(SparsePrior):
     """Exactly `n_active` units are active, every support equally likely.
@@ -208,9 +223,15 @@ class KSparse(SparsePrior):
     n_active: int
     slab: dist.Distribution
 
+    _data_fields = ("slab", "tilting_slab")
+    _meta_fields = ("n_hidden", "n_active")
+
     def __post_init__(self):
-        if not is_concrete(self.slab):
-            return
+        if is_concrete(self.slab):
+            self._check()
+        object.__setattr__(self, "tilting_slab", canonical_slab(self.slab))
+
+    def _check(self) -> None:
         _check_units(self.n_hidden)
         check_slab(self.slab)
         _check_slab_shape(self.slab, self.n_hidden)

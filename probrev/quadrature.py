@@ -84,8 +84,8 @@ def integrate_and_invert(
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Integrate as `integrate` does, and map uniforms through the inverse distribution function.
 
-    The density is taken to be piecewise linear between the 1025 nodes of `integrate`: the
-    distribution function is off by less than 1e-4 everywhere for smooth slabs.
+    The distribution function is of fourth order at the 1025 nodes of `integrate`, and its density
+    is linear between them: it is off by less than 1e-4 for smooth slabs.
 
     Args:
         slab: Continuous scalar distribution with batch_shape ().
@@ -100,13 +100,17 @@ def integrate_and_invert(
     def quantile(nodes: _Nodes, uniform: Array) -> tuple[Array, Array]:
         weights = jnp.exp(nodes.log_weight - jnp.max(nodes.log_weight))
         cells = 0.5 * (weights[1:] + weights[:-1])
-        cumulative = jnp.cumsum(cells)
-        target = uniform * cumulative[-1]
-        cell = jnp.clip(jnp.searchsorted(cumulative, target), 0, cells.size - 1)
-        rest = jnp.clip(target - cumulative[cell] + cells[cell], 0.0, cells[cell])
+        # Euler-Maclaurin: the trapezoidal rule up to an inner node errs by slope / 12
+        correction = jnp.asarray(jnp.gradient(weights)) / 12.0
+        cumulative = jax.lax.cummax(jnp.cumsum(cells) - (correction[1:] - correction[0]))
+        upper = cumulative / cumulative[-1]
+        lower = jnp.concatenate([jnp.zeros_like(upper[:1]), upper[:-1]])
+        cell = jnp.clip(jnp.searchsorted(upper, uniform), 0, cells.size - 1)
+        width = jnp.maximum(upper[cell] - lower[cell], jnp.finfo(upper.dtype).tiny)
+        inside = jnp.clip((uniform - lower[cell]) / width, 0.0, 1.0) * cells[cell]
         left, right = weights[cell], weights[cell + 1]
-        root = jnp.sqrt(jnp.maximum(left * left + 2.0 * (right - left) * rest, 0.0))
-        share = 2.0 * rest / jnp.maximum(left + root, jnp.finfo(left.dtype).tiny)
+        root = jnp.sqrt(jnp.maximum(left * left + 2.0 * (right - left) * inside, 0.0))
+        share = 2.0 * inside / jnp.maximum(left + root, jnp.finfo(left.dtype).tiny)
         step = nodes.position[1] - nodes.position[0]
         position = nodes.position[cell] + jnp.minimum(share, 1.0) * step
         return _log_integral(nodes), biject_to(slab.support)(position)

@@ -1,7 +1,5 @@
 """The laws of one unit against quadrature, their definition and NumPyro's handling."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 import scipy.stats
 from scipy.integrate import quad
 
-from probrev.distributions import LinearDropout, RectifiedDropout
+from probrev.distributions import LinearDropout, RectifiedDropout, log_silence_prob
 
 CASES = [(0.4, 0.7, 0.3, 1.6), (-1.3, 0.5, 0.8, 0.4), (2.1, 1.4, 1.0, 2.5), (-0.6, 0.9, 0.0, 0.7)]
 
@@ -74,27 +72,27 @@ def test_zero_noise_is_the_deterministic_rectifier():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("keep_prob", [0.0, 0.35, 1.0])
-@pytest.mark.parametrize("value", [0.0, 0.8])
-def test_value_and_gradients_are_finite_far_out(dtype, keep_prob, value):
-    z = jnp.array([-40.0, -13.0, -1.0, 0.0, 2.0, 14.0, 40.0], dtype) * dtype(0.7)
+def test_value_and_gradients_are_finite_far_out(dtype):
+    z = 0.7 * np.array([-40.0, -13.0, -1.0, 0.0, 2.0, 14.0, 40.0])
+    grid = np.array([(x, m, k) for x in (0.0, 0.8) for m in z for k in (0.0, 0.35, 1.0)], dtype).T
 
-    def log_prob(x, z, noise_std, gain):
-        return RectifiedDropout(z, noise_std, dtype(keep_prob), gain).log_prob(x)
+    def log_prob(x, z, noise_std, gain, keep_prob):
+        return RectifiedDropout(z, noise_std, keep_prob, gain).log_prob(x)
 
-    arguments = [jnp.full_like(z, c) for c in (value, 0.7, 1.6)]
-    arguments.insert(1, z)
-    gradient = jax.grad(log_prob, argnums=(0, 1, 2, 3))
-    batched = jax.jit(jax.vmap(gradient))(*arguments)
-    eager = [gradient(*row) for row in zip(*arguments, strict=True)]
-    impossible = keep_prob == 0.0 and value > 0
-    values = jax.jit(log_prob)(*arguments)
+    gradient = jax.value_and_grad(log_prob, argnums=(0, 1, 2, 3))
+    constants = np.full((2, grid.shape[1]), [[0.7], [1.6]], dtype)
+    arguments = grid[0], grid[1], *constants, grid[2]
+    values, gradients = jax.jit(jax.vmap(gradient))(*arguments)
+    impossible = (grid[0] > 0) & (grid[2] == 0)
     assert values.dtype == dtype
-    assert np.all(values == -np.inf) if impossible else np.all(np.isfinite(values))
-    for k, leaf in enumerate(batched):
-        assert np.all(np.isfinite(leaf)), k
-        tolerance = 1e-3 if dtype == jnp.float32 else 1e-10
-        np.testing.assert_allclose(leaf, [row[k] for row in eager], rtol=tolerance, atol=1e-5)
+    assert np.all(values[impossible] == -np.inf)
+    assert np.all(np.isfinite(values[~impossible]))
+    assert np.all(np.isfinite(gradients))
+    eager = gradient(*(a[-1] for a in arguments))
+    np.testing.assert_allclose(np.array(gradients)[:, -1], eager[1], rtol=2e-5)
+    if dtype == jnp.float32:
+        exact = jax.jit(jax.vmap(gradient))(*(np.asarray(a, np.float64) for a in arguments))[1]
+        np.testing.assert_allclose(gradients, exact, rtol=1e-3, atol=1e-5)
 
 
 def test_gradient_of_the_silent_mass_matches_its_closed_form():
@@ -104,6 +102,18 @@ def test_gradient_of_the_silent_mass_matches_its_closed_form():
     silent = 1 - keep_prob + keep_prob * scipy.stats.norm.cdf(-t)
     expected = -keep_prob * scipy.stats.norm.pdf(t) / (noise_std * silent)
     np.testing.assert_allclose(gradient(z), expected, rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.parametrize("keep_prob", [0.0, 0.35, 1.0])
+@pytest.mark.parametrize("furthest", [5.0, 60.0])
+def test_silence_prob_equals_the_log_mass_in_every_branch(keep_prob, furthest):
+    t = np.array([-40.0, -0.7, 0.3, furthest])
+    ours = jax.jit(log_silence_prob)(jnp.asarray(t), keep_prob)
+    with np.errstate(divide="ignore"):
+        expected = np.logaddexp(
+            np.log(1 - keep_prob), np.log(keep_prob) + scipy.stats.norm.logcdf(-t)
+        )
+    np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("law_type", [RectifiedDropout, LinearDropout])
@@ -119,7 +129,7 @@ def test_law_passes_through_jit_and_vmap_as_a_pytree(law_type):
     rows = law_type(
         z, jnp.broadcast_to(noise_std, z.shape), jnp.full(z.shape, 0.35), jnp.full(z.shape, 1.7)
     )
-    by_row = jax.vmap(lambda law, x: law.log_prob(x))(rows, x)
+    by_row = jax.jit(jax.vmap(lambda law, x: law.log_prob(x)))(rows, x)
     np.testing.assert_allclose(by_row, expected, rtol=1e-14)
     draw = jax.vmap(lambda law, key: law.sample(key, (5,)))(
         rows, jax.random.split(jax.random.key(0))
@@ -168,24 +178,29 @@ def test_latents_of_a_positive_unit_are_determined():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("keep_prob", [0.0, 0.5, 1.0])
-def test_latents_stay_exact_in_deep_tails(dtype, keep_prob):
+def test_latents_stay_exact_in_deep_tails(dtype):
     size, noise_std = 20_000, 0.5
-    t = jnp.repeat(jnp.array([40.0, 9.0, -40.0], dtype), size)
-    law = RectifiedDropout(t * dtype(noise_std), dtype(noise_std), dtype(keep_prob), dtype(1.6))
-    kept, pre_noise = jax.jit(functools.partial(law.sample_latents, jax.random.key(7)))(
-        jnp.zeros_like(t)
-    )
+    t = np.array([[40.0], [9.0], [-40.0]], dtype)[:, :, None]
+    keep_prob = np.array([0.0, 0.5, 1.0], dtype)[None, :, None]
+
+    @jax.jit
+    def draw(key, z, keep_prob):
+        law = RectifiedDropout(z, dtype(noise_std), keep_prob, dtype(1.6))
+        return law.sample_latents(key, jnp.zeros((3, 3, size), dtype))
+
+    kept, pre_noise = draw(jax.random.key(7), t * dtype(noise_std), keep_prob)
     assert pre_noise.dtype == dtype
     assert np.all(np.isfinite(pre_noise))
-    if keep_prob == 1.0:
-        assert np.all(kept)
-        deep = np.asarray(pre_noise[:size], np.float64)
-        rate = 40.0 / noise_std  # the tail is exponential up to a share 1/40^2
-        np.testing.assert_allclose(deep.mean(), -1 / rate, rtol=4.5 / np.sqrt(size) + 2e-3)
-        assert deep.max() <= 0
-    else:
-        assert not np.any(kept[: 2 * size])
+    assert np.all(kept[:, 2])
+    assert not np.any(kept[:2, :2])
+    assert not np.any(kept[2, 0])
+    assert abs(kept[2, 1].mean() - 0.5) < 4.5 * 0.5 / np.sqrt(size)
+    for row, bound in enumerate((40.0, 9.0)):
+        zeta = np.asarray(pre_noise[row, 2], np.float64)
+        assert zeta.max() <= 0
+        # E[Z - t | Z > t] = hazard - t, the hazard by its asymptotic series
+        mean = -noise_std * (1 / bound - 2 / bound**3 + 10 / bound**5)
+        np.testing.assert_allclose(zeta.mean(), mean, rtol=4.5 / np.sqrt(size) + 1e-3)
 
 
 @pytest.mark.parametrize("case", CASES[:3])

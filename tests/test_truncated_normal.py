@@ -7,8 +7,8 @@ import pytest
 import scipy.special
 import scipy.stats
 
+from probrev import truncated_normal
 from probrev.truncated_normal import (
-    excess_from_uniform,
     excess_moments,
     log_mills,
     log_scaled_ndtr,
@@ -17,8 +17,14 @@ from probrev.truncated_normal import (
 )
 
 
-def _moments_by_recursion(t: float) -> tuple[float, float]:
-    """Mean and variance of Z + t given Z + t > 0, by quadrature of the density's ratio."""
+def _excess(u, lower):
+    """Call the library compiled; each test uses one shape and dtype for all its bounds."""
+    bound = jnp.full(u.shape, lower, u.dtype)
+    return jax.jit(truncated_normal.excess_from_uniform)(u, bound, upper_tail(bound))
+
+
+def _moments_by_quadrature(t: float) -> tuple[float, float]:
+    """Mean and variance of Z + t given Z + t > 0, by Gauss-Legendre panels."""
     nodes, weights = np.polynomial.legendre.leggauss(60)
     top = max(t, 0.0) + 12.0 if t > -2 else 40.0 / -t
     edges = np.linspace(0.0, top, 201)
@@ -32,7 +38,7 @@ def _moments_by_recursion(t: float) -> tuple[float, float]:
 @pytest.mark.parametrize("t", [-1e4, -50.0, -8.0, -4.001, -3.999, -1.3, 0.0, 0.7, 6.0, 50.0])
 def test_excess_moments_match_quadrature(t):
     mean, var = excess_moments(jnp.asarray(t))
-    np.testing.assert_allclose((mean, var), _moments_by_recursion(t), rtol=1e-11)
+    np.testing.assert_allclose((mean, var), _moments_by_quadrature(t), rtol=1e-11)
 
 
 def test_log_mills_matches_scipy_in_both_tails():
@@ -54,8 +60,7 @@ def test_upper_tail_keeps_relative_precision():
 @pytest.mark.parametrize("lower", [-40.0, -3.0, 0.0, 7.9, 8.1, 12.0, 40.0, 1e6])
 def test_excess_inverts_the_tail_probability(lower):
     u = np.random.default_rng(3).uniform(1e-12, 1.0, 400)
-    bound = jnp.full(u.shape, lower)
-    e = np.asarray(excess_from_uniform(jnp.asarray(u), bound, upper_tail(bound)))
+    e = np.asarray(_excess(jnp.asarray(u), lower))
     if lower > 0:  # log of the survival ratio, without its large common part
         scaled = scipy.special.erfcx(np.array([lower + e, np.full_like(e, lower)]) / np.sqrt(2))
         log_u = -e * (lower + 0.5 * e) + np.log(scaled[0] / scaled[1])
@@ -67,9 +72,7 @@ def test_excess_inverts_the_tail_probability(lower):
 @pytest.mark.parametrize("lower", [-40.0, 2.5, 7.9, 40.0, 1e6])
 def test_excess_in_float32_is_finite_and_close(lower):
     u = np.append(np.random.default_rng(4).uniform(0.01, 0.99, 400), [2.0**-24, 1.0])
-    arguments = [jnp.asarray(u), jnp.full(u.shape, lower), upper_tail(jnp.full(u.shape, lower))]
-    exact = excess_from_uniform(*arguments)
-    single = excess_from_uniform(*(a.astype(jnp.float32) for a in arguments))
+    exact, single = _excess(jnp.asarray(u), lower), _excess(jnp.asarray(u, jnp.float32), lower)
     assert single.dtype == jnp.float32
     assert np.all(np.isfinite(single))
     np.testing.assert_allclose(single[:-2], exact[:-2], rtol=3e-3, atol=1e-5)
