@@ -12,11 +12,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.optimize import minimize_scalar
 
 from probrev.layer import Layer
-from probrev.model import LayeredModel
+from probrev.model import NUM_SIMULATED, LayeredModel
 
 BiasRule = str | ArrayLike
 BIAS_RULES = ("theory", "universal", "calibrated")
-CALIBRATION_OBS = 4096
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["offset", "multiple"], meta_fields=[])
@@ -87,7 +86,7 @@ class FeedforwardNet:
             raise ValueError(f"keep_prob of the net must lie in (0, 1]; got {keep_prob}")
         rules = _rules_per_layer(bias, len(model.layers))
         key_draws, key_dropout = jax.random.split(key)
-        draws = model.simulate(key_draws, CALIBRATION_OBS)
+        draws = model.simulate(key_draws, NUM_SIMULATED)
         targets = (*draws.intermediates, draws.h)
         net = cls((), (), keep_prob)
         for level, (layer, rule) in enumerate(zip(model.layers, rules, strict=True)):
@@ -112,7 +111,7 @@ class FeedforwardNet:
     def activations(
         self, x: Float[Array, "*batch visible"], key: PRNGKeyArray | None = None
     ) -> list[Array]:
-        """x and the estimate of every hidden vector, from x up."""
+        """X and the estimate of every hidden vector, from x up."""
         if key is None and self.keep_prob < 1:
             raise ValueError(
                 f"this net drops its inputs (keep_prob = {self.keep_prob}), so it is random: "
@@ -182,9 +181,10 @@ def _make_bias(rule: BiasRule, layer: Layer, x: Array, h: Array, keep_prob: floa
 
 
 def _calibrate(layer: Layer, x: Array, h: Array, threshold: float) -> float:
-    """c minimising the mean squared error of r(u - c * std(x)) on pairs (x, h)."""
+    """C minimising the mean squared error of r(u - c * std(x)) on pairs (x, h)."""
     readout, std = layer.readout(x), layer.readout_std(x)
-    grid = np.linspace(-threshold, 3 * threshold, 41)
+    width = max(threshold, 1.0)  # the threshold is 0 for a single unit
+    grid = np.linspace(-width, 3 * width, 41)
     errors = [_mean_squared_error(multiple, readout, std, h) for multiple in grid]
     start = int(np.argmin(errors))
     bracket = grid[max(start - 1, 0)], grid[min(start + 1, len(grid) - 1)]

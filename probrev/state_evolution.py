@@ -9,7 +9,7 @@ from numpy.polynomial.hermite_e import hermegauss
 
 from probrev.layer import Layer
 from probrev.priors import SparsePrior
-from probrev.tilted import tilted
+from probrev.tilted import slab_moments, tilted
 
 MAX_ITERATIONS = 500
 TOLERANCE = 1e-7
@@ -85,11 +85,17 @@ def scalar_risk(prior: SparsePrior, tau: Float[Array, ""]) -> Float[Array, ""]:
     The law of r_i is the evidence of the tilted prior, so the expectation is an integral over r.
     """
     spread = jnp.sqrt(tau)
-    top = TAIL * (spread + jnp.sqrt(prior.second_moment.max()))
-    r = jnp.linspace(-TAIL * spread, top, GRID_SIZE)[:, None]
+    top = spread + jnp.sqrt(slab_moments(prior.tilting_slab)[1].max())
+    # Even steps of u are fine within the noise around 0 and coarse far out in the slab.
+    u = jnp.linspace(-jnp.arcsinh(TAIL), jnp.arcsinh(TAIL * top / spread), GRID_SIZE)
+    r = spread * jnp.sinh(u)[:, None]
     logit = jax.scipy.special.logit(prior.marginal_inclusion_prob)[None, :]
     shape = (GRID_SIZE, prior.n_hidden)
     law = tilted(
-        jnp.broadcast_to(logit, shape), prior.slab, jnp.broadcast_to(r, shape), jnp.full(shape, tau)
+        jnp.broadcast_to(logit, shape),
+        prior.tilting_slab,
+        jnp.broadcast_to(r, shape),
+        jnp.full(shape, tau),
     )
-    return jnp.trapezoid((jnp.exp(law.log_evidence) * law.var).sum(1), r[:, 0])
+    per_r = (jnp.exp(law.log_evidence) * law.var).sum(1)
+    return jnp.trapezoid(per_r * spread * jnp.cosh(u), u)
