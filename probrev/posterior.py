@@ -130,20 +130,24 @@ def from_datatree(tree: xr.DataTree, x: ArrayLike, *, model: Any = None) -> Post
     """A posterior that another tool made (PyMC, Stan), for `compare`.
 
     Args:
-        tree: with `h` in its `posterior` group, dims (chain, draw, obs, hidden) in this order;
-            a tree for one observation may leave `obs` out.
+        tree: with `h` in its `posterior` group, dims (chain, draw, obs, hidden), in this order
+            where they have other names; a tree for one observation may leave `obs` out.
         x: the observations that it is conditioned on, (obs, visible).
         model: what it was computed under, where it is a probrev Model.
 
     Raises:
-        ValueError: no such `h`, or as many observations as x has rows are not in it.
+        ValueError: no such `h`, not as many observations in it as x has rows, or NaN in it.
     """
     if "posterior" not in tree.children or "h" not in tree["posterior"]:
         raise ValueError(
             "a posterior from elsewhere needs a variable `h` in its `posterior` group, "
             f"dims {H_DIMS}; got groups {sorted(tree.children)}"
         )
-    h = tree["posterior/h"].to_numpy()
+    given = tree["posterior/h"]
+    # Dims with our names may come in any order; others are taken by position.
+    named = [dim for dim in H_DIMS if dim in given.dims]
+    given = given.transpose(*named) if len(named) == given.ndim else given
+    h = given.to_numpy()
     h = h[:, :, None, :] if h.ndim == 3 else h
     num_obs = np.shape(x)[0]
     if h.ndim != 4 or h.shape[2] != num_obs:
@@ -151,6 +155,8 @@ def from_datatree(tree: xr.DataTree, x: ArrayLike, *, model: Any = None) -> Post
             f"`h` must have dims {H_DIMS} with {num_obs} observations, as x has; "
             f"got shape {h.shape}"
         )
+    if not np.all(np.isfinite(h)):
+        raise ValueError("`h` must be finite; got NaN or infinity among the draws")
     stats = tree.children.get("sample_stats")
     diverging = None if stats is None else stats.to_dataset().get("diverging")
     sample_stats = None
@@ -171,7 +177,9 @@ def make_tree(
 ) -> xr.DataTree:
     """Puts the groups of a posterior together with the x they belong to, and its attributes."""
     x = np.asarray(x)
-    observed = xr.Dataset({"x": (("obs", "visible"), x)}, coords=_counts(x.shape, ("obs", "visible")))
+    observed = xr.Dataset(
+        {"x": (("obs", "visible"), x)}, coords=_counts(x.shape, ("obs", "visible"))
+    )
     tree = xr.DataTree.from_dict({**groups, "observed_data": observed})
     tree.attrs = {
         "method": method,

@@ -88,14 +88,13 @@ def exact(
     jax.eval_shape(lambda h: model.log_joint(h, obs.x[0]), state)
     with stopwatch() as timing:
         sums = _enumerate(model, states, count, obs.x, num_draws, num_top, draw_seed, progress)
+        impossible = np.flatnonzero(np.asarray(sums.mass) == 0)
+        if impossible.size:
+            raise ValueError(
+                f"observation {impossible[0]} has probability zero under the model: no state of "
+                "the prior could have made it"
+            )
         groups = _summarize(states, sums)
-    log_evidence = groups["exact"]["log_evidence"].to_numpy()
-    if not np.all(np.isfinite(log_evidence)):
-        bad = np.flatnonzero(~np.isfinite(log_evidence))
-        raise ValueError(
-            f"observation {bad[0]} has probability zero under the model: no state of the prior "
-            "could have made it"
-        )
     settings = {"num_draws": num_draws, "draw_seed": draw_seed, "num_states": count}
     reason = f"all {count:,} states enumerated"
     tree = make_tree("exact", groups, obs.x, "ok", reason, settings, timing)
@@ -122,19 +121,18 @@ def _enumerate(
     size = max(1, min(BLOCK_ELEMENTS // max(n_visible, num_obs), count))
     num_top = min(num_top, count)
     sums = _Sums(
-        log_scale=jnp.full(num_obs, -jnp.inf),
-        mass=jnp.zeros(num_obs),
-        first=jnp.zeros((num_obs, model.n_hidden)),
-        second=jnp.zeros((num_obs, model.n_hidden)),
-        active=jnp.zeros((num_obs, model.n_hidden)),
-        draws=jnp.zeros((num_obs, num_draws), jnp.int64),
-        top_log_joint=jnp.full((num_obs, num_top), -jnp.inf),
-        top=jnp.zeros((num_obs, num_top), jnp.int64),
+        log_scale=np.full(num_obs, -np.inf),
+        mass=np.zeros(num_obs),
+        first=np.zeros((num_obs, model.n_hidden)),
+        second=np.zeros((num_obs, model.n_hidden)),
+        active=np.zeros((num_obs, model.n_hidden)),
+        draws=np.zeros((num_obs, num_draws), np.int64),
+        top_log_joint=np.full((num_obs, num_top), -np.inf),
+        top=np.zeros((num_obs, num_top), np.int64),
     )
     key = jax.random.key(draw_seed)
     for start in range(0, count, size):
-        block_key = jax.random.fold_in(key, start)
-        sums = _add_block(sums, block_key, model, states, x, jnp.asarray(start), count, size)
+        sums = _add_block(sums, key, model, states, x, np.int64(start), count, size)
         if progress is not None:
             sums.mass.block_until_ready()
             progress(min(start + size, count), count)
@@ -172,7 +170,7 @@ def _add_block(
         first=decay[:, None] * sums.first + weight @ h,
         second=decay[:, None] * sums.second + weight @ h**2,
         active=decay[:, None] * sums.active + weight @ (h > 0).astype(h.dtype),
-        draws=_renew_draws(key, sums.draws, weight, share, start),
+        draws=_renew_draws(jax.random.fold_in(key, start), sums.draws, weight, share, start),
         top_log_joint=top_log_joint,
         top=jnp.take_along_axis(numbers, rank, axis=1),
     )
@@ -181,7 +179,7 @@ def _add_block(
 def _log_joint_table(
     model: Model, h: Float[Array, "state hidden"], x: Float[Array, "obs visible"]
 ) -> Float[Array, "state obs"]:
-    """log p(h, x) of every pair, by the model's own table where it has one."""
+    """Log p(h, x) of every pair, by the model's own table where it has one."""
     table = getattr(model, "log_joint_table", None)
     return table(h, x) if table else model.log_joint(h[:, None, :], x[None, :, :])
 
@@ -212,25 +210,26 @@ def _renew_draws(
 
 def _summarize(states: States, sums: _Sums) -> dict[str, xr.Dataset]:
     """The groups `exact` and `posterior` of the result."""
+    chosen = jax.jit(jax.vmap(lambda index: states[index], in_axes=1, out_axes=1))
+    h, top_states = chosen(sums.draws.T), chosen(sums.top.T)
+    sums = jax.tree.map(np.asarray, sums)
     mean = sums.first / sums.mass[:, None]
-    log_evidence = sums.log_scale + jnp.log(sums.mass)
+    log_evidence = sums.log_scale + np.log(sums.mass)
     num_obs, num_draws = sums.draws.shape
-    take = jax.vmap(lambda index: states[index])
-    h = take(sums.draws).reshape(num_obs, NUM_CHAINS, num_draws // NUM_CHAINS, -1)
+    h = np.asarray(h).reshape(NUM_CHAINS, num_draws // NUM_CHAINS, num_obs, -1)
     unit = ("obs", "hidden")
     summary = {
         "mean": (unit, mean),
         "var": (unit, sums.second / sums.mass[:, None] - mean**2),
         "inclusion_prob": (unit, sums.active / sums.mass[:, None]),
         "log_evidence": (("obs",), log_evidence),
-        "top_states": (("obs", "state", "hidden"), take(sums.top)),
+        "top_states": (("state", "obs", "hidden"), top_states),
         "top_log_prob": (("obs", "state"), sums.top_log_joint - log_evidence[:, None]),
         "unvisited_mass": (("obs",), np.zeros(num_obs)),
         "integration_error": (("obs",), np.zeros(num_obs)),
     }
-    sizes = {"obs": num_obs, "hidden": h.shape[-1]}
-    coords = {dim: np.arange(size) for dim, size in sizes.items()}
-    chains = {"chain": np.arange(NUM_CHAINS), "draw": np.arange(h.shape[2])}
-    draws = xr.DataArray(np.moveaxis(np.asarray(h), 0, 2), dims=H_DIMS, coords=coords | chains)
+    coords = {dim: np.arange(size) for dim, size in zip(H_DIMS, h.shape, strict=True)}
+    draws = xr.DataArray(h, dims=H_DIMS, coords=coords)
+    coords = {dim: coords[dim] for dim in ("obs", "hidden")}
     exact = xr.Dataset({name: (dims, np.asarray(v)) for name, (dims, v) in summary.items()}, coords)
     return {"posterior": draws.to_dataset(name="h"), "exact": exact}

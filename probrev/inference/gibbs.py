@@ -1,5 +1,6 @@
 """Gibbs sampling of p(h | x), any size: one pure step for all chains and observations."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,6 +90,7 @@ def gibbs(
     return from_draws("gibbs", draws, obs.x, model=model, settings=settings, timing=timing)
 
 
+@partial(jax.jit, static_argnames="num_chains")
 def init_state(
     key: PRNGKeyArray, model: LayeredModel, x: Float[Array, "obs visible"], num_chains: int
 ) -> GibbsState:
@@ -145,7 +147,7 @@ def _update_units(
         new = sample_tilted(
             jax.random.fold_in(key, unit),
             logit,
-            unit_slab(prior.slab, unit),
+            unit_slab(prior.tilting_slab, unit),
             *_gaussian(linear, precision),
         )
         residual = residual + (old - new)[..., None] * column * rows.precision
@@ -179,9 +181,9 @@ def _relocate_units(
         freed = residual + old * layer.weights.T[leaving[..., 0]] * rows.precision
         r, v = _gaussian(freed @ layer.weights, information)
         taken = active & (jnp.arange(prior.n_hidden)[None, None, :] != leaving)
-        log_ratio = prior.inclusion_logit[None, None, :] + log_slab_ratio(prior.slab, r, v)
+        log_ratio = prior.inclusion_logit[None, None, :] + log_slab_ratio(prior.tilting_slab, r, v)
         place = jax.random.categorical(keys[1], jnp.where(taken, -jnp.inf, log_ratio))[..., None]
-        values = sample_tilted(keys[2], jnp.full(r.shape, jnp.inf), prior.slab, r, v)
+        values = sample_tilted(keys[2], jnp.full(r.shape, jnp.inf), prior.tilting_slab, r, v)
         new = jnp.take_along_axis(values, place, axis=-1)
         residual_moved = freed - new * layer.weights.T[place[..., 0]] * rows.precision
         h_moved = jnp.put_along_axis(h, leaving, 0.0, axis=-1, inplace=False)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-
 # n_visible, n_hidden, num_values, max_active
 SIZES = ((6, 4, 2, 2), (3, 5, 1, 5), (5, 3, 3, 3), (2, 5, 2, 1))
 
@@ -92,3 +91,40 @@ def posterior(case: Case, x: np.ndarray) -> Answer:
         inclusion_prob=weights @ (states > 0),
         log_evidence=top + math.log(evidence),
     )
+
+
+def half_normal_posterior(case: Case, x: np.ndarray, scale: float, num_nodes: int = 28) -> Answer:
+    """The same under a half-normal slab: tensor quadrature over every support.
+
+    `case.values`, `case.probs` and `case.max_active` are not used.
+    """
+    n_hidden = case.weights.shape[1]
+    nodes, node_weights = np.polynomial.legendre.leggauss(num_nodes)
+    points, node_weights = (nodes + 1) * 3 * scale, node_weights * 3 * scale
+    density = 2 * norm.pdf(points, 0, scale) * node_weights
+    zeroth, first, second = 0.0, np.zeros(n_hidden), np.zeros(n_hidden)
+    active_mass = np.zeros(n_hidden)
+    for size in range(n_hidden + 1):
+        spikes = case.inclusion_prob**size * (1 - case.inclusion_prob) ** (n_hidden - size)
+        for support in itertools.combinations(range(n_hidden), size):
+            h = np.zeros((num_nodes**size, n_hidden))
+            h[:, support] = tensor(points, size)
+            weight = tensor(density, size)
+            z = h @ case.weights.T
+            seen = norm.logpdf(x / case.gain, z, case.noise_std) + math.log(
+                case.keep_prob / case.gain
+            )
+            silent = np.log(1 - case.keep_prob + case.keep_prob * norm.cdf(-z / case.noise_std))
+            terms = spikes * weight.prod(1) * np.exp(np.where(x > 0, seen, silent).sum(1))
+            zeroth += terms.sum()
+            first += terms @ h
+            second += terms @ h**2
+            active_mass += terms @ (h > 0)
+    mean = first / zeroth
+    return Answer(mean, second / zeroth - mean**2, active_mass / zeroth, math.log(zeroth))
+
+
+def tensor(values: np.ndarray, size: int) -> np.ndarray:
+    """All tuples of `size` values, one a row."""
+    axes = np.meshgrid(*[values] * size, indexing="ij") if size else []
+    return np.stack(axes, -1).reshape(-1, size) if size else np.zeros((1, 0))

@@ -1,0 +1,91 @@
+"""NumPyro's kernels on the program, against exact posteriors and quadrature."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pytest
+from numpyro.distributions import HalfCauchy, HalfNormal
+from numpyro.infer import NUTS, DiscreteGibbs, DiscreteHMCGibbs
+
+import probrev as pr
+from probrev.inference.hmc import choose_kernel
+from tests.inference import brute_force
+
+WEIGHTS = np.random.default_rng(2).normal(0.1, 1, (14, 3))
+FINITE = pr.FiniteSlab([0.6, 1.4], [0.6, 0.4])
+
+
+def model_of(prior) -> pr.LayeredModel:
+    return pr.LayeredModel(prior, [pr.Layer(WEIGHTS, 0.7, 1.5, 0.4)])
+
+
+# Easy on purpose: generic kernels flip one unit at a time and cannot pass between far modes.
+EASY = {
+    "finite": pr.SpikeAndSlab(3, 0.4, FINITE),
+    "finite, capped": pr.SpikeAndSlab(3, 0.4, FINITE, max_active=2),
+    "finite, one unit at most": pr.SpikeAndSlab(3, 0.3, FINITE, max_active=1),
+    "half-normal": pr.SpikeAndSlab(3, 0.4, HalfNormal(1.0)),
+    "half-normal, rare": pr.SpikeAndSlab(3, 0.15, HalfNormal(1.5)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EASY)
+def test_agrees_on_easy_cases(name):
+    prior = EASY[name]
+    model = model_of(prior)
+    obs = model.simulate(jax.random.key(4), 2)
+    posterior = pr.hmc(jax.random.key(5), model, obs, num_samples=5000)
+    assert posterior.status == "ok", posterior.status_reason
+    if isinstance(prior.slab, pr.FiniteSlab):
+        reference = pr.exact(model, obs).inclusion_prob.to_numpy()
+    else:
+        scale = float(prior.slab.scale)
+        cases = [
+            brute_force.Case(WEIGHTS, 0.7, 1.5, 0.4, prior.inclusion_prob, None, None, None, x)
+            for x in np.asarray(obs.x)
+        ]
+        answers = [brute_force.half_normal_posterior(case, case.x, scale) for case in cases]
+        reference = np.stack([answer.inclusion_prob for answer in answers])
+    size = posterior.tree["diagnostics/ess_active"].min("hidden").to_numpy()[:, None]
+    tolerance = 4 * np.sqrt(reference * (1 - reference) / size) + 2 / size
+    assert np.all(np.abs(posterior.inclusion_prob - reference) <= tolerance)
+
+
+def horseshoe():
+    """A nonnegative horseshoe: no spike, no slab, just a program that returns h."""
+    scale = numpyro.sample("scale", HalfCauchy(0.5))
+    with numpyro.plate("hidden", 3):
+        local = numpyro.sample("local", HalfCauchy(1.0))
+        return scale * local * numpyro.sample("value", HalfNormal(1.0))
+
+
+def test_a_function_is_a_prior():
+    model = model_of(horseshoe)
+    obs = pr.Observations(np.abs(WEIGHTS.sum(1))[None] * 0.3)
+    posterior = pr.hmc(jax.random.key(1), model, obs, num_warmup=300, num_samples=300)
+    assert posterior.draws.shape == (4, 300, 1, 3)
+    assert (posterior.draws > 0).all()
+    assert "diverging" in posterior.tree["sample_stats"]
+
+
+def test_the_sites_choose_the_kernel():
+    assert isinstance(choose_kernel(model_of(EASY["finite, capped"])), DiscreteGibbs)
+    assert isinstance(choose_kernel(model_of(EASY["half-normal"])), DiscreteHMCGibbs)
+    assert isinstance(choose_kernel(model_of(horseshoe)), NUTS)
+
+
+def test_by_default_only_the_first_two_observations():
+    model = model_of(EASY["finite"])
+    obs = model.simulate(jax.random.key(4), 3)
+    posterior = pr.hmc(jax.random.key(5), model, obs, num_warmup=10, num_samples=10)
+    np.testing.assert_array_equal(posterior.obs, [0, 1])
+    np.testing.assert_array_equal(posterior.tree["observed_data/x"], obs.x[:2])
+
+
+def test_a_fixed_number_of_active_units_is_refused():
+    model = model_of(pr.KSparse(3, 2, FINITE))
+    obs = pr.Observations(jnp.zeros((1, 14)))
+    with pytest.raises(ValueError, match="use gibbs, which swaps units"):
+        pr.hmc(jax.random.key(0), model, obs)

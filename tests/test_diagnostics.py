@@ -1,0 +1,118 @@
+"""What became of each unit, before any number is believed."""
+
+import arviz as az
+import numpy as np
+import pytest
+import xarray as xr
+
+from probrev.diagnostics import diagnose, status_of
+
+RNG = np.random.default_rng(1)
+SHAPE = (4, 1000, 1, 1)
+
+
+def iid(prob=0.4):
+    return RNG.gamma(2, 0.5, SHAPE) * (RNG.uniform(size=SHAPE) < prob)
+
+
+def slow(rate=0.995):
+    """A chain that remembers: an AR(1) process, always on."""
+    noise, values = RNG.normal(size=SHAPE), np.zeros(SHAPE)
+    for step in range(1, SHAPE[1]):
+        values[:, step] = rate * values[:, step - 1] + noise[:, step]
+    return np.exp(0.05 * values)
+
+
+def one_chain_apart():
+    values = np.zeros(SHAPE)
+    values[2] = 1.5
+    return values
+
+
+CHAINS = {
+    "mixes": iid(),
+    "never": np.zeros(SHAPE),
+    "always": np.full(SHAPE, 0.7),
+    "stuck": one_chain_apart(),
+    "half_stuck": np.where(np.arange(4)[:, None, None, None] == 1, 0.0, iid()),
+    "slow": slow(),
+}
+
+
+def to_draws(*names):
+    values = np.concatenate([CHAINS[name] for name in names], axis=3)
+    return xr.DataArray(values, dims=("chain", "draw", "obs", "hidden"), name="h")
+
+
+@pytest.fixture(scope="module")
+def found():
+    return diagnose(to_draws(*CHAINS)).assign_coords(hidden=list(CHAINS)).isel(obs=0)
+
+
+def test_behaviour_of_every_unit(found):
+    expected = dict(
+        zip(CHAINS, ["mixes", "constant", "constant", "stuck", "mixes", "mixes"], strict=True)
+    )
+    assert dict(zip(CHAINS, found["behaviour"].to_numpy(), strict=True)) == expected
+
+
+def test_flips_are_counted_within_chains(found):
+    for name, values in CHAINS.items():
+        flips = sum(
+            int((chain[t] > 0) != (chain[t - 1] > 0))
+            for chain in values[:, :, 0, 0]
+            for t in range(1, SHAPE[1])
+        )
+        assert int(found["num_flips"].sel(hidden=name)) == flips
+    assert int(found["num_flips"].sel(hidden="stuck")) == 0
+
+
+def test_figures_are_arvizs_where_a_unit_moves(found):
+    for name in ("mixes", "half_stuck", "slow"):
+        values = xr.DataArray(CHAINS[name][:, :, 0, 0], dims=("chain", "draw"))
+        unit = found.sel(hidden=name)
+        np.testing.assert_allclose(unit["r_hat"], az.rhat(values), rtol=1e-9)
+        np.testing.assert_allclose(unit["ess_bulk"], az.ess(values, method="bulk"), rtol=1e-9)
+        np.testing.assert_allclose(unit["ess_tail"], az.ess(values, method="tail"), rtol=1e-9)
+        np.testing.assert_allclose(unit["mcse_mean"], az.mcse(values), rtol=1e-9)
+    active = (CHAINS["mixes"][:, :, 0, 0] > 0).astype(int)
+    np.testing.assert_allclose(
+        found["ess_active"].sel(hidden="mixes"), az.ess(active, method="bulk"), rtol=1e-9
+    )
+
+
+def test_a_unit_that_does_not_move_has_no_figures(found):
+    for name in ("never", "always", "stuck"):
+        for figure in ("r_hat", "ess_bulk", "ess_tail", "ess_active", "mcse_mean"):
+            assert np.isnan(found[figure].sel(hidden=name)), (name, figure)
+    # Always on with a changing value: it moves, but its indicator does not.
+    assert np.isnan(found["ess_active"].sel(hidden="slow"))
+
+
+@pytest.mark.parametrize(
+    ("names", "status", "reason"),
+    [
+        (("mixes",), "ok", "largest R-hat 1.00"),
+        (("mixes", "never", "always"), "ok", "2 of 3 units never moved"),
+        (("never", "always"), "ok", "every unit has one value in every draw of every chain"),
+        (("mixes", "stuck"), "stuck", "1 units are stuck at different values"),
+        (("mixes", "half_stuck"), "not converged", "wanted at most 1.01"),
+        (("mixes", "slow", "never"), "not converged", "draw more samples; 1 of 3 units never"),
+    ],
+)
+def test_status(names, status, reason):
+    found = status_of(diagnose(to_draws(*names)))
+    assert found[0] == status
+    assert reason in found[1]
+
+
+def test_divergences_are_not_ok():
+    status, reason = status_of(diagnose(to_draws("mixes")), num_divergences=3)
+    assert status == "not converged"
+    assert reason.startswith("3 divergences")
+
+
+def test_few_draws_are_not_enough():
+    status, reason = status_of(diagnose(to_draws("mixes")[:, :80]))
+    assert status == "not converged"
+    assert "at least 400" in reason
