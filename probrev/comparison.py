@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from probrev.agreement import measure_agreement
 from probrev.curve import noise_curve
 from probrev.ladder import Inverse
 from probrev.metrics import FAMILIES, Case, Measured, Row
+from probrev.metrics.case import POSTERIOR
 from probrev.model import Model, Observations
 from probrev.posterior import Posterior, from_datatree
 from probrev.verdict import Verdict, judge
@@ -76,7 +76,9 @@ class Comparison:
             raise FileExistsError(f"{path} exists, and a run is never overwritten: name another")
         part = path.with_name(path.name + ".part")
         encoding = {
-            node.path: {name: {"zlib": True} for name, var in node.data_vars.items() if var.ndim > 2}
+            node.path: {
+                name: {"zlib": True} for name, var in node.data_vars.items() if var.ndim > 2
+            }
             for node in self.tree.subtree
             if node.data_vars
         }
@@ -136,7 +138,13 @@ def compare(
             raise ValueError(f"names must match [A-Za-z0-9_-]+; got {name!r}")
     if not inverses or not posteriors:
         raise ValueError("compare needs at least one inverse and one posterior")
-    trusted = {name: _as_posterior(name, given, obs) for name, given in posteriors.items()}
+    taken = {POSTERIOR, *posteriors} & set(inverses)
+    if taken:
+        raise ValueError(
+            f"an inverse must not be named {POSTERIOR!r}, nor as a posterior is, since the table "
+            f"could not tell them apart; got {min(taken)!r}"
+        )
+    trusted = {name: _as_posterior(name, given, model, obs) for name, given in posteriors.items()}
     estimates, seconds = _run_inverses(model, obs, inverses)
     groups = {
         "data": xr.Dataset({"x": (("obs", "visible"), np.asarray(obs.x))}),
@@ -149,7 +157,7 @@ def compare(
         measured = _measure(model, obs, estimates, posterior, seed)
         groups[f"metrics/{name}"] = xr.Dataset(measured.arrays)
         frames.append(pd.DataFrame(measured.rows).assign(posterior=name))
-    agreements = _agreements(trusted, seed)
+    agreements = _agreements(model, trusted, seed)
     costs = _costs(list(inverses), seconds, trusted)
     table = pd.concat([*frames, agreements, costs], ignore_index=True)
     names = ["metric", "subject", "posterior"]
@@ -168,10 +176,16 @@ def compare(
     return Comparison(tree)
 
 
-def _as_posterior(name: str, given: Posterior | xr.DataTree, obs: Observations) -> Posterior:
+def _as_posterior(
+    name: str, given: Posterior | xr.DataTree, model: Model, obs: Observations
+) -> Posterior:
     """One of ours, checked to be about these observations."""
     posterior = given if isinstance(given, Posterior) else from_datatree(given, obs.x)
-    numbers = posterior.obs
+    numbers, width = posterior.obs, posterior.draws.sizes["hidden"]
+    if width != model.n_hidden:
+        raise ValueError(
+            f"posterior {name!r} has {width} hidden units, but the model has {model.n_hidden}"
+        )
     if numbers.size == 0 or numbers.max() >= obs.num_obs:
         raise ValueError(f"posterior {name!r} covers observations that are not there: {numbers}")
     if not np.array_equal(posterior.tree["observed_data/x"], np.asarray(obs.x)[numbers]):
@@ -239,21 +253,38 @@ def _measure(
     return Measured(arrays, [row for one in found for row in one.rows])
 
 
-def _agreements(posteriors: Mapping[str, Posterior], seed: int) -> pd.DataFrame:
-    """Every sampler beside every exact posterior, or beside the other samplers if none is exact."""
+def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) -> pd.DataFrame:
+    """Every sampler beside every exact posterior, or beside the other samplers if none is exact.
+
+    Posteriors under different models need not agree, so they are not held against each other.
+    """
+    under = {
+        name: model if posterior.model is None else posterior.model
+        for name, posterior in posteriors.items()
+    }
+    names = [name for name, posterior in posteriors.items() if not posterior.is_exact]
     rows = []
-    exact = [name for name, posterior in posteriors.items() if posterior.is_exact]
-    pairs = [(a, b) for b in exact for a in posteriors if a not in exact]
-    for name, reference in pairs or [(a, b) for b, a in combinations(posteriors, 2)]:
-        found = measure_agreement(posteriors[name], posteriors[reference], seed=seed)
-        rows += [
-            Row("agreement", name, float(found.agrees.mean())),
-            Row("inclusion_excess", name, float(found.inclusion_excess.max())),
-            Row("total_variation", name, float(found.total_variation.mean())),
-            Row("total_variation_floor", name, float(found.total_variation_floor.mean())),
-        ]
-        rows[-4:] = [(*row, reference) for row in rows[-4:]]
+    for index, name in enumerate(names):
+        alike = [one for one in posteriors if _same_model(under[one], under[name])]
+        exact = [one for one in alike if posteriors[one].is_exact]
+        for reference in exact or [one for one in alike if one in names[:index]]:
+            found = measure_agreement(posteriors[name], posteriors[reference], seed=seed)
+            figures = {
+                "agreement": found.agrees.mean(),
+                "inclusion_excess": found.inclusion_excess.max(),
+                "total_variation": found.total_variation.mean(),
+                "total_variation_floor": found.total_variation_floor.mean(),
+            }
+            rows += [(*Row(metric, name, float(v)), reference) for metric, v in figures.items()]
     return pd.DataFrame(rows, columns=[*Row._fields, "posterior"])
+
+
+def _same_model(one: Model, other: Model) -> bool:
+    """Whether two models are one object, or have the same structure and the same numbers."""
+    (leaves, structure), (others, other_structure) = map(jax.tree.flatten, (one, other))
+    return one is other or (
+        structure == other_structure and all(map(np.array_equal, leaves, others))
+    )
 
 
 def _costs(
@@ -287,8 +318,14 @@ def _verdicts(
         for row in rows.itertuples():
             verdicts.append(
                 judge(
-                    row.subject, name, row.value, row.low, row.high,
-                    setting=setting or type(model).__name__, trouble=trouble, has_truth=has_truth,
+                    row.subject,
+                    name,
+                    row.value,
+                    row.low,
+                    row.high,
+                    setting=setting or type(model).__name__,
+                    trouble=trouble,
+                    has_truth=has_truth,
                 )  # fmt: skip
             )
     return sorted(verdicts, key=lambda verdict: not posteriors[verdict.posterior].is_exact)

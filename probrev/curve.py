@@ -8,12 +8,11 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 
 from probrev.feedforward import FeedforwardNet
-from probrev.model import LayeredModel, Model
+from probrev.model import NUM_SIMULATED, LayeredModel, Model
 from probrev.priors import SparsePrior
 from probrev.state_evolution import evolve_state
 
 FACTORS = 2.0 ** np.arange(-2, 3)
-NUM_OBS = 2048
 RULES = ("universal", "calibrated")
 
 
@@ -45,11 +44,11 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
     for index, factor in enumerate(FACTORS):
         noisy = LayeredModel(prior, [replace(layer, noise_std=layer.noise_std * factor)])
         key_net, key_obs = jax.random.split(jax.random.fold_in(key, index))
-        obs = noisy.simulate(key_obs, NUM_OBS)
+        obs = noisy.simulate(key_obs, NUM_SIMULATED)
         nets = [FeedforwardNet.from_model(key_net, noisy, rule) for rule in RULES]
         errors = np.stack([((net(obs.x) - obs.h) ** 2).sum(-1) for net in nets]) / energy
         net_risk.append(errors.mean(1))
-        std_error.append(errors.std(1) / np.sqrt(NUM_OBS))
+        std_error.append(errors.std(1) / np.sqrt(NUM_SIMULATED))
         bayes_risk.append(float(predict(prior, noisy.layers[0]).bayes_risk) / energy)
     curve = xr.Dataset(
         {

@@ -3,27 +3,28 @@
 import jax
 import numpy as np
 import xarray as xr
+from jaxtyping import Array, Float
 
 from probrev.metrics.case import Case, Measured, row_of_mean
+from probrev.model import Model
 
 NUM_DRAWS = 400
 
 
 def likelihood(case: Case) -> Measured:
-    """log p(x | g(x)) and its rank among log p(x | h), h drawn from the posterior.
+    """Log p(x | g(x)) and its rank among log p(x | h), h drawn from the posterior.
 
     The rank is near 0 for an estimate that explains x worse than almost every draw, and near 1 for
     one that fits noise. Empty where the model's likelihood has no closed form.
     """
-    log_likelihood = likelihood_of(case)
-    if log_likelihood is None:
+    if not has_likelihood(case):
         return Measured()
     estimates = case.estimates.transpose("inverse", "obs", "hidden")
-    own = xr.DataArray(
-        log_likelihood(estimates.to_numpy()),
-        coords={"inverse": estimates["inverse"], "obs": estimates["obs"]},
-    )
-    drawn = xr.DataArray(log_likelihood(thin(case.draws).to_numpy()), dims=("sample", "obs"))
+    h = np.concatenate([estimates.to_numpy(), thin(case.draws, NUM_DRAWS).to_numpy()])
+    found = np.asarray(log_likelihoods(case.model, h, case.x.to_numpy()))
+    coords = {"inverse": estimates["inverse"], "obs": estimates["obs"]}
+    own = xr.DataArray(found[: len(estimates)], coords=coords)
+    drawn = xr.DataArray(found[len(estimates) :], dims=("sample", "obs"))
     rank = (drawn < own).mean("sample") + 0.5 * (drawn == own).mean("sample")
     rows = []
     for name in estimates["inverse"].to_numpy():
@@ -32,22 +33,28 @@ def likelihood(case: Case) -> Measured:
     return Measured({"log_likelihood": own, "likelihood_rank": rank}, rows)
 
 
-def likelihood_of(case: Case):
-    """h (k, obs, hidden) -> log p(x | h) (k, obs), or None where the model has no closed form."""
-    x = np.asarray(case.x)
-
-    @jax.jit
-    def per_draw(h):
-        return jax.lax.map(lambda one: case.model.log_likelihood(one, x), h)
-
+def has_likelihood(case: Case) -> bool:
+    """Whether the model's likelihood has a closed form; the model says so itself."""
     try:
-        per_draw(np.asarray(case.estimates)[:1])
+        jax.eval_shape(case.model.log_likelihood, case.estimates[0].to_numpy(), case.x.to_numpy())
     except ValueError:
-        return None
-    return lambda h: np.asarray(per_draw(h))
+        return False
+    return True
 
 
-def thin(draws: xr.DataArray, num_draws: int = NUM_DRAWS) -> xr.DataArray:
+@jax.jit
+def log_likelihoods(
+    model: Model,
+    h: Float[Array, "draw obs hidden"],
+    x: Float[Array, "obs visible"] | Float[Array, "draw obs visible"],
+) -> Float[Array, "draw obs"]:
+    """Log p(x | h), draw by draw, so that memory stays that of one."""
+    if x.ndim == 3:
+        return jax.lax.map(lambda pair: model.log_likelihood(*pair), (h, x))
+    return jax.lax.map(lambda one: model.log_likelihood(one, x), h)
+
+
+def thin(draws: xr.DataArray, num_draws: int) -> xr.DataArray:
     """Evenly spaced draws, from all chains."""
     size = draws.sizes["sample"]
     return draws.isel(sample=np.linspace(0, size - 1, min(num_draws, size)).astype(int))

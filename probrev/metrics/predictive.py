@@ -1,12 +1,13 @@
 """Whether the model could have made x: what it predicts, before and after seeing x."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.metrics.case import POSTERIOR, Case, Measured, row_of_mean
-from probrev.metrics.likelihood import likelihood_of, thin
+from probrev.metrics.case import POSTERIOR, Case, Measured, Row, row_of_mean
+from probrev.metrics.likelihood import has_likelihood, log_likelihoods, thin
+from probrev.model import NUM_SIMULATED, Model
 
 NUM_DRAWS = 100
 
@@ -22,10 +23,10 @@ def predictive(case: Case) -> Measured:
     Source: Gelman, Meng and Stern 1996, posterior predictive discrepancies.
     """
     x = case.x.to_numpy()
-    keys = jax.random.split(jax.random.key(case.seed), 2)
-    h = jnp.asarray(thin(case.draws, NUM_DRAWS).to_numpy())
-    replicates = np.asarray(jax.lax.map(lambda kh: case.model.generate(*kh), _keyed(keys[0], h)))
-    prior = np.asarray(case.model.simulate(keys[1], NUM_DRAWS).x)
+    key_posterior, key_prior = jax.random.split(jax.random.key(case.seed))
+    h = thin(case.draws, NUM_DRAWS).to_numpy()
+    replicates = np.asarray(_replicate(key_posterior, case.model, h))
+    prior = np.asarray(case.model.simulate(key_prior, NUM_SIMULATED).x)
     arrays, rows = {}, []
     for name, statistic in STATISTICS.items():
         seen, replicated = statistic(x), statistic(replicates)
@@ -35,12 +36,13 @@ def predictive(case: Case) -> Measured:
             f"{name}_prior": xr.DataArray(statistic(prior), dims="prior_replicate"),
         }
         rows.append(_surprise(name, seen[None], replicated))
-    log_likelihood = likelihood_of(case)
-    if log_likelihood is not None:
-        per_pair = jax.jit(jax.vmap(case.model.log_likelihood))
-        rows.append(
-            _surprise("log_likelihood", log_likelihood(h), np.asarray(per_pair(h, replicates)))
+    if has_likelihood(case):
+        pairs = (
+            np.concatenate([h, h]),
+            np.concatenate([np.broadcast_to(x, replicates.shape), replicates]),
         )
+        seen, replicated = np.split(np.asarray(log_likelihoods(case.model, *pairs)), 2)
+        rows.append(_surprise("log_likelihood", seen, replicated))
     return Measured(arrays, rows)
 
 
@@ -51,11 +53,14 @@ STATISTICS = {
 }
 
 
-def _surprise(name: str, seen: np.ndarray, replicated: np.ndarray):
+def _surprise(name: str, seen: np.ndarray, replicated: np.ndarray) -> Row:
     """Share of observations whose statistic is extreme among its replicates."""
     below = (replicated < seen).mean(0) + 0.5 * (replicated == seen).mean(0)
     return row_of_mean(f"predictive_surprise_{name}", POSTERIOR, (below < 0.05) | (below > 0.95))
 
 
-def _keyed(key: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jax.random.split(key, len(h)), h
+@jax.jit
+def _replicate(key: PRNGKeyArray, model: Model, h: Float[Array, "draw obs hidden"]) -> Array:
+    """X drawn given each h, draw by draw."""
+    keys = jax.random.split(key, len(h))
+    return jax.lax.map(lambda pair: model.generate(*pair), (keys, h))
