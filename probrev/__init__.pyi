@@ -1,6 +1,8 @@
+from .agreement import measure_agreement
 from .comparison import Comparison, compare, load
 from .distributions import LinearDropout, RectifiedDropout
 from .feedforward import Bias, FeedforwardNet
+from .inference.choice import default_posteriors
 from .inference.exact import exact
 from .inference.gibbs import GibbsKernel, gibbs
 from .inference.hmc import hmc
@@ -12,7 +14,6 @@ from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
 from .report import write_report
 from .slabs import FiniteSlab, LogQuadraticSlab
 from .states import FiniteStates
-from .agreement import measure_agreement
 
 __all__ = [
     "Bias",
@@ -33,12 +34,13 @@ __all__ = [
     "RectifiedDropout",
     "ScalarActivation",
     "SpikeAndSlab",
+    "build_ladder",
     "compare",
+    "default_posteriors",
     "exact",
     "from_datatree",
     "gibbs",
     "hmc",
-    "build_ladder",
     "load",
     "measure_agreement",
     "sample_prior",

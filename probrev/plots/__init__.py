@@ -1,0 +1,22 @@
+"""Figures of a saved comparison: each takes a `Comparison` and returns a Matplotlib `Figure`.
+
+No figure is registered with pyplot, and none changes Matplotlib's settings for others.
+"""
+
+from probrev.plots.calibration import plot_calibration, plot_pit
+from probrev.plots.observation import plot_observation
+from probrev.plots.predictive import plot_predictive
+from probrev.plots.ranks import plot_ranks
+from probrev.plots.risks import plot_curve, plot_ladder
+from probrev.plots.support import plot_support
+
+__all__ = [
+    "plot_calibration",
+    "plot_curve",
+    "plot_ladder",
+    "plot_observation",
+    "plot_pit",
+    "plot_predictive",
+    "plot_ranks",
+    "plot_support",
+]

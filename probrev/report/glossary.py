@@ -1,0 +1,44 @@
+"""What each metric of the summary table means, in one line."""
+
+GLOSSARY = {
+    "relative_risk": "Squared error against the truth, Σ‖ĥ − h‖² / Σ‖h‖², over all observations.",
+    "claimed_relative_risk": "The relative risk that the posterior expects of its own mean: its "
+    "variance over Σ‖h‖². Near its relative risk if the posterior is honest.",
+    "risk_ratio": "Risk over the risk of the posterior mean, R; 1 is as good as Bayes. Without a "
+    "truth: 1 + excess risk / posterior variance, the same number in expectation.",
+    "excess_risk": "Mean of ‖ĥ − E[h|x]‖² per observation, in units of h²: what an inverse loses "
+    "to Bayes. Monte Carlo noise of the posterior mean is taken off.",
+    "identity_z": "Risk = Bayes risk + excess risk holds for any ĥ that uses x only; this is the "
+    "residual in standard errors. Beyond ±4 it convicts the posterior; near 0 it acquits nobody.",
+    "support_prob": "Posterior probability that exactly the estimate's units are active.",
+    "support_precision": "Of the units called active, the share that is.",
+    "support_recall": "Of the active units, the share called active.",
+    "support_f1": "Harmonic mean of precision and recall.",
+    "support_exact_match": "Share of observations whose active units are all found, and no other.",
+    "brier": "Mean squared error of the inclusion probabilities as forecasts of which units are "
+    "active; 0 is perfect.",
+    "log_score": "Mean of −log of the probability given to what is true, per unit; 0 is perfect.",
+    "inside_interval": "Share of an estimate's units inside the posterior's central 90 % interval.",
+    "interval_mass": "The posterior's own mass in its central 90 % intervals: more than 90 % where "
+    "an interval ends on the atom at 0.",
+    "truth_in_interval": "Share of true units inside the 90 % intervals; to be held against "
+    "interval_mass, not against 90 %.",
+    "log_likelihood": "log p(x | ĥ), mean over observations.",
+    "likelihood_rank": "Share of posterior draws that explain x worse than the estimate: near 0 it "
+    " explains x worse than almost every draw, near 1 it fits noise.",
+    "predictive_surprise_zero_share": "Share of observations whose share of zeros lies outside 90 "
+    "% of its posterior predictive; near 10 % or below for a model that made x.",
+    "predictive_surprise_norm": "The same for ‖x‖.",
+    "predictive_surprise_largest": "The same for the largest xⱼ.",
+    "predictive_surprise_log_likelihood": "The same for log p(x | h), h being the draw that each "
+    "replicate was made from.",
+    "agreement": "Share of observations on which a sampler's inclusion probabilities are all "
+    "within 4 √(p(1−p)/ESS) + 2/ESS of the other posterior's.",
+    "inclusion_excess": "Largest difference of an inclusion probability, in units of that "
+    "tolerance; at most 1 is agreement.",
+    "total_variation": "Between the active sets drawn by both, mean over observations; biased "
+    "upwards by noise, so read it beside its floor.",
+    "total_variation_floor": "The same between two halves of the reference's own draws.",
+    "seconds_per_obs": "Run time per observation, without compilation.",
+    "compile_seconds": "Time spent on compiling, once per shape.",
+}

@@ -1,0 +1,239 @@
+"""All sections of the report, in their order."""
+
+from typing import Any
+
+from probrev.comparison import Comparison
+from probrev.metrics.case import POSTERIOR
+from probrev.plots import (
+    plot_calibration,
+    plot_curve,
+    plot_ladder,
+    plot_pit,
+    plot_predictive,
+    plot_support,
+)
+from probrev.plots.risks import own_noise
+from probrev.report.answer import answer, headline, setting
+from probrev.report.appendix import full_table, glossary, provenance
+from probrev.report.blocks import Section, Table, image
+from probrev.report.numbers import percent, plain, with_error
+from probrev.report.observations import observations
+from probrev.report.samplers import samplers
+from probrev.report.summary import Summary
+
+
+def describe(result: Comparison) -> dict[str, Any]:
+    """What the template needs: a title, the answer, and the sections that apply to this run."""
+    summary = Summary(result)
+    sections = [
+        setting(summary),
+        headline(summary),
+        *curve(summary),
+        *over_weights(summary),
+        *observations(summary),
+        calibration(summary),
+        *support(summary),
+        ladder(summary),
+        *samplers(summary),
+        predictive(summary),
+        full_table(summary),
+        glossary(summary),
+        *provenance(summary),
+    ]
+    known = summary.provenance
+    return {
+        "title": str(known.get("model", "comparison")),
+        "created": str(known.get("created", "")),
+        "answer": answer(summary),
+        "sections": sections,
+    }
+
+
+def curve(summary: Summary) -> list[Section]:
+    """The risk ratio over noise_std, where the model has a curve."""
+    if "curve" not in summary.result.tree:
+        return []
+    own = f"{own_noise(summary.result):.3g}"
+    caption = (
+        "Risk over Bayes risk against the noise of the layer, both logarithmic. Lines: the net's "
+        "risk is measured on fresh draws (bars: 95 %), the Bayes risk is predicted by state "
+        "evolution, which is exact only for large layers. Points with bars: this run, measured on "
+        f"both sides, all at noise_std = {own} and drawn side by side. Dotted: 1.1, below "
+        "which a net is as good as Bayes, and 1.5, above which it is far."
+    )
+    figure = image(
+        plot_curve(summary.result, summary.judge), "Risk ratio of nets over noise_std", caption
+    )
+    line = f"The setting decides the answer: this run's noise_std is {own}, other noise, other R."
+    return [Section("The answer over noise_std", [line], [figure])]
+
+
+def over_weights(summary: Summary) -> list[Section]:
+    """The spread over draws of the weights, where there was more than one."""
+    if "over_weights" not in summary.result.tree:
+        return []
+    ratio = summary.result.tree["over_weights/ratio"]
+    draws = ratio.sizes["weight_seed"]
+    rows = [
+        [str(name), *(plain(float(v)) for v in (one.min(), one.median(), one.max()))]
+        for name, one in ((one["inverse"].item(), one) for one in ratio.transpose("inverse", ...))
+    ]
+    caption = f"R under {draws} draws of the weights; everything else in this report is the first."
+    return [
+        Section(
+            "Other weights", tables=[Table(["inverse", "least", "median", "most"], rows, caption)]
+        )
+    ]
+
+
+def calibration(summary: Summary) -> Section:
+    """Whether the posterior's probabilities hold, and where the estimates lie in them."""
+    section = Section("Calibration")
+    if not summary.has_truth:
+        section.lines.append(
+            "Without the true h the posterior's calibration cannot be checked here. The share of "
+            "each estimate's units inside the posterior's central 90 % intervals:"
+        )
+    else:
+        section.lines.append(_coverage(summary))
+        if summary.has_atom:
+            section.images.append(_inclusion_curve(summary))
+        section.images.append(_pit(summary))
+    mass = summary.get("interval_mass")
+    inside = [(name, summary.get("inside_interval", name)) for name in summary.result.inverses]
+    rows = [[name, with_error(row.value, row.std_error)] for name, row in inside if row]
+    if mass:
+        rows.append(["the posterior's own mass", with_error(mass.value, mass.std_error)])
+    caption = (
+        "Share of units inside the central 90 % intervals. Intervals that end on the atom at 0 "
+        "hold more than 90 %, so the last row is what a draw of the posterior would score."
+    )
+    section.tables.append(Table(["estimate", "inside"], rows, caption))
+    return section
+
+
+def _coverage(summary: Summary) -> str:
+    covered, mass = summary.get("truth_in_interval"), summary.get("interval_mass")
+    line = ""
+    if covered and mass:
+        line = (
+            f"The 90 % intervals of {summary.judge} hold a share of "
+            f"{with_error(covered.value, covered.std_error)} of the true units; their own "
+            f"posterior mass is {with_error(mass.value, mass.std_error)}. The two should agree."
+        )
+    brier, log_score = summary.get("brier"), summary.get("log_score")
+    if brier and log_score:
+        line += (
+            f" Inclusion probabilities: Brier score {with_error(brier.value, brier.std_error)}, "
+            f"log score {with_error(log_score.value, log_score.std_error)}."
+        )
+    return line
+
+
+def _inclusion_curve(summary: Summary):
+    return image(
+        plot_calibration(summary.result, summary.judge),
+        "Share of units active against their inclusion probability, with a consistency band",
+        "How often units were active, against the inclusion probability that the posterior gave "
+        "them (all units and observations pooled, made monotone). The shaded band is where the "
+        "curve of a calibrated posterior lies 95 % of the time, point by point; the line should "
+        "stay within it.",
+    )
+
+
+def _pit(summary: Summary):
+    return image(
+        plot_pit(summary.result, summary.judge),
+        "Difference between the distribution of the truth's PIT and a uniform one",
+        "Rank of the true hᵢ among the posterior's draws, ties at 0 broken at random: its "
+        "cumulative distribution minus the uniform one. 0 throughout for a perfect posterior; p is "
+        "ArviZ's test of uniformity, and points are marked where it fails.",
+    )
+
+
+def support(summary: Summary) -> list[Section]:
+    """Support recovery, where there is an atom, and a truth to recover."""
+    if not summary.has_atom:
+        return []
+    names = summary.result.inverses
+    probs = [(name, summary.get("support_prob", name)) for name in names]
+    rows = [[name, with_error(row.value, row.std_error)] for name, row in probs if row]
+    caption = (
+        "Posterior probability of exactly the estimate's active units, mean over observations."
+    )
+    section = Section("Support", tables=[Table(["inverse", "support probability"], rows, caption)])
+    estimates = summary.result.tree["inverses/h"]
+    full = [name for name in names if bool((estimates.sel(inverse=name) > 0).all())]
+    if full:
+        section.lines.append(
+            f"{', '.join(full)} never say{'s' * (len(full) == 1)} exactly 0, so every unit counts "
+            "as active there: a support says nothing about such an estimate."
+        )
+    if summary.has_truth:
+        section.images.append(
+            image(
+                plot_support(summary.result, summary.judge),
+                "Precision, recall, F1 and exact match of every inverse and the posterior",
+                "How well active units are recovered, pooled over observations, with 95 % "
+                "intervals; right is better. The posterior's guess is every unit with inclusion "
+                "probability above ½.",
+            )
+        )
+    return [section]
+
+
+def ladder(summary: Summary) -> Section:
+    """Every inverse beside Bayes."""
+    figure = plot_ladder(summary.result, summary.judge)
+    what = "relative risk" if summary.has_truth else "1 + excess risk / posterior variance"
+    caption = (
+        f"The {what} of every inverse and of the posterior mean, logarithmic, with 95 % intervals "
+        "over observations; left is better. Dotted: Bayes. Only the posterior mean is guaranteed "
+        "to be lowest, on average over the model."
+    )
+    section = Section("The ladder", images=[image(figure, f"{what} of every inverse", caption)])
+    own, claimed = summary.get("relative_risk"), summary.get("claimed_relative_risk")
+    if own and claimed:
+        section.lines.append(
+            f"The posterior mean's relative risk is {with_error(own.value, own.std_error)}; the "
+            f"posterior itself expects {with_error(claimed.value, claimed.std_error)}."
+        )
+    return section
+
+
+SURPRISES = {
+    "zero_share": "share of zeros",
+    "norm": "norm",
+    "largest": "largest entry",
+    "log_likelihood": "likelihood",
+}
+
+
+def predictive(summary: Summary) -> Section:
+    """Whether the model could have made x."""
+    said, high = [], []
+    for name, words in SURPRISES.items():
+        row = summary.get(f"predictive_surprise_{name}", POSTERIOR)
+        if row:
+            said.append(f"{words} {percent(row.value)}")
+            # Two standard errors above what a model that made x may show.
+            if row.low > 0.1:
+                high.append(words)
+    line = (
+        f"Observations whose statistic lies outside 90 % of its posterior predictive: "
+        f"{', '.join(said)}. A model that made x shows 10 % or less, but for chance."
+    )
+    line += (
+        f" The model does not explain the {' and the '.join(high)} of these x: its posteriors, and "
+        "all that is measured against them, describe something else."
+        if high
+        else " Nothing here speaks against the model."
+    )
+    caption = (
+        "Each x's share of zeros, norm and largest entry (points), in increasing order, on 90 % of "
+        "what the posterior predicts for it (bars) and 90 % of what the prior predicts for any x "
+        "(band). Diamonds: outside their bar."
+    )
+    figure = plot_predictive(summary.result, summary.judge)
+    alt = "Observed statistics of x on their posterior and prior predictive intervals"
+    return Section("What the model predicts of x", [line], [image(figure, alt, caption)])

@@ -1,0 +1,145 @@
+"""How each posterior was computed, and whether to believe it."""
+
+import json
+import math
+
+import arviz as az
+import numpy as np
+import xarray as xr
+
+from probrev.plots import plot_ranks
+from probrev.plots.ranks import worst_units
+from probrev.posterior import Posterior
+from probrev.report.blocks import Section, Table, image
+from probrev.report.numbers import duration, percent, plain
+from probrev.report.summary import Summary
+
+NUM_SUMMARISED = 8
+SUMMARY_COLUMNS = ("mean", "sd", "mcse_mean", "ess_bulk", "ess_tail", "r_hat")
+
+
+def samplers(summary: Summary) -> list[Section]:
+    """A section per posterior."""
+    return [
+        _exact(summary, name, posterior)
+        if posterior.is_exact
+        else _sampler(summary, name, posterior)
+        for name, posterior in summary.posteriors.items()
+    ]
+
+
+def _exact(summary: Summary, name: str, posterior: Posterior) -> Section:
+    """Enumeration: how many states, and where the mass is."""
+    found = posterior.tree["exact"].to_dataset()
+    settings = json.loads(posterior.tree.attrs["settings"])
+    lines = [_status(summary, name, posterior)]
+    states = f"{settings['num_states']:,} states. " if "num_states" in settings else ""
+    top = np.exp(found["top_log_prob"].to_numpy()).sum(-1)
+    least, most = percent(top.min()), percent(top.max())
+    lines.append(
+        f"{states}The {found.sizes['state']} heaviest of each observation are kept with the run; "
+        f"they carry {least if least == most else f'between {least} and {most}'} of the mass."
+    )
+    missed, error = (float(found[name].max()) for name in ("unvisited_mass", "integration_error"))
+    if missed == 0 and error == 0:
+        lines.append("Every state was visited, and none is an integral: exact to rounding.")
+    else:
+        lines.append(
+            f"Mass proved to lie outside the states visited: at most {plain(missed)}; estimated "
+            f"integration error: at most {plain(error)}."
+        )
+    return Section(f"Posterior {name}: diagnostics", lines)
+
+
+def _sampler(summary: Summary, name: str, posterior: Posterior) -> Section:
+    """A sampler: status, agreement, behaviour of its units, and its worst ones."""
+    lines = [_status(summary, name, posterior), _behaviour(posterior)]
+    lines += _agreement(summary, name)
+    worst = worst_units(posterior, NUM_SUMMARISED)
+    section = Section(f"Posterior {name}: diagnostics", lines)
+    if not worst.sizes["unit"]:
+        lines.append("No unit moved, so there is nothing that R-hat or ESS could say.")
+        return section
+    section.tables.append(_summary_table(worst))
+    still = (worst == worst.isel(draw=0)).all("draw").any("chain").to_numpy()
+    if not still.all():
+        section.images.append(_ranks(summary, name, worst))
+    return section
+
+
+def _status(summary: Summary, name: str, posterior: Posterior) -> str:
+    """Status in words, and its cost."""
+    line = f"Status: {posterior.status} ({posterior.status_reason})."
+    seconds = summary.seconds(name)
+    if math.isfinite(seconds):
+        compiling = summary.value("compile_seconds", name, "")
+        line += f" {duration(seconds)} per observation; {duration(compiling)} to compile, once."
+    return line
+
+
+def _behaviour(posterior: Posterior) -> str:
+    """How many units mix, never move, or are stuck."""
+    behaviour = posterior.tree["diagnostics/behaviour"].to_numpy()
+    flips = posterior.tree["diagnostics/num_flips"].to_numpy()
+    chains, draws = (posterior.draws.sizes[dim] for dim in ("chain", "draw"))
+    counts = {word: int((behaviour == word).sum()) for word in ("mixes", "constant", "stuck")}
+    line = (
+        f"{chains} chains of {draws:,} draws. Of {behaviour.size:,} units (over all observations) "
+        f"{counts['mixes']:,} move, {counts['constant']:,} have one value in every draw, "
+        f"{counts['stuck']:,} are stuck at different values in different chains; "
+        f"{int(((flips > 0) & (flips < 10)).sum()):,} switched on or off fewer than 10 times."
+    )
+    stats = posterior.tree.children.get("sample_stats")
+    if stats is not None and "diverging" in stats:
+        line += f" Divergences: {int(stats['diverging'].to_numpy().sum()):,}."
+    return line
+
+
+def _agreement(summary: Summary, name: str) -> list[str]:
+    """What the comparison with other posteriors found."""
+    lines = []
+    for other in summary.posteriors:
+        share = summary.get("agreement", name, other)
+        if share is None:
+            continue
+        far, floor = (
+            plain(summary.value(metric, name, other), 2)
+            for metric in ("total_variation", "total_variation_floor")
+        )
+        lines.append(
+            f"Agreement with {other}: inclusion probabilities are all within tolerance on "
+            f"{percent(share.value)} of observations (largest difference "
+            f"{plain(summary.value('inclusion_excess', name, other), 2)} tolerances). Total "
+            f"variation between active sets {far}; as many draws of {other} itself give {floor}."
+        )
+    return lines
+
+
+def _summary_table(worst: xr.DataArray) -> Table:
+    """ArviZ's summary of the units that mix worst."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        frame = az.summary(worst.to_dataset(name="h"), kind="all", round_to="none")
+    values = np.column_stack([np.asarray(frame[name], dtype=float) for name in SUMMARY_COLUMNS])
+    digits = [4 if column == "r_hat" else 3 for column in SUMMARY_COLUMNS]
+    rows = [
+        [unit, *map(plain, row, digits)]
+        for unit, row in zip(worst["unit"].to_numpy(), values, strict=True)
+    ]
+    caption = (
+        "ArviZ's summary of the units with the lowest ESS or the highest R-hat. Wanted: R-hat at "
+        "most 1.01, bulk and tail ESS at least 400."
+    )
+    header = ["unit", "mean", "sd", "MCSE of mean", "bulk ESS", "tail ESS", "R-hat"]
+    return Table(header, rows, caption)
+
+
+def _ranks(summary: Summary, name: str, worst: xr.DataArray):
+    """Rank plots of the very worst."""
+    return image(
+        plot_ranks(summary.result, name),
+        f"Rank plots of the units of {name} that mix worst",
+        "Rank plots of the units that mix worst, a line per chain: the difference between the "
+        "distribution of a chain's ranks among all chains' draws and a uniform one. Chains that "
+        "explore the same distribution stay around 0; p is ArviZ's test of that. Equal draws are "
+        "ranked at random among themselves.",
+    )

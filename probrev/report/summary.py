@@ -1,0 +1,76 @@
+"""The saved table, looked up by metric, subject and posterior."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from probrev.comparison import Comparison
+from probrev.metrics.case import POSTERIOR, Row
+from probrev.plots.rows import rows_of
+from probrev.posterior import Posterior
+from probrev.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A comparison as the report asks for it.
+
+    Attributes:
+        result: the comparison.
+    """
+
+    result: Comparison
+
+    @cached_property
+    def rows(self) -> dict[tuple[str, str, str], Row]:
+        """The table, by metric, subject and posterior."""
+        return rows_of(self.result)
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """Those against the most trusted posterior first."""
+        return self.result.verdicts
+
+    @cached_property
+    def posteriors(self) -> dict[str, Posterior]:
+        """By name."""
+        return self.result.posteriors
+
+    @property
+    def judge(self) -> str:
+        """Name of the most trusted posterior, which the report is about."""
+        return self.verdicts[0].posterior
+
+    @property
+    def net(self) -> str:
+        """Name of the inverse that the report is about: the first."""
+        return self.result.inverses[0]
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the h that made x is known."""
+        return "truth" in self.result.tree
+
+    @property
+    def has_atom(self) -> bool:
+        """Whether the posterior that the report is about has supports to speak of."""
+        return self.get("support_prob", self.net) is not None
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Where the run comes from, as it was recorded."""
+        return {str(key): json.loads(text) for key, text in self.result.tree.attrs.items()}
+
+    def get(self, metric: str, subject: str = POSTERIOR, against: str | None = None) -> Row | None:
+        """A row of the table, or None where the metric does not apply."""
+        return self.rows.get((metric, subject, self.judge if against is None else against))
+
+    def value(self, metric: str, subject: str, against: str | None = None) -> float:
+        """A row's value; NaN where there is no row."""
+        row = self.get(metric, subject, against)
+        return float("nan") if row is None else row.value
+
+    def seconds(self, name: str) -> float:
+        """Run time per observation of an inverse or a posterior; NaN where it is unknown."""
+        return self.value("seconds_per_obs", name, "")

@@ -1,0 +1,230 @@
+import base64
+import math
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+import probrev as pr
+from probrev.report import numbers
+from probrev.report.glossary import GLOSSARY
+from tests import small_runs
+
+OUTSIDE = re.compile(r"https?:|//[a-z]|url\(|@import|<(link|script|iframe|object|base)\b")
+
+
+class Outline(HTMLParser):
+    """Headings, images, and text of a page; complains about what is not closed."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.images, self.headings, self.anchors, self.links = [], [], [], [], []
+        self.text = ""
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        known = dict(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(known)
+        if tag == "a":
+            self.links.append(known["href"])
+        if "id" in known:
+            self.anchors.append(known["id"])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+        if "style" not in self.open:
+            self.text += data
+
+
+def written(run, folder):
+    path = folder / "report.html"
+    pr.write_report(run, path)
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def html_of(name):
+    with TemporaryDirectory() as folder:
+        return written(small_runs.RUNS[name](), Path(folder))
+
+
+def outline_of(name):
+    return Outline(html_of(name))
+
+
+@pytest.mark.parametrize("name", small_runs.RUNS)
+def test_page_is_self_contained_and_whole(name):
+    html = html_of(name)
+    outline = Outline(html)
+    images = re.sub(r'src="data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+"', "", html)
+    assert not OUTSIDE.search(images)
+    assert "src=" not in images
+    for one in outline.images:
+        assert one["alt"]
+        kind, content = one["src"].split(";base64,")
+        if kind.endswith("svg+xml"):
+            svg = base64.b64decode(content).decode()
+            assert not re.search(r'(href|src)="(?!#)', svg)
+    assert not re.search(r"\bnan\b|\binf\b|None", outline.text)
+    assert len(outline.anchors) == len(set(outline.anchors))
+    assert {link[1:] for link in outline.links} <= set(outline.anchors)
+
+
+def test_full_run_has_every_section_in_order():
+    outline = outline_of("full")
+    assert outline.headings == [
+        "Setting", "Headline table", "The answer over noise_std", "Other weights",
+        "A typical observation", "The worst observation", "Calibration", "Support", "The ladder",
+        "Posterior exact: diagnostics", "Posterior gibbs: diagnostics",
+        "What the model predicts of x", "All numbers", "Glossary", "Provenance",
+        "Text of the model file",
+    ]  # fmt: skip
+    assert len(outline.images) == 9
+    assert "dense never says exactly 0" in outline.text
+    assert "Every state was visited" in outline.text
+
+
+def test_the_page_opens_with_the_verdict_and_what_it_costs():
+    run = small_runs.full()
+    text = outline_of("full").text
+    first = run.verdicts[0]
+    assert text.index(first.sentence) < text.index("Setting")
+    assert "per observation, the posterior exact" in text
+    assert numbers.with_interval(first.ratio, first.low, first.high) in text
+
+
+def test_user_given_text_is_escaped():
+    html = html_of("full")
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") >= 5
+
+
+def test_a_loaded_run_gives_the_same_page(tmp_path):
+    small_runs.full().save(tmp_path / "run.nc")
+    assert written(pr.load(tmp_path / "run.nc"), tmp_path) == html_of("full")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "run.nc"]
+
+
+def test_without_truth_nothing_speaks_of_risk():
+    outline = outline_of("without_truth")
+    assert "relative risk" not in outline.text
+    assert "identity" not in outline.text
+    assert "calibration cannot be checked" in outline.text
+    assert "1 + excess risk / posterior variance" in outline.text
+    assert "Text of the model file" not in outline.headings
+
+
+def test_an_inconclusive_run_says_so_and_why():
+    text = outline_of("without_truth").text
+    assert "Inconclusive" in text
+    assert "Not conclusive: not every posterior can be trusted" in text
+    assert "gibbs is stuck" in text
+    assert "obs 2, unit 3" in text
+
+
+def test_without_an_atom_there_is_no_support():
+    outline = outline_of("without_atom")
+    assert "Support" not in outline.headings
+    assert "support" not in outline.text
+    assert "Calibration" in outline.headings
+
+
+def test_one_observation_is_shown_once():
+    outline = outline_of("of_one")
+    assert "The only observation" in outline.headings
+    assert "The worst observation" not in outline.headings
+    assert "no interval" in outline.text
+    assert "identity z" not in outline.text
+
+
+def test_a_posterior_of_some_observations_shows_those():
+    text = outline_of("of_two_in_six").text
+    assert "hmc covers 2 of 6 observations" in text
+    assert re.search(r"Observation [01], unit by unit", text)
+    assert not re.search(r"Observation [2-5], unit by unit", text)
+
+
+def test_a_failure_leaves_the_old_report(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        pr.write_report(small_runs.of_one(), path)
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        pr.write_report(small_runs.of_one(), tmp_path / "nowhere" / "report.html")
+
+
+def test_every_metric_of_a_run_is_in_the_glossary():
+    for run in small_runs.RUNS.values():
+        assert set(run().table()["metric"]) <= set(GLOSSARY)
+
+
+@pytest.mark.parametrize(
+    ("value", "std_error", "text"),
+    [
+        (0.41327, 0.0519, "0.413 ± 0.052"),
+        (129.7565, 3.299, "129.8 ± 3.3"),
+        (0.0, 0.0, "0"),
+        (0.6667, 1.1e-16, "0.667"),
+        (1234.5, math.nan, "1,234"),
+        (math.nan, 0.1, "–"),
+        (3.2e-5, 1.7e-8, "3.20e-05 ± 1.7e-08"),
+        (48211.0, 950.0, "48,211 ± 950"),
+    ],
+)
+def test_values_are_rounded_by_their_error(value, std_error, text):
+    assert numbers.with_error(value, std_error) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (4.7232, 3.4507, 6.781, "4.72 [3.45, 6.78]"),
+        (1.2415, 1.0961, 1.5626, "1.24 [1.10, 1.56]"),
+        (1.02913, 1.01331, 1.04702, "1.0291 [1.0133, 1.0470]"),
+        (2.93, 1.24, 9.64, "2.93 [1.24, 9.64]"),
+        (31.2, 12.0, 77.7, "31 [12, 78]"),
+        (2.5, math.nan, math.nan, "2.50"),
+    ],
+)
+def test_intervals_are_rounded_by_their_width(value, low, high, text):
+    assert numbers.with_interval(value, low, high) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (1, "100 %"), (0.186, "19 %"), (0.0312, "3.1 %"), (1e-5, "< 0.1 %"),
+     (0.99999, "> 99.9 %"), (0.976, "97.6 %")],
+)  # fmt: skip
+def test_shares_are_percents(share, text):
+    assert numbers.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2.71e-6, "2.7 µs"), (0.0931, "93 ms"), (5.08, "5.1 s"), (1260.0, "21 min")],
+)
+def test_times_have_a_unit_that_suits(seconds, text):
+    assert numbers.duration(seconds) == text
