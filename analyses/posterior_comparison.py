@@ -1,0 +1,100 @@
+"""Journey 1 as a script: how close is the net to Bayes, under the default model and a variation.
+
+    uv run python analyses/posterior_comparison.py compute runs/posterior-comparison
+    uv run python analyses/posterior_comparison.py plot runs/posterior-comparison
+
+`compute` writes one run per value of keep_prob; `plot` reads them and draws the risk ratio of every
+inverse over keep_prob, with its interval.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+import matplotlib.figure
+import numpyro
+
+import probrev as pr
+from probrev import registry
+
+KEEP_PROBS = (0.25, 0.5, 1.0)
+
+
+def compute(
+    out: Path, *, num_obs: int = 32, keep_probs: tuple[float, ...] = KEEP_PROBS, **parameters
+) -> None:
+    """Runs a comparison per keep_prob and saves each.
+
+    Args:
+        out: folder to write in; values that are there already are not computed again.
+        num_obs: observations per comparison.
+        keep_probs: values of keep_prob.
+        **parameters: further parameters of the model `one_layer`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    build = registry.load("one_layer")
+    for keep_prob in keep_probs:
+        path = out / f"keep_prob-{keep_prob:g}.nc"
+        if path.exists():
+            continue
+        model = build(keep_prob=keep_prob, **parameters)
+        key_obs, key_nets, key_gibbs = jax.random.split(jax.random.key(0), 3)
+        obs = model.simulate(key_obs, num_obs)
+        result = pr.compare(
+            model,
+            obs,
+            inverses=pr.build_ladder(key_nets, model),
+            posteriors={"exact": pr.exact(model, obs), "gibbs": pr.gibbs(key_gibbs, model, obs)},
+            provenance={"keep_prob": keep_prob, "num_obs": num_obs, **parameters},
+        )
+        result.save(path)
+        print(f"keep_prob = {keep_prob:g}: {result.verdicts[0].sentence}")
+
+
+def plot(out: Path) -> Path:
+    """Draws the risk ratio of every inverse over keep_prob, from the saved runs.
+
+    Args:
+        out: folder that `compute` wrote in.
+    """
+    runs = sorted(out.glob("keep_prob-*.nc"), key=keep_prob_of)
+    if not runs:
+        raise FileNotFoundError(f"no runs in {out}: run `compute` first")
+    rows = {keep_prob_of(path): pr.load(path).verdicts for path in runs}
+    figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name in dict.fromkeys(v.inverse for verdicts in rows.values() for v in verdicts):
+        found = {
+            at: v
+            for at, verdicts in rows.items()
+            for v in verdicts
+            if (v.inverse, v.posterior) == (name, "exact")
+        }
+        ratio = [v.ratio for v in found.values()]
+        below = [v.ratio - v.low for v in found.values()]
+        above = [v.high - v.ratio for v in found.values()]
+        axes.errorbar(list(found), ratio, [below, above], marker="o", capsize=3, label=name)
+    axes.axhline(1.0, color="black", linewidth=0.8)
+    axes.set(xlabel="keep_prob", ylabel="risk / Bayes risk", yscale="log")
+    axes.legend(frameon=False)
+    path = out / "risk_ratio.png"
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def keep_prob_of(path: Path) -> float:
+    """The keep_prob that a run's name says."""
+    return float(path.stem.removeprefix("keep_prob-"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("step", choices=("compute", "plot"))
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--num-obs", type=int, default=32)
+    arguments = parser.parse_args()
+    numpyro.enable_x64()
+    if arguments.step == "compute":
+        compute(arguments.out, num_obs=arguments.num_obs)
+    else:
+        print(plot(arguments.out))

@@ -1,0 +1,44 @@
+"""Every analysis, computed and plotted at a tiny size."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+ANALYSES = Path(__file__).parent.parent.parent / "analyses"
+
+
+def analysis(name: str) -> dict:
+    """The names in an analysis script, without running its command line."""
+    return runpy.run_path(str(ANALYSES / f"{name}.py"))
+
+
+def test_posterior_comparison(tmp_path):
+    script = analysis("posterior_comparison")
+    tiny = {"num_obs": 6, "n_visible": 30, "n_hidden": 5, "max_active": 2}
+    script["compute"](tmp_path, keep_probs=(0.4, 1.0), **tiny)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "keep_prob-0.4.nc",
+        "keep_prob-1.nc",
+    ]
+    assert script["plot"](tmp_path).stat().st_size > 10_000
+    with pytest.raises(FileNotFoundError, match="run `compute` first"):
+        script["plot"](tmp_path / "nothing")
+
+
+@pytest.mark.slow
+def test_benchmarks(tmp_path):
+    script = analysis("benchmarks")
+    script["compute"](
+        tmp_path,
+        enumeration={"num_obs": (1, 2), "n_visible": 30, "n_hidden": 6},
+        samplers={
+            "n_visible": 20, "n_hidden": 4, "num_chains": (2,), "num_samples": 200,
+            "num_samples_ours": 2000,
+        },
+    )  # fmt: skip
+    result = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert {row["name"] for row in result["samplers"]} > {"gibbs", "MixedHMC"}
+    assert all(row["ess_per_second"] > 0 for row in result["samplers"])
+    assert script["plot"](tmp_path).stat().st_size > 5_000
