@@ -53,8 +53,10 @@ class ScalarActivation:
     def __call__(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
         """The estimate of h."""
         readout = self.layer.readout(x)
-        variance = jnp.broadcast_to(self.layer.readout_std(x) ** 2, readout.shape)
-        return _denoise(self.prior, readout, variance)
+        # x = 0 happens (h = 0 without noise), and says h = 0: the floor keeps 0 / 0 out.
+        floor = jnp.finfo(readout.dtype).eps ** 2 * self.prior.second_moment.max()
+        variance = jnp.maximum(self.layer.readout_std(x) ** 2, floor)
+        return _denoise(self.prior, readout, jnp.broadcast_to(variance, readout.shape))
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["prior", "layer"], meta_fields=[])
@@ -91,4 +93,4 @@ def _denoise(prior: SparsePrior, readout: Array, variance: Array) -> Array:
     """E[h_i | readout_i] under the prior's marginal of each unit."""
     logit = jax.scipy.special.logit(prior.marginal_inclusion_prob)
     logits = jnp.broadcast_to(logit, readout.shape)
-    return tilted(logits, prior.slab, readout, variance).mean
+    return tilted(logits, prior.tilting_slab, readout, variance).mean

@@ -69,9 +69,7 @@ class Layer:
                 f"dropout; got {self.keep_prob}"
             )
         if not 0 <= np.asarray(self.noise_std) < np.inf:
-            raise ValueError(
-                f"noise_std must be a finite number, at least 0; got {self.noise_std}"
-            )
+            raise ValueError(f"noise_std must be a finite number, at least 0; got {self.noise_std}")
         if self.activation not in ("relu", "identity"):
             raise ValueError(f'activation must be "relu" or "identity"; got {self.activation!r}')
         if self.gain is None and not np.any(weights):
@@ -104,7 +102,7 @@ class Layer:
     # Down
 
     def pre_activation(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch visible"]:
-        """z = W h."""
+        """Z = W h."""
         return h @ self.weights.T
 
     def distribution(
@@ -133,13 +131,13 @@ class Layer:
     def log_likelihood(
         self, h: Float[Array, "*batch hidden"], x: Float[Array, "*batch visible"]
     ) -> Float[Array, "*batch"]:
-        """log p(x | h), noise and dropout summed out; a mixed density, mass at x_j = 0."""
+        """Log p(x | h), noise and dropout summed out; a mixed density, mass at x_j = 0."""
         return self.distribution(self.pre_activation(h)).log_prob(x).sum(-1)
 
     def log_likelihood_table(
         self, h: Float[Array, "state hidden"], x: Float[Array, "obs visible"]
     ) -> Float[Array, "state obs"]:
-        """log p(x | h) of every state under every observation.
+        """Log p(x | h) of every state under every observation.
 
         The terms of silent rows depend on the state alone, and those of active rows are quadratic,
         so three matrix products replace a likelihood per pair. `log_likelihood` is the oracle.
@@ -176,7 +174,7 @@ class Layer:
         return self._stein_factor / (self.gain * self.keep_prob * energy)
 
     def readout(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
-        """u = W^T x, scaled so that E[u_i | h] = h_i (theory: Stein's identity)."""
+        """U = W^T x, scaled so that E[u_i | h] = h_i (theory: Stein's identity)."""
         return self.readout_scale * (x @ self.weights)
 
     def readout_std(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch 1"]:

@@ -44,11 +44,16 @@ def provenance(
         "model": model,
         "parameters": {name: _as_json(value) for name, value in parameters.items()},
         "model_source": source,
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": versions(),
         "platform": platform.platform(),
         "device": jax.devices()[0].device_kind,
         "num_cpus": os.cpu_count(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that make the numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def _as_json(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """Model files, named or a user's own: found, described and loaded by path.
 
 A model file is a Python file with a top-level function `build(**parameters)` that returns a model.
-To describe one reads its source and runs nothing, so that a list of models is quick.
+Beside it a function `observe(key, model, num_obs, ...)` may make the observations; it is given
+those arguments of `build` that it names. To describe a file reads its source and runs nothing, so
+that a list of models is quick.
 """
 
 import ast
@@ -141,6 +143,34 @@ def arguments(build: Build, settings: Mapping[str, Any]) -> dict[str, Any]:
     bound = inspect.signature(build).bind(**settings)
     bound.apply_defaults()
     return dict(bound.arguments)
+
+
+def observe(build: Build, key: Any, model: Any, num_obs: int, arguments: Mapping[str, Any]) -> Any:
+    """Observations of a model: from its file's `observe`, or simulated where there is none.
+
+    Args:
+        build: what `load` returned.
+        key: random key.
+        model: what `build` returned.
+        num_obs: number of observations.
+        arguments: those that `build` got; `observe` is passed the ones that it names.
+
+    Raises:
+        ValueError: `observe` cannot be called so.
+    """
+    hook = getattr(sys.modules[build.__module__], "observe", None)
+    if hook is None:
+        return model.simulate(key, num_obs)
+    signature = inspect.signature(hook)
+    known = {name: value for name, value in arguments.items() if name in signature.parameters}
+    try:
+        bound = signature.bind(key, model, num_obs, **known)
+    except TypeError as error:
+        raise ValueError(
+            f"observe cannot be called: {error}; its arguments must be key, model, num_obs and "
+            f"any of build's: {', '.join(arguments)}"
+        ) from error
+    return hook(*bound.args, **bound.kwargs)
 
 
 def cause(error: BaseException) -> str:

@@ -64,6 +64,44 @@ def test_arguments_include_defaults(toy):
     assert given == {"n_visible": 3, "weights": None, "keep_prob": 0.7, "tail": 0.25}
 
 
+OBSERVED = """def build(scale: float = 2.0, offset: float = 0.5):
+    return Model()
+
+class Model:
+    def simulate(self, key, num_obs):
+        return "simulated", key, num_obs
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "expected"),
+    [
+        ("", ("simulated", "key", 7)),
+        (
+            "def observe(key, model, num_obs, offset, extra=9):\n"
+            "    return type(model).__name__, key, num_obs, offset, extra\n",
+            ("Model", "key", 7, 0.5, 9),
+        ),
+    ],
+)
+def test_a_model_file_may_make_its_own_observations(tmp_path, hook, expected):
+    path = tmp_path / "observed.py"
+    path.write_text(OBSERVED + hook, encoding="utf-8")
+    build = registry.load(str(path))
+    arguments = registry.arguments(build, {"scale": 3.0})
+    assert registry.observe(build, "key", build(), 7, arguments) == expected
+
+
+def test_observe_that_cannot_be_called_is_refused(tmp_path):
+    path = tmp_path / "observed.py"
+    path.write_text(OBSERVED + "def observe(key, model, num_obs, gain): ...\n", encoding="utf-8")
+    build = registry.load(str(path))
+    with pytest.raises(
+        ValueError, match=r"missing a required argument: 'gain'.*any of build's: scale, offset"
+    ):
+        registry.observe(build, "key", build(), 7, registry.arguments(build, {}))
+
+
 def test_every_file_in_models_is_a_named_model():
     paths = {path.stem: path for path in (ROOT / "models").glob("*.py")}
     assert paths

@@ -1,5 +1,7 @@
 """A planned comparison carried out: the part that needs JAX."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -45,8 +47,11 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     settings = plan.settings
     if weight_draw:
         settings[WEIGHT_SEED] = plan.weight_seeds[weight_draw]
-    model = build(plan.info, make, settings)
-    obs = model.simulate(keys["simulate"], num_obs=plan.num_obs)
+    with refusing(plan.info):
+        model = make(**settings)
+        arguments = registry.arguments(make, settings)
+        obs = registry.observe(make, keys["simulate"], model, plan.num_obs, arguments)
+    check_observations(plan.info, obs)
     inverses = pr.build_ladder(keys["ladder"], model)
     check_names("inverse", plan.inverses, tuple(inverses))
     methods = plan.posteriors or tuple(pr.default_posteriors(model))
@@ -64,7 +69,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
         provenance=provenance(
             model=plan.info.name,
             source=plan.info.source,
-            parameters=registry.arguments(make, settings),
+            parameters=arguments,
             seed=plan.seed,
             command=plan.command(methods),
         ),
@@ -88,20 +93,29 @@ def over_weights(
     return xr.DataTree(ratio.to_dataset().assign_attrs(posterior=posterior))
 
 
-def build(info: registry.ModelInfo, make: registry.Build, settings: dict[str, Any]) -> Any:
-    """The model, whatever its `build` refuses said as a refusal of this command.
+@contextmanager
+def refusing(info: registry.ModelInfo) -> Iterator[None]:
+    """Says whatever a model file refuses as a refusal of this command.
 
     Raises:
-        ValueError: `build` raised a ValueError or a TypeError, or missed a file or a package.
+        ValueError: the file raised a ValueError or a TypeError, or missed a file or a package.
     """
     try:
-        return make(**settings)
+        yield
     except (ValueError, TypeError, ImportError, OSError) as error:
         line = line_at_fault(error, info.path)
         if line is None and not is_refusal(error):
             raise
         where = info.name if line is None else f"{info.name}, line {line}"
         raise ValueError(f"model {where}: {error}") from error
+
+
+def check_observations(info: registry.ModelInfo, obs: Any) -> None:
+    """Raises TypeError unless a model file's `observe` returned observations."""
+    if not isinstance(obs, pr.Observations):
+        raise TypeError(
+            f"model {info.name}: observe must return probrev.Observations; got {type(obs).__name__}"
+        )
 
 
 def infer(

@@ -145,6 +145,23 @@ def test_a_build_that_fails_names_file_line_and_cause(probrev, tmp_path, body, m
     assert f"model mine.py{message}" in done.err
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("(key, model, num_obs, noise_std):\n    raise ValueError(f'no {noise_std}')", "no 1.3"),
+        ("(key, model, num_obs, gain):\n    return None", "missing a required argument: 'gain'"),
+        ("(key, model, num_obs):\n    return [1.0]", "observe must return probrev.Observations"),
+    ],
+)
+def test_an_observe_that_fails_is_one_line(probrev, tmp_path, body, message):
+    (tmp_path / "mine.py").write_text(USER_MODEL + "\ndef observe" + body)
+    done = probrev("compare", "mine.py", "--set", "noise_std=1.3")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert done.err.startswith("probrev: model mine.py")
+    assert message in done.err
+
+
 def test_a_folder_that_holds_a_run_is_refused_before_any_work(probrev, tmp_path, monkeypatch):
     monkeypatch.delattr(registry, "load")
     (tmp_path / "o").mkdir()
