@@ -88,7 +88,7 @@ def keep_prob_of(path: Path) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("step", choices=("compute", "plot"))
     parser.add_argument("out", type=Path)
     parser.add_argument("--num-obs", type=int, default=32)

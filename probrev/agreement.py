@@ -76,8 +76,9 @@ def _support_distances(
         half = min(len(own), len(other) // 2)
         judge = other[half : 2 * half]
         distances.append([_distance(own[:half], judge), _distance(other[:half], judge)])
-    columns = np.asarray(distances).T
-    return tuple(xr.DataArray(column, coords={"obs": common}) for column in columns)
+    own, other = np.asarray(distances).T
+    coords = {"obs": common}
+    return xr.DataArray(own, coords=coords), xr.DataArray(other, coords=coords)
 
 
 def _supports(posterior: Posterior, number: int) -> np.ndarray:

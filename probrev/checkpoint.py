@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -21,7 +22,9 @@ def save_checkpoint(
         done: number of steps done.
         kept: draws so far.
     """
-    leaves = {f"state_{i}": leaf for i, leaf in enumerate(map(_to_numpy, jax.tree.leaves(state)))}
+    leaves: dict[str, Any] = {
+        f"state_{i}": _to_numpy(leaf) for i, leaf in enumerate(jax.tree.leaves(state))
+    }
     draws = np.concatenate(kept) if kept else np.zeros(0)
     part = Path(f"{path}.part")
     with part.open("wb") as file:
@@ -65,12 +68,12 @@ def _fingerprint(run: Any) -> str:
 
 def _to_numpy(leaf: Any) -> np.ndarray:
     """A leaf as plain numbers; typed keys as their bits."""
-    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf)
 
 
 def _like(value: np.ndarray, leaf: Any) -> Any:
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
-    return jax.numpy.asarray(value)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(value), impl=jax.random.key_impl(leaf))
+    return jnp.asarray(value)

@@ -44,17 +44,20 @@ class Comparison:
 
     @property
     def inverses(self) -> list[str]:
+        """Names of the inverses, in the order given."""
         return [str(name) for name in self.tree["inverses/h"]["inverse"].to_numpy()]
 
     @property
     def posteriors(self) -> dict[str, Posterior]:
+        """The posteriors by name."""
         return {name: Posterior(node) for name, node in self.tree["posteriors"].children.items()}
 
     @property
     def verdicts(self) -> list[Verdict]:
         """One per inverse and posterior, those against the most trusted posterior first."""
         frame = self.tree["verdicts"].to_dataset().to_dataframe()
-        return [Verdict(**row) for row in frame[list(Verdict._fields)].to_dict("records")]
+        rows = frame[list(Verdict._fields)].itertuples(index=False)
+        return [Verdict(*row) for row in rows]
 
     @property
     def conclusive(self) -> bool:
@@ -313,21 +316,20 @@ def _verdicts(
     for name, posterior in posteriors.items():
         if len(posterior.obs) < most:
             continue
-        rows = table[(table["metric"] == "risk_ratio") & (table["posterior"] == name)]
+        rows = table.query("metric == 'risk_ratio' and posterior == @name")
         trouble = _trouble(name, posterior, table)
-        for row in rows.itertuples():
-            verdicts.append(
-                judge(
-                    row.subject,
-                    name,
-                    row.value,
-                    row.low,
-                    row.high,
-                    setting=setting or type(model).__name__,
-                    trouble=trouble,
-                    has_truth=has_truth,
-                )  # fmt: skip
+        for row in rows.to_dict("records"):
+            verdict = judge(
+                row["subject"],
+                name,
+                row["value"],
+                row["low"],
+                row["high"],
+                setting=setting or type(model).__name__,
+                trouble=trouble,
+                has_truth=has_truth,
             )
+            verdicts.append(verdict)
     return sorted(verdicts, key=lambda verdict: not posteriors[verdict.posterior].is_exact)
 
 
@@ -335,8 +337,9 @@ def _trouble(name: str, posterior: Posterior, table: pd.DataFrame) -> str:
     """Why a posterior cannot be trusted; empty if it can."""
     if posterior.status != "ok":
         return f"{name} is {posterior.status} ({posterior.status_reason})"
-    rows = table[(table["metric"] == "agreement") & (table["subject"] == name)]
-    for row in rows.itertuples():
-        if row.value < 1:
-            return f"{name} disagrees with {row.posterior} on {1 - row.value:.0%} of observations"
+    rows = table.query("metric == 'agreement' and subject == @name")
+    for row in rows.to_dict("records"):
+        if row["value"] < 1:
+            share = 1 - row["value"]
+            return f"{name} disagrees with {row['posterior']} on {share:.0%} of observations"
     return ""

@@ -46,6 +46,7 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
         key_net, key_obs = jax.random.split(jax.random.fold_in(key, index))
         obs = noisy.simulate(key_obs, NUM_SIMULATED)
         nets = [FeedforwardNet.from_model(key_net, noisy, rule) for rule in RULES]
+        assert obs.h is not None
         errors = np.stack([((net(obs.x) - obs.h) ** 2).sum(-1) for net in nets]) / energy
         net_risk.append(errors.mean(1))
         std_error.append(errors.std(1) / np.sqrt(NUM_SIMULATED))

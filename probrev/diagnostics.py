@@ -32,18 +32,19 @@ def diagnose(draws: xr.DataArray) -> xr.Dataset:
     still = (values == values[:, :1]).all(axis=(0, 1))
     same = (values == values[:1, :1]).all(axis=(0, 1))
     behaviour = np.where(same, "constant", np.where(still, "stuck", "mixes"))
-    tree = xr.Dataset({"h": draws, "active": active})
     with np.errstate(invalid="ignore", divide="ignore"):
-        r_hat, mcse = az.rhat(tree), az.mcse(tree)
-        bulk, tail = az.ess(tree, method="bulk"), az.ess(tree["h"], method="tail")
+        r_hat, mcse = az.rhat(draws), az.mcse(draws)
+        bulk, tail = az.ess(draws, method="bulk"), az.ess(draws, method="tail")
+        # Ranks of an indicator are the indicator, so its bulk ESS is that of its mean.
+        ess_active = az.ess(active, method="mean")
     moving = xr.DataArray(~still, dims=("obs", "hidden"))
     return xr.Dataset(
         {
-            "r_hat": r_hat["h"].where(moving),
-            "ess_bulk": bulk["h"].where(moving),
+            "r_hat": r_hat.where(moving),
+            "ess_bulk": bulk.where(moving),
             "ess_tail": tail.where(moving),
-            "ess_active": bulk["active"].where(xr.DataArray(flips > 0, dims=("obs", "hidden"))),
-            "mcse_mean": mcse["h"].where(moving),
+            "ess_active": ess_active.where(xr.DataArray(flips > 0, dims=("obs", "hidden"))),
+            "mcse_mean": mcse.where(moving),
             "num_flips": (("obs", "hidden"), flips),
             "behaviour": (("obs", "hidden"), behaviour),
         }
@@ -62,7 +63,8 @@ def status_of(diagnostics: xr.Dataset, num_divergences: int = 0) -> tuple[str, s
     moving = behaviour == "mixes"
     never = f"; {num_constant} of {behaviour.size} units never moved" if num_constant else ""
     if num_stuck:
-        return "stuck", f"{num_stuck} units are stuck at different values in different chains"
+        units = "unit is" if num_stuck == 1 else "units are"
+        return "stuck", f"{num_stuck} {units} stuck at different values in different chains"
     if not moving.any():
         return "ok", f"every unit has one value in every draw of every chain{never}"
     r_hat = float(diagnostics["r_hat"].max())

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +12,13 @@ from scipy.optimize import minimize_scalar
 
 from probrev.layer import Layer
 from probrev.model import NUM_SIMULATED, LayeredModel
+from probrev.pytree import pytree
 
 BiasRule = str | ArrayLike
 BIAS_RULES = ("theory", "universal", "calibrated")
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["offset", "multiple"], meta_fields=[])
+@pytree(data=("offset", "multiple"))
 @dataclass(frozen=True)
 class Bias:
     """b = offset - multiple * (standard deviation of the readout where h_i = 0, read off x).
@@ -32,9 +32,7 @@ class Bias:
     multiple: ArrayLike = 0.0
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["layers", "biases"], meta_fields=["keep_prob"]
-)
+@pytree(data=("layers", "biases"), meta=("keep_prob",))
 @dataclass(frozen=True)
 class FeedforwardNet:
     """h^(l) = r(u_l + b_l), u_l the readout of layer l, layers[0] next to x.
@@ -87,6 +85,7 @@ class FeedforwardNet:
         rules = _rules_per_layer(bias, len(model.layers))
         key_draws, key_dropout = jax.random.split(key)
         draws = model.simulate(key_draws, NUM_SIMULATED)
+        assert draws.h is not None
         targets = (*draws.intermediates, draws.h)
         net = cls((), (), keep_prob)
         for level, (layer, rule) in enumerate(zip(model.layers, rules, strict=True)):
@@ -138,11 +137,12 @@ def _apply(layer: Layer, bias: Bias, x: Array) -> Array:
 
 
 def _rules_per_layer(bias: BiasRule | Sequence[BiasRule], num_layers: int) -> list[BiasRule]:
-    is_list = isinstance(bias, list | tuple)
-    if is_list and any(isinstance(rule, str) or np.ndim(rule) for rule in bias):
+    if isinstance(bias, list | tuple) and any(
+        isinstance(rule, str) or np.ndim(rule) for rule in bias
+    ):
         per_layer = list(bias)
     else:
-        per_layer = ["calibrated"] * (num_layers - 1) + [bias]
+        per_layer = [*["calibrated"] * (num_layers - 1), bias]
     if len(per_layer) != num_layers:
         raise ValueError(
             f"bias must be one rule, or one per layer ({num_layers}); got {len(per_layer)}"

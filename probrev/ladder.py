@@ -2,19 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.feedforward import FeedforwardNet
 from probrev.layer import Layer
 from probrev.model import LayeredModel
 from probrev.priors import SparsePrior
+from probrev.pytree import pytree
 from probrev.tilted import tilted
 
-Inverse = Callable[[Array], Array]
+Inverse = Callable[[Array], ArrayLike]
 RUNGS = ("theory", "universal", "calibrated", "scalar", "first_step")
 
 
@@ -37,7 +38,7 @@ def build_ladder(key: PRNGKeyArray, model: LayeredModel) -> dict[str, Inverse]:
     return inverses
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["prior", "layer"], meta_fields=[])
+@pytree(data=("prior", "layer"))
 @dataclass(frozen=True)
 class ScalarActivation:
     """The net with its best activation: h_i = E[h_i | u_i], u_i ~ N(h_i, readout_var(x)).
@@ -59,7 +60,7 @@ class ScalarActivation:
         return _denoise(self.prior, readout, jnp.broadcast_to(variance, readout.shape))
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["prior", "layer"], meta_fields=[])
+@pytree(data=("prior", "layer"))
 @dataclass(frozen=True)
 class FirstStep:
     """The first step of message passing from nothing: a readout that also hears silent rows.

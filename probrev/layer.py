@@ -1,28 +1,25 @@
 """One layer, in both directions: x = gain * act(W h + noise) * dropout down, W^T x up."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from probrev.concrete import is_concrete
 from probrev.distributions import LinearDropout, RectifiedDropout, log_silence_prob
+from probrev.pytree import is_concrete, pytree
 
 Activation = Literal["relu", "identity"]
 
+# 1 / E[w act(w + xi)] for Gaussian w and symmetric xi: where the 2 of the gain is from.
+STEIN_FACTOR = {"relu": 2.0, "identity": 1.0}
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["weights", "keep_prob", "noise_std", "gain"],
-    meta_fields=["activation"],
-)
-@dataclass(frozen=True)
+
+@pytree(data=("weights", "keep_prob", "noise_std", "gain"), meta=("activation",))
+@dataclass(frozen=True, init=False)
 class Layer:
     """A layer of the generative model, with its transposed direction.
 
@@ -40,60 +37,46 @@ class Layer:
     Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 2; the noise is ours.
     """
 
-    weights: ArrayLike
-    keep_prob: ArrayLike = 1.0
-    noise_std: ArrayLike = 0.0
-    gain: ArrayLike | None = None
-    activation: Activation = "relu"
+    weights: Float[Array, "visible hidden"]
+    keep_prob: Float[Array, ""]
+    noise_std: Float[Array, ""]
+    gain: Float[Array, ""]
+    activation: Activation
 
-    def __post_init__(self):
-        if not is_concrete((self.weights, self.keep_prob, self.noise_std, self.gain)):
-            return
-        self._check()
-        object.__setattr__(self, "weights", jnp.asarray(self.weights, dtype=float))
-        if self.gain is None:
-            energy = self.keep_prob * (self.weights**2).sum(0).mean()
-            object.__setattr__(self, "gain", self._stein_factor / energy)
-
-    def _check(self) -> None:
-        weights = np.asarray(self.weights)
-        if weights.ndim != 2 or not weights.size:
-            raise ValueError(
-                f"weights must have shape (n_visible, n_hidden); got shape {weights.shape}"
-            )
-        if not np.all(np.isfinite(weights)):
-            raise ValueError("weights must be finite; got NaN or infinity")
-        if not 0 < np.asarray(self.keep_prob) <= 1:
-            raise ValueError(
-                "keep_prob must lie in (0, 1]: it is the probability that a unit survives "
-                f"dropout; got {self.keep_prob}"
-            )
-        if not 0 <= np.asarray(self.noise_std) < np.inf:
-            raise ValueError(f"noise_std must be a finite number, at least 0; got {self.noise_std}")
-        if self.activation not in ("relu", "identity"):
-            raise ValueError(f'activation must be "relu" or "identity"; got {self.activation!r}')
-        if self.gain is None and not np.any(weights):
-            raise ValueError("weights are all 0, so gain has no default: give one")
-        if self.gain is not None and not 0 < np.asarray(self.gain) < np.inf:
-            raise ValueError(f"gain must be positive and finite; got {self.gain}")
+    def __init__(
+        self,
+        weights: ArrayLike,
+        keep_prob: ArrayLike = 1.0,
+        noise_std: ArrayLike = 0.0,
+        gain: ArrayLike | None = None,
+        activation: Activation = "relu",
+    ):
+        if is_concrete((weights, keep_prob, noise_std, gain)):
+            _check(weights, keep_prob, noise_std, gain, activation)
+        weights, keep_prob = jnp.asarray(weights, float), jnp.asarray(keep_prob, float)
+        if gain is None:
+            energy = keep_prob * (weights**2).sum(0).mean()
+            gain = STEIN_FACTOR[activation] / energy
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "keep_prob", keep_prob)
+        object.__setattr__(self, "noise_std", jnp.asarray(noise_std, float))
+        object.__setattr__(self, "gain", jnp.asarray(gain, float))
+        object.__setattr__(self, "activation", activation)
 
     @property
     def n_visible(self) -> int:
+        """Units of x, or of the layer below."""
         return self.weights.shape[0]
 
     @property
     def n_hidden(self) -> int:
+        """Units of h, or of the layer above."""
         return self.weights.shape[1]
 
     @property
     def weight_std(self) -> Float[Array, ""]:
         """Root mean square of the weights: 1 in the theory."""
         return jnp.sqrt((self.weights**2).mean())
-
-    @property
-    def _stein_factor(self) -> float:
-        """1 / E[w act(w + xi)] for Gaussian w and symmetric xi: where the 2 of the gain is from."""
-        return 2.0 if self.activation == "relu" else 1.0
 
     def activate(self, pre_activation: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """r(z), or z for an identity layer."""
@@ -107,7 +90,7 @@ class Layer:
 
     def distribution(
         self, pre_activation: Float[Array, "*batch visible"], keep_prob: ArrayLike | None = None
-    ) -> dist.Distribution:
+    ) -> RectifiedDropout | LinearDropout:
         """Law of each visible unit given z = W h, noise and dropout summed out.
 
         Args:
@@ -171,7 +154,7 @@ class Layer:
     def readout_scale(self) -> Float[Array, ""]:
         """What makes W^T x unbiased for h over Gaussian weights; 1 at the default gain."""
         energy = (self.weights**2).sum(0).mean()
-        return self._stein_factor / (self.gain * self.keep_prob * energy)
+        return STEIN_FACTOR[self.activation] / (self.gain * self.keep_prob * energy)
 
     def readout(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
         """U = W^T x, scaled so that E[u_i | h] = h_i (theory: Stein's identity)."""
@@ -189,4 +172,29 @@ class Layer:
             h_energy: E||h||^2.
         """
         variance = h_energy + (self.noise_std / self.weight_std) ** 2
-        return jnp.sqrt(self._stein_factor * variance / (self.keep_prob * self.n_visible))
+        return jnp.sqrt(
+            STEIN_FACTOR[self.activation] * variance / (self.keep_prob * self.n_visible)
+        )
+
+
+def _check(weights, keep_prob, noise_std, gain, activation) -> None:
+    weights = np.asarray(weights)
+    if weights.ndim != 2 or not weights.size:
+        raise ValueError(
+            f"weights must have shape (n_visible, n_hidden); got shape {weights.shape}"
+        )
+    if not np.all(np.isfinite(weights)):
+        raise ValueError("weights must be finite; got NaN or infinity")
+    if not 0 < np.asarray(keep_prob) <= 1:
+        raise ValueError(
+            "keep_prob must lie in (0, 1]: it is the probability that a unit survives dropout; "
+            f"got {keep_prob}"
+        )
+    if not 0 <= np.asarray(noise_std) < np.inf:
+        raise ValueError(f"noise_std must be a finite number, at least 0; got {noise_std}")
+    if activation not in STEIN_FACTOR:
+        raise ValueError(f'activation must be "relu" or "identity"; got {activation!r}')
+    if gain is None and not np.any(weights):
+        raise ValueError("weights are all 0, so gain has no default: give one")
+    if gain is not None and not 0 < np.asarray(gain) < np.inf:
+        raise ValueError(f"gain must be positive and finite; got {gain}")

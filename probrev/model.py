@@ -14,21 +14,17 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from probrev.concrete import is_concrete
 from probrev.layer import Layer
 from probrev.priors import Prior, SparsePrior, sample_prior
+from probrev.pytree import is_concrete, pytree
 from probrev.states import FiniteStates
 
 # Draws taken to average over a model: one number everywhere, so that it is compiled once.
 NUM_SIMULATED = 4096
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["x", "h", "intermediates", "masks"],
-    meta_fields=[],
-)
-@dataclass(frozen=True)
+@pytree(data=("x", "h", "intermediates", "masks"))
+@dataclass(frozen=True, init=False)
 class Observations:
     """Observed vectors and, where they were simulated, what made them.
 
@@ -39,25 +35,31 @@ class Observations:
         masks: dropout masks (True: survived), of x first, then of each intermediate.
     """
 
-    x: ArrayLike
-    h: ArrayLike | None = None
-    intermediates: tuple[Array, ...] = ()
-    masks: tuple[Array, ...] = ()
+    x: Float[Array, "obs visible"]
+    h: Float[Array, "obs hidden"] | None
+    intermediates: tuple[Array, ...]
+    masks: tuple[Array, ...]
 
-    def __post_init__(self):
-        if not is_concrete((self.x, self.h)):
-            return
-        object.__setattr__(self, "x", _as_rows("x", self.x, "n_visible"))
-        if self.h is not None:
-            object.__setattr__(self, "h", _as_rows("h", self.h, "n_hidden"))
-            if self.h.shape[0] != self.x.shape[0]:
-                raise ValueError(
-                    f"x and h must have one row per observation; got {self.x.shape[0]} rows of x "
-                    f"and {self.h.shape[0]} of h"
-                )
+    def __init__(
+        self,
+        x: ArrayLike,
+        h: ArrayLike | None = None,
+        intermediates: tuple[Array, ...] = (),
+        masks: tuple[Array, ...] = (),
+    ):
+        object.__setattr__(self, "x", _as_rows("x", x, "n_visible"))
+        object.__setattr__(self, "h", None if h is None else _as_rows("h", h, "n_hidden"))
+        object.__setattr__(self, "intermediates", intermediates)
+        object.__setattr__(self, "masks", masks)
+        if self.h is not None and len(self.h) != len(self.x):
+            raise ValueError(
+                f"x and h must have one row per observation; got {len(self.x)} rows of x "
+                f"and {len(self.h)} of h"
+            )
 
     @property
     def num_obs(self) -> int:
+        """Number of observations."""
         return self.x.shape[0]
 
     def __getitem__(self, rows: slice) -> "Observations":
@@ -80,19 +82,42 @@ class Model(Protocol):
     """
 
     @property
-    def n_visible(self) -> int: ...
+    def n_visible(self) -> int:
+        """Length of x."""
+        ...
+
     @property
-    def n_hidden(self) -> int: ...
+    def n_hidden(self) -> int:
+        """Length of h."""
+        ...
+
     def check(self, obs: Observations) -> None:
         """Raises ValueError for observations that the model cannot have made."""
         ...
 
-    def log_joint(self, h: Array, x: Array) -> Array: ...
-    def log_likelihood(self, h: Array, x: Array) -> Array: ...
-    def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations: ...
-    def generate(self, key: PRNGKeyArray, h: Array) -> Array: ...
-    def states(self) -> States: ...
-    def program(self, x: Array | None = None) -> Any: ...
+    def log_joint(self, h: Array, x: Array) -> Array:
+        """Log p(h, x)."""
+        ...
+
+    def log_likelihood(self, h: Array, x: Array) -> Array:
+        """Log p(x | h)."""
+        ...
+
+    def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations:
+        """Draws h from the prior and x given h."""
+        ...
+
+    def generate(self, key: PRNGKeyArray, h: Array) -> Array:
+        """Draws x given h."""
+        ...
+
+    def states(self) -> States:
+        """Every h of positive probability."""
+        ...
+
+    def program(self, x: Array | None = None) -> Any:
+        """The NumPyro program of one observation, with a site `h`."""
+        ...
 
 
 def check_shape(model: Model, obs: Observations) -> None:
@@ -155,6 +180,7 @@ class LayeredModel:
 
     @classmethod
     def tree_unflatten(cls, aux, children):
+        """The model with these leaves, unchecked: they may be tracers."""
         prior, layers = children
         model = object.__new__(cls)
         object.__setattr__(model, "prior", prior if aux is None else aux)
@@ -163,10 +189,12 @@ class LayeredModel:
 
     @property
     def n_visible(self) -> int:
+        """Length of x."""
         return self.layers[0].n_visible
 
     @property
     def n_hidden(self) -> int:
+        """Length of h."""
         return self.layers[-1].n_hidden
 
     def check(self, obs: Observations) -> None:
@@ -174,8 +202,10 @@ class LayeredModel:
         check_shape(self, obs)
         if self.layers[0].activation == "relu":
             for name, value in (("x", obs.x), ("h", obs.h)):
-                bad = () if value is None else np.flatnonzero((np.asarray(value) < 0).any(-1))
-                if len(bad):
+                if value is None:
+                    continue
+                bad = np.flatnonzero((np.asarray(value) < 0).any(-1))
+                if bad.size:
                     raise ValueError(
                         f"{name} must be nonnegative, since a ReLU layer makes nothing else; "
                         f"got a negative value in observation {bad[0]}"
@@ -201,23 +231,25 @@ class LayeredModel:
             x: the observation, or None to sample it.
             explicit_dropout: keep masks and noise as sites.
         """
-        signal = numpyro.deterministic("h", self.prior())
+        signal = jnp.asarray(numpyro.deterministic("h", self.prior()))
         for level in reversed(range(len(self.layers))):
             layer = self.layers[level]
             z = layer.pre_activation(signal)
             name, value, plate = ("x", x, "visible") if level == 0 else (f"h_{level}", None, None)
             with numpyro.plate(plate or f"hidden_{level}", layer.n_visible):
                 if not explicit_dropout:
-                    signal = numpyro.sample(name, layer.distribution(z), obs=value)
+                    law = layer.distribution(z)
+                    signal = jnp.asarray(numpyro.sample(name, law, obs=value))
                     continue
-                law = dist.Bernoulli(layer.keep_prob)
-                mask = jnp.asarray(numpyro.sample(f"mask_{level}", law), dtype=z.dtype)
+                mask = numpyro.sample(f"mask_{level}", dist.Bernoulli(layer.keep_prob))
+                mask = jnp.asarray(mask, dtype=z.dtype)
                 if level == 0:
-                    signal = numpyro.sample(name, layer.distribution(z, mask), obs=value)
+                    law = layer.distribution(z, mask)
+                    signal = jnp.asarray(numpyro.sample(name, law, obs=value))
                 else:
                     noise = numpyro.sample(f"noise_{level}", dist.Normal())
                     kept = layer.activate(z + layer.noise_std * noise) * mask
-                    signal = numpyro.deterministic(name, layer.gain * kept)
+                    signal = jnp.asarray(numpyro.deterministic(name, layer.gain * kept))
         return signal
 
     def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations:

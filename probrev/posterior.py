@@ -35,21 +35,23 @@ class Posterior:
 
     @property
     def method(self) -> str:
+        """What computed it."""
         return self.tree.attrs["method"]
 
     @property
     def status(self) -> str:
-        """ "ok", or what is wrong: "not converged", "stuck", "unchecked"."""
+        """What can be said of it: "ok", "not converged", "stuck" or "unchecked"."""
         return self.tree.attrs["status"]
 
     @property
     def status_reason(self) -> str:
+        """The status in words, with its figures."""
         return self.tree.attrs["status_reason"]
 
     @property
     def draws(self) -> xr.DataArray:
         """h, dims (chain, draw, obs, hidden)."""
-        return self.tree["posterior/h"]
+        return self._array("posterior/h")
 
     @property
     def obs(self) -> np.ndarray:
@@ -64,18 +66,18 @@ class Posterior:
     @property
     def mean(self) -> xr.DataArray:
         """E[h | x], (obs, hidden)."""
-        return self.tree["exact/mean"] if self.is_exact else self.draws.mean(("chain", "draw"))
+        return self._array("exact/mean") if self.is_exact else self.draws.mean(("chain", "draw"))
 
     @property
     def var(self) -> xr.DataArray:
         """Var[h_i | x], (obs, hidden)."""
-        return self.tree["exact/var"] if self.is_exact else self.draws.var(("chain", "draw"))
+        return self._array("exact/var") if self.is_exact else self.draws.var(("chain", "draw"))
 
     @property
     def inclusion_prob(self) -> xr.DataArray:
         """P(h_i > 0 | x), (obs, hidden)."""
         if self.is_exact:
-            return self.tree["exact/inclusion_prob"]
+            return self._array("exact/inclusion_prob")
         return (self.draws > 0).mean(("chain", "draw"))
 
     @property
@@ -86,12 +88,17 @@ class Posterior:
         """
         if self.is_exact:
             return xr.zeros_like(self.mean)
-        return (self.tree["diagnostics/mcse_mean"] ** 2).fillna(0.0)
+        return (self._array("diagnostics/mcse_mean") ** 2).fillna(0.0)
 
     @property
     def seconds_per_obs(self) -> float:
         """Run time per observation, compile time apart; NaN where it is unknown."""
         return self.tree.attrs.get("run_seconds", np.nan) / len(self.obs)
+
+    def _array(self, path: str) -> xr.DataArray:
+        found = self.tree[path]
+        assert isinstance(found, xr.DataArray)
+        return found
 
 
 def from_draws(

@@ -7,7 +7,7 @@ exact enumeration, Gibbs sampling and message passing need.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple, override
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.capped_categorical import CappedCategorical
-from probrev.concrete import is_concrete
+from probrev.pytree import is_concrete, pytree
 from probrev.slabs import FiniteSlab, Slab, canonical_slab, check_slab
 from probrev.states import FiniteStates
 from probrev.tilted import slab_moments
 
-Prior = Callable[[], Array]
+Prior = Callable[[], ArrayLike]
 
 
 class SparsePrior:
@@ -32,20 +32,6 @@ class SparsePrior:
     n_hidden: int
     slab: dist.Distribution
     tilting_slab: Slab  # the slab in the form that `tilted` is quickest with
-    _data_fields: ClassVar[tuple[str, ...]]
-    _meta_fields: ClassVar[tuple[str, ...]]
-
-    def tree_flatten(self):
-        """The prior as a pytree, so that its numbers can be traced."""
-        data = tuple(getattr(self, name) for name in self._data_fields)
-        return data, tuple(getattr(self, name) for name in self._meta_fields)
-
-    @classmethod
-    def tree_unflatten(cls, meta, data):
-        prior = object.__new__(cls)
-        for name, value in zip(cls._data_fields + cls._meta_fields, (*data, *meta), strict=True):
-            object.__setattr__(prior, name, value)
-        return prior
 
     @property
     def active_range(self) -> tuple[int, int]:
@@ -62,13 +48,13 @@ class SparsePrior:
         if isinstance(self.slab, FiniteSlab):
             level = self._sample_levels("level", self._level_logits)
             values = jnp.broadcast_to(self.slab.values, (self.n_hidden, self.slab.values.shape[-1]))
-            index = jnp.maximum(level - 1, 0)[:, None]
+            index = jnp.maximum(jnp.asarray(level) - 1, 0)[:, None]
             value = jnp.take_along_axis(values, index, axis=1)[:, 0]
         else:
             level = self._sample_levels("active", self._spike_logits)
             with numpyro.plate("hidden", self.n_hidden):
                 value = numpyro.sample("value", self.slab)
-        return jnp.where(level > 0, value, 0.0)
+        return jnp.where(jnp.asarray(level) > 0, value, 0.0)
 
     def log_prob(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch"]:
         """Log density of h: a mass at 0 and the slab's density (or mass) elsewhere, per unit."""
@@ -139,10 +125,10 @@ class SparsePrior:
         fewest, most = self.active_range
         return CappedCategorical(logits, most, fewest)
 
-    def _sample_levels(self, name: str, logits: Float[Array, "hidden levels"]) -> Array:
+    def _sample_levels(self, name: str, logits: Float[Array, "hidden levels"]) -> ArrayLike:
         if self.active_range == (0, self.n_hidden):
             with numpyro.plate("hidden", self.n_hidden):
-                return numpyro.sample(name, dist.Categorical(probs=jnp.exp(logits)))
+                return numpyro.sample(name, dist.CategoricalProbs(jnp.exp(logits)))
         return numpyro.sample(name, self._condition(logits))
 
 
@@ -150,7 +136,7 @@ def _rows(vector: Float[Array, " hidden"], like: Array) -> Array:
     return jnp.broadcast_to(vector, like.shape)
 
 
-@jax.tree_util.register_pytree_node_class
+@pytree(data=("inclusion_prob", "slab", "tilting_slab"), meta=("n_hidden", "max_active"))
 @dataclass(frozen=True)
 class SpikeAndSlab(SparsePrior):
     """Each unit is 0 with probability 1 - inclusion_prob, else drawn from the slab.
@@ -170,9 +156,6 @@ class SpikeAndSlab(SparsePrior):
     inclusion_prob: ArrayLike
     slab: dist.Distribution
     max_active: int | None = None
-
-    _data_fields = ("inclusion_prob", "slab", "tilting_slab")
-    _meta_fields = ("n_hidden", "max_active")
 
     def __post_init__(self):
         if is_concrete((self.inclusion_prob, self.slab)):
@@ -199,16 +182,18 @@ class SpikeAndSlab(SparsePrior):
             )
 
     @property
+    @override
     def active_range(self) -> tuple[int, int]:
         return 0, self.n_hidden if self.max_active is None else self.max_active
 
     @property
+    @override
     def inclusion_logit(self) -> Float[Array, " hidden"]:
         logit = jax.scipy.special.logit(self.inclusion_prob)
         return jnp.broadcast_to(logit, (self.n_hidden,))
 
 
-@jax.tree_util.register_pytree_node_class
+@pytree(data=("slab", "tilting_slab"), meta=("n_hidden", "n_active"))
 @dataclass(frozen=True)
 class KSparse(SparsePrior):
     """Exactly `n_active` units are active, every support equally likely.
@@ -222,9 +207,6 @@ class KSparse(SparsePrior):
     n_hidden: int
     n_active: int
     slab: dist.Distribution
-
-    _data_fields = ("slab", "tilting_slab")
-    _meta_fields = ("n_hidden", "n_active")
 
     def __post_init__(self):
         if is_concrete(self.slab):
@@ -242,10 +224,12 @@ class KSparse(SparsePrior):
             )
 
     @property
+    @override
     def active_range(self) -> tuple[int, int]:
         return self.n_active, self.n_active
 
     @property
+    @override
     def inclusion_logit(self) -> Float[Array, " hidden"]:
         return jnp.zeros(self.n_hidden)
 
@@ -275,7 +259,12 @@ def sample_prior(key: PRNGKeyArray, prior: Prior, num_samples: int) -> Float[Arr
         num_samples: number of draws.
     """
     keys = jax.random.split(key, num_samples)
-    return jax.vmap(lambda k: numpyro.handlers.seed(prior, k)())(keys)
+
+    def draw(key: PRNGKeyArray) -> Array:
+        with numpyro.handlers.seed(rng_seed=key):
+            return jnp.asarray(prior())
+
+    return jax.vmap(draw)(keys)
 
 
 def sparsity_conditions(

@@ -1,7 +1,6 @@
 """The states of a finite latent vector, numbered so that they never need to be listed."""
 
 from dataclasses import dataclass
-from functools import partial
 from math import comb
 
 import jax
@@ -9,12 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from probrev.pytree import pytree
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["values"],
-    meta_fields=["min_active", "max_active"],
-)
+
+@pytree(data=("values",), meta=("min_active", "max_active"))
 @dataclass(frozen=True)
 class FiniteStates:
     """All vectors whose entries are 0 or one of K values, with a bounded number of nonzero entries.
@@ -35,6 +32,7 @@ class FiniteStates:
 
     @property
     def n_hidden(self) -> int:
+        """Length of a state."""
         return self.values.shape[0]
 
     @property

@@ -26,10 +26,10 @@ def stopwatch():
     timing = Timing()
     compiling = 0.0
 
-    def listen(event: str, duration: float, **_) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         nonlocal compiling
         if event.startswith("/jax/core/compile"):
-            compiling += duration
+            compiling += duration_secs
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     start = time.perf_counter()

@@ -95,7 +95,7 @@ def test_a_unit_that_does_not_move_has_no_figures(found):
         (("mixes",), "ok", "largest R-hat 1.00"),
         (("mixes", "never", "always"), "ok", "2 of 3 units never moved"),
         (("never", "always"), "ok", "every unit has one value in every draw of every chain"),
-        (("mixes", "stuck"), "stuck", "1 units are stuck at different values"),
+        (("mixes", "stuck"), "stuck", "1 unit is stuck at different values"),
         (("mixes", "half_stuck"), "not converged", "wanted at most 1.01"),
         (("mixes", "slow", "never"), "not converged", "draw more samples; 1 of 3 units never"),
     ],

@@ -88,7 +88,7 @@ def exact(
     jax.eval_shape(lambda h: model.log_joint(h, obs.x[0]), state)
     with stopwatch() as timing:
         sums = _enumerate(model, states, count, obs.x, num_draws, num_top, draw_seed, progress)
-        impossible = np.flatnonzero(np.asarray(sums.mass) == 0)
+        impossible = np.flatnonzero(~(np.asarray(sums.mass) > 0))
         if impossible.size:
             raise ValueError(
                 f"observation {impossible[0]} has probability zero under the model: no state of "
@@ -120,23 +120,29 @@ def _enumerate(
     num_obs, n_visible = x.shape
     size = max(1, min(BLOCK_ELEMENTS // max(n_visible, num_obs), count))
     num_top = min(num_top, count)
-    sums = _Sums(
-        log_scale=np.full(num_obs, -np.inf),
-        mass=np.zeros(num_obs),
-        first=np.zeros((num_obs, model.n_hidden)),
-        second=np.zeros((num_obs, model.n_hidden)),
-        active=np.zeros((num_obs, model.n_hidden)),
-        draws=np.zeros((num_obs, num_draws), np.int64),
-        top_log_joint=np.full((num_obs, num_top), -np.inf),
-        top=np.zeros((num_obs, num_top), np.int64),
-    )
+    sums = _no_sums(num_obs, model.n_hidden, num_draws, num_top)
     key = jax.random.key(draw_seed)
     for start in range(0, count, size):
-        sums = _add_block(sums, key, model, states, x, np.int64(start), count, size)
+        sums = _add_block(sums, key, model, states, x, jnp.int64(start), count, size)
         if progress is not None:
             sums.mass.block_until_ready()
             progress(min(start + size, count), count)
     return jax.block_until_ready(sums)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _no_sums(num_obs: int, n_hidden: int, num_draws: int, num_top: int) -> _Sums:
+    """The sums over no states."""
+    return _Sums(
+        log_scale=jnp.full(num_obs, -jnp.inf),
+        mass=jnp.zeros(num_obs),
+        first=jnp.zeros((num_obs, n_hidden)),
+        second=jnp.zeros((num_obs, n_hidden)),
+        active=jnp.zeros((num_obs, n_hidden)),
+        draws=jnp.zeros((num_obs, num_draws), jnp.int64),
+        top_log_joint=jnp.full((num_obs, num_top), -jnp.inf),
+        top=jnp.zeros((num_obs, num_top), jnp.int64),
+    )
 
 
 @partial(jax.jit, static_argnames=("count", "size"), donate_argnums=0)

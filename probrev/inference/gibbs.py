@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, override
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,7 @@ def gibbs(
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Posterior:
-    """Draws from p(h | x) by Gibbs sampling with the dropout and the rectified values made explicit.
+    """Draws from p(h | x) by Gibbs sampling, with dropout and rectified values made explicit.
 
     A sweep draws, for each silent row, whether it was kept and its negative pre-activation; then
     each unit's spike and value jointly, given all others; then moves an active unit elsewhere.
@@ -232,20 +232,26 @@ class GibbsKernel(MCMCKernel):
         model: see `gibbs`.
     """
 
-    sample_field = "h"
-
     def __init__(self, model: LayeredModel):
         _check_model(model)
         self._model = model
 
     @property
     def model(self) -> LayeredModel:
+        """The model whose posteriors are drawn from."""
         return self._model
 
+    @property
+    @override
+    def sample_field(self) -> str:
+        return "h"
+
+    @override
     def init(self, rng_key, num_warmup, init_params, model_args, model_kwargs) -> Any:
         """Starts from a draw of the prior; `init_params` is not used."""
         return init_state(rng_key, self._model, model_args[0], num_chains=1)
 
+    @override
     def sample(self, state, model_args, model_kwargs) -> GibbsState:
         """One sweep."""
         return gibbs_step(state, self._model, model_args[0])

@@ -59,7 +59,7 @@ def hmc(
             num_warmup=num_warmup,
             num_samples=num_samples,
             num_chains=num_chains,
-            chain_method=jax.vmap,
+            chain_method=jax.vmap,  # pyright: ignore[reportArgumentType]
             progress_bar=False,
             jit_model_args=True,
         )

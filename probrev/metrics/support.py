@@ -66,4 +66,4 @@ def _log_score(inclusion: xr.DataArray, active: np.ndarray, case: Case) -> xr.Da
     if not case.posterior.is_exact:
         num_draws = case.draws.sizes["sample"]
         prob = (prob * num_draws + 0.5) / (num_draws + 1)
-    return -np.log(prob)
+    return -xr.apply_ufunc(np.log, prob)

@@ -136,7 +136,7 @@ def test_numpyro_driver_gives_the_same_draws():
     np.testing.assert_array_equal(mcmc.get_samples()[:, 0], ours.draws[0])
 
 
-class Interrupted(Exception):
+class KilledError(Exception):
     """Stands for a kill between two chunks."""
 
 
@@ -152,10 +152,10 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     def kill(done, total):
         assert total == 43
         if done >= 24:
-            raise Interrupted
+            raise KilledError
 
     resumable = dict(settings, checkpoint=path)
-    with pytest.raises(Interrupted):
+    with pytest.raises(KilledError):
         pr.gibbs(jax.random.key(2), model, obs, num_samples=33, progress=kill, **resumable)
     seen = []
     resumed = pr.gibbs(
