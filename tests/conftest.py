@@ -1,7 +1,15 @@
 """Every test runs in float64 and refuses implicit rank promotion."""
 
+import os
+
 import jax
 import numpyro
 
 numpyro.enable_x64()
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config):
+    """Everyday tests compile much and run little, so they leave out the compiler's optimisation."""
+    if config.option.markexpr == "not slow":
+        os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"

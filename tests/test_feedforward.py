@@ -22,7 +22,7 @@ def readout_plainly(layer, x):
     """u = c W^T x with c such that E u = h: 2 / (gain rho mean_i ||W_i||^2)."""
     weights = np.asarray(layer.weights)
     energy = (weights**2).sum(0).mean()
-    scale = 2 / (float(layer.gain) * layer.keep_prob * energy)
+    scale = 2 / (float(layer.gain) * float(layer.keep_prob) * energy)
     std = scale * np.sqrt((weights**2).mean()) * np.sqrt((x**2).sum(-1, keepdims=True))
     return scale * x @ weights, std
 

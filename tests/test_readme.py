@@ -24,6 +24,7 @@ def test_readme_holds_the_journeys():
         assert call in text
 
 
+@pytest.mark.slow
 def test_two_priors_an_inverse_and_a_posterior_from_elsewhere(session):
     result = session["result"]
     assert set(result.posteriors) == {"gamma", "horseshoe", "elsewhere"}

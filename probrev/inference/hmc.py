@@ -1,5 +1,6 @@
 """NumPyro's own kernels on the model's program: an independent check, and any function prior."""
 
+import warnings
 from typing import Any
 
 import jax
@@ -98,7 +99,10 @@ def _run(mcmc: MCMC, keys: jax.Array, x: jax.Array) -> tuple[np.ndarray, np.ndar
     field = None if isinstance(kernel, DiscreteGibbs) else "diverging"
     if isinstance(kernel, DiscreteHMCGibbs):
         field = "hmc_state.diverging"
-    mcmc.run(keys, x, extra_fields=() if field is None else (field,))
+    with warnings.catch_warnings():
+        # NumPyro donates a buffer that its collecting loop cannot use; nothing is lost by it.
+        warnings.filterwarnings("ignore", "Some donated buffers were not usable")
+        mcmc.run(keys, x, extra_fields=() if field is None else (field,))
     h = np.asarray(mcmc.get_samples(group_by_chain=True)["h"])
     if field is None:
         return h, np.zeros(h.shape[:2], dtype=bool)

@@ -14,6 +14,7 @@ def analysis(name: str) -> dict:
     return runpy.run_path(str(ANALYSES / f"{name}.py"))
 
 
+@pytest.mark.slow
 def test_posterior_comparison(tmp_path):
     script = analysis("posterior_comparison")
     tiny = {"num_obs": 6, "n_visible": 30, "n_hidden": 5, "max_active": 2}
