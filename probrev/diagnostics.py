@@ -71,7 +71,7 @@ def status_of(diagnostics: xr.Dataset, num_divergences: int = 0) -> tuple[str, s
     ess = float(min(diagnostics["ess_bulk"].min(), diagnostics["ess_tail"].min()))
     figures = f"largest R-hat {r_hat:.3f}, smallest ESS {ess:.0f}"
     if num_divergences:
-        return "not converged", f"{num_divergences} divergences; {figures}{never}"
+        return "not converged", f"{num_divergences} of the transitions diverged; {figures}{never}"
     if not (r_hat <= R_HAT_MAX and ess >= ESS_MIN):
         wanted = f"wanted at most {R_HAT_MAX} and at least {ESS_MIN}"
         return "not converged", f"{figures} ({wanted}): draw more samples{never}"

@@ -109,7 +109,7 @@ def test_status(names, status, reason):
 def test_divergences_are_not_ok():
     status, reason = status_of(diagnose(to_draws("mixes")), num_divergences=3)
     assert status == "not converged"
-    assert reason.startswith("3 divergences")
+    assert reason.startswith("3 of the transitions diverged")
 
 
 def test_few_draws_are_not_enough():

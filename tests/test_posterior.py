@@ -68,7 +68,7 @@ def test_divergences_reach_the_status():
     diverging[1, 3, 0] = True
     posterior = from_draws("mine", DRAWS, X, sample_stats={"diverging": diverging})
     assert posterior.status == "not converged"
-    assert posterior.status_reason.startswith("1 divergences")
+    assert posterior.status_reason.startswith("1 of the transitions diverged")
     assert posterior.tree["sample_stats/diverging"].dims == ("chain", "draw", "obs")
 
 
@@ -89,7 +89,7 @@ def test_divergences_of_a_tree_from_elsewhere_are_counted():
     stats = xr.Dataset({"diverging": (("chain", "draw"), np.arange(1000).reshape(4, 250) == 7)})
     posterior = pr.from_datatree(their_tree(sample_stats=stats), X)
     assert posterior.status == "not converged"
-    assert "divergences" in posterior.status_reason
+    assert "transitions diverged" in posterior.status_reason
 
 
 def test_a_tree_of_arvizs_own_making():

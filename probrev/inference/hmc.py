@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import numpyro
 from jaxtyping import PRNGKeyArray
-from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs
+from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, Predictive
 
 from probrev.model import Model, Observations
 from probrev.posterior import Posterior, from_draws
@@ -25,6 +25,7 @@ def hmc(
     num_warmup: int = 1000,
     num_samples: int = 2000,
     num_chains: int = 4,
+    target_accept_prob: float = 0.9,
     progress: Progress | None = None,
 ) -> Posterior:
     """Draws from p(h | x) with NumPyro's samplers, straight from `model.program(x)`.
@@ -41,6 +42,7 @@ def hmc(
         num_warmup: steps per chain that are thrown away (step size and mass are adapted).
         num_samples: steps per chain that are kept.
         num_chains: independent chains per observation.
+        target_accept_prob: of NUTS, in (0, 1); nearer to 1 means smaller steps, fewer divergences.
         progress: where to report progress, in observations.
 
     Raises:
@@ -53,10 +55,15 @@ def hmc(
         )
     model.check(obs)
     obs = obs if num_obs is None else obs[:num_obs]
-    settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
+    settings = {
+        "num_warmup": num_warmup,
+        "num_samples": num_samples,
+        "num_chains": num_chains,
+        "target_accept_prob": target_accept_prob,
+    }
     with stopwatch() as timing:
         mcmc = MCMC(
-            choose_kernel(model),
+            choose_kernel(model, target_accept_prob),
             num_warmup=num_warmup,
             num_samples=num_samples,
             num_chains=num_chains,
@@ -78,7 +85,7 @@ def hmc(
     )  # fmt: skip
 
 
-def choose_kernel(model: Model) -> Any:
+def choose_kernel(model: Model, target_accept_prob: float) -> Any:
     """The NumPyro kernel that fits the kinds of latent sites in the model's program."""
     x = np.zeros(model.n_visible)
     with numpyro.handlers.block(), numpyro.handlers.seed(rng_seed=0):
@@ -90,7 +97,8 @@ def choose_kernel(model: Model) -> Any:
     ]
     if all(latent):
         return DiscreteGibbs(model.program)
-    return DiscreteHMCGibbs(NUTS(model.program)) if any(latent) else NUTS(model.program)
+    nuts = NUTS(model.program, target_accept_prob=target_accept_prob)
+    return DiscreteHMCGibbs(nuts) if any(latent) else nuts
 
 
 def _run(mcmc: MCMC, keys: jax.Array, x: jax.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +111,13 @@ def _run(mcmc: MCMC, keys: jax.Array, x: jax.Array) -> tuple[np.ndarray, np.ndar
         # NumPyro donates a buffer that its collecting loop cannot use; nothing is lost by it.
         warnings.filterwarnings("ignore", "Some donated buffers were not usable")
         mcmc.run(keys, x, extra_fields=() if field is None else (field,))
-    h = np.asarray(mcmc.get_samples(group_by_chain=True)["h"])
+    samples = mcmc.get_samples(group_by_chain=True)
+    if "h" not in samples:  # DiscreteGibbs keeps what it sampled, not what follows from it
+        recompute = Predictive(
+            kernel.model, samples, batch_ndims=2, return_sites=["h"], parallel=True
+        )
+        samples = recompute(keys[0], x)
+    h = np.asarray(samples["h"])
     if field is None:
         return h, np.zeros(h.shape[:2], dtype=bool)
     return h, np.asarray(mcmc.get_extra_fields(group_by_chain=True)[field])

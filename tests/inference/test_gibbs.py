@@ -134,7 +134,9 @@ def joint_law_z_scores(model, *, num_pairs: int, num_steps: int) -> np.ndarray:
         x = model.generate(jax.random.key(100 + index), state.h[0])
     moved, expected = functionals(model, state.h[0], x), functionals(model, fresh.h, fresh.x)
     gap = moved.mean(0) - expected.mean(0)
-    return gap / np.sqrt((moved.var(0) + expected.var(0)) / num_pairs)
+    error = np.sqrt((moved.var(0) + expected.var(0)) / num_pairs)
+    constant = (error == 0) & (gap == 0)  # the number of active units, where it is fixed
+    return gap / np.where(constant, 1, error)
 
 
 def functionals(model, h, x) -> np.ndarray:

@@ -71,9 +71,9 @@ def test_a_function_is_a_prior():
 
 
 def test_the_sites_choose_the_kernel():
-    assert isinstance(choose_kernel(model_of(EASY["finite, capped"])), DiscreteGibbs)
-    assert isinstance(choose_kernel(model_of(EASY["half-normal"])), DiscreteHMCGibbs)
-    assert isinstance(choose_kernel(model_of(horseshoe)), NUTS)
+    assert isinstance(choose_kernel(model_of(EASY["finite, capped"]), 0.9), DiscreteGibbs)
+    assert isinstance(choose_kernel(model_of(EASY["half-normal"]), 0.9), DiscreteHMCGibbs)
+    assert isinstance(choose_kernel(model_of(horseshoe), 0.9), NUTS)
 
 
 def test_by_default_only_the_first_two_observations():
