@@ -1,5 +1,6 @@
 """A trained layer of a net that reads digits, and its real activations; needs the extra data."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -47,8 +48,8 @@ def build(
     """Builds x = gain r(W h + noise) * dropout with trained W, under a prior fitted to real h.
 
     The net reads 97 % of the held-out half of scikit-learn's 1797 digits. Nothing of its bias is in
-    the model. The gain is the one at which x made from the real h has the energy of the real x, so
-    that real activations need no rescaling.
+    the model; `inverses` adds the net with it. The gain is the one at which x made from the real h
+    has the energy of the real x, so that real activations need no rescaling.
 
     Args:
         keep_prob: probability that a visible unit survives dropout.
@@ -105,6 +106,17 @@ def observe(
         return pr.Observations(trained.x_held_out[images])
     h = jnp.asarray(trained.h_held_out[images])
     return pr.Observations(model.generate(key_x, h), h)
+
+
+def inverses(model: pr.LayeredModel, train_seed: int = 0) -> dict[str, Callable]:
+    """The net as it was trained, with the bias that it learned.
+
+    Args:
+        model: what `build` returned.
+        train_seed: as in `build`.
+    """
+    trained = train_layer(train_seed)
+    return {"trained": lambda x: jax.nn.relu(x @ trained.weights + trained.bias)}
 
 
 @cache

@@ -1,13 +1,14 @@
 """Saving a chain while it runs, so that an interrupted run resumes bit for bit."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from probrev.replacing import replacing
 
 
 def save_checkpoint(
@@ -26,10 +27,8 @@ def save_checkpoint(
         f"state_{i}": _to_numpy(leaf) for i, leaf in enumerate(jax.tree.leaves(state))
     }
     draws = np.concatenate(kept) if kept else np.zeros(0)
-    part = Path(f"{path}.part")
-    with part.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, fingerprint=_fingerprint(run), done=done, draws=draws, **leaves)
-    os.replace(part, path)
 
 
 def load_checkpoint(path: str | Path, run: Any) -> tuple[Any, int, list[np.ndarray]]:

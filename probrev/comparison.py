@@ -1,7 +1,6 @@
 """Inverses held against posteriors: the comparison, its table, its verdict, and its file."""
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from probrev.metrics import FAMILIES, Case, Measured, Row
 from probrev.metrics.case import POSTERIOR
 from probrev.model import Model, Observations
 from probrev.posterior import Posterior, from_datatree
+from probrev.replacing import replacing
 from probrev.verdict import Verdict, judge
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -77,7 +77,6 @@ class Comparison:
         path = Path(path)
         if path.exists():
             raise FileExistsError(f"{path} exists, and a run is never overwritten: name another")
-        part = path.with_name(path.name + ".part")
         encoding = {
             node.path: {
                 name: {"zlib": True} for name, var in node.data_vars.items() if var.ndim > 2
@@ -85,11 +84,8 @@ class Comparison:
             for node in self.tree.subtree
             if node.data_vars
         }
-        try:
-            self.tree.to_netcdf(part, engine="h5netcdf", encoding=encoding)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as partial:
+            self.tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
 
 
 def load(path: str | Path) -> Comparison:

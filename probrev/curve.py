@@ -20,8 +20,11 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
     """Risk of the net and of Bayes over noise_std, around the model's own.
 
     The net's risk is measured on fresh draws; the Bayes risk is predicted by state evolution, so
-    the curve costs seconds at any size. Variables: `net_risk` (rule, noise_std), relative, with
-    `net_risk_std_error`; `bayes_risk` and `risk_ratio`.
+    the curve costs seconds at any size. It assumes iid weights and many units: where they are few
+    or correlated the predicted Bayes risk can be several times off.
+
+    Variables: `net_risk` (rule, noise_std), relative, with `net_risk_std_error`; `bayes_risk` and
+    `risk_ratio`. Attribute: `own_noise_std`, the model's.
 
     Args:
         key: random key.
@@ -59,4 +62,5 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
         },
         coords={"noise_std": FACTORS * float(layer.noise_std), "rule": list(RULES)},
     )
+    curve = curve.assign_attrs(own_noise_std=float(layer.noise_std))
     return curve.assign(risk_ratio=curve["net_risk"] / curve["bayes_risk"])

@@ -244,6 +244,10 @@ class LayeredModel:
                 mask = numpyro.sample(f"mask_{level}", dist.Bernoulli(layer.keep_prob))
                 mask = jnp.asarray(mask, dtype=z.dtype)
                 if level == 0:
+                    if value is not None and layer.activation == "identity":
+                        # A kept unit is 0 with probability zero: one that is 0 was dropped.
+                        impossible = (value == 0) & (mask > 0) & (layer.keep_prob < 1)
+                        numpyro.factor("dropped_0", jnp.where(impossible, -jnp.inf, 0.0))
                     law = layer.distribution(z, mask)
                     signal = jnp.asarray(numpyro.sample(name, law, obs=value))
                 else:

@@ -1,8 +1,9 @@
 """Model files, named or a user's own: found, described and loaded by path.
 
 A model file is a Python file with a top-level function `build(**parameters)` that returns a model.
-Beside it a function `observe(key, model, num_obs, ...)` may make the observations; it is given
-those arguments of `build` that it names. To describe a file reads its source and runs nothing, so
+Beside it a function `observe(key, model, num_obs, ...)` may make the observations, and a function
+`inverses(model, ...)` may add some of its own to the ladder; both are given those arguments of
+`build` that they name. To describe a file reads its source and runs nothing, so
 that a list of models is quick.
 """
 
@@ -145,29 +146,28 @@ def arguments(build: Build, settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(bound.arguments)
 
 
-def observe(build: Build, key: Any, model: Any, num_obs: int, arguments: Mapping[str, Any]) -> Any:
-    """Observations of a model: from its file's `observe`, or simulated where there is none.
+def call_hook(build: Build, name: str, arguments: Mapping[str, Any], **given: Any) -> Any:
+    """Calls an optional function of a model's file; None where there is none.
 
     Args:
         build: what `load` returned.
-        key: random key.
-        model: what `build` returned.
-        num_obs: number of observations.
-        arguments: those that `build` got; `observe` is passed the ones that it names.
+        name: of the function.
+        arguments: those that `build` got; the function is passed the ones that it names.
+        **given: what it is passed besides, by position, in this order.
 
     Raises:
-        ValueError: `observe` cannot be called so.
+        ValueError: the function cannot be called so.
     """
-    hook = getattr(sys.modules[build.__module__], "observe", None)
+    hook = getattr(sys.modules[build.__module__], name, None)
     if hook is None:
-        return model.simulate(key, num_obs)
+        return None
     signature = inspect.signature(hook)
-    known = {name: value for name, value in arguments.items() if name in signature.parameters}
+    known = {key: value for key, value in arguments.items() if key in signature.parameters}
     try:
-        bound = signature.bind(key, model, num_obs, **known)
+        bound = signature.bind(*given.values(), **known)
     except TypeError as error:
         raise ValueError(
-            f"observe cannot be called: {error}; its arguments must be key, model, num_obs and "
+            f"{name} cannot be called: {error}; its arguments must be {', '.join(given)} and "
             f"any of build's: {', '.join(arguments)}"
         ) from error
     return hook(*bound.args, **bound.kwargs)

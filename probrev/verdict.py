@@ -55,7 +55,9 @@ def judge(
         has_truth: whether R compares risks, or is 1 + excess risk / posterior variance.
     """
     what = "risk / Bayes risk" if has_truth else "1 + excess risk / posterior variance"
-    figures = f"{what} = {ratio:.2f} [{low:.2f}, {high:.2f}] at {setting}, against {posterior}"
+    # One observation gives no interval.
+    interval = f" [{low:.2f}, {high:.2f}]" if low <= high else " (no interval)"
+    figures = f"{what} = {ratio:.2f}{interval} at {setting}, against {posterior}"
     if trouble:
         word, phrase = "inconclusive", f"inconclusive: {trouble}"
     elif high < AS_GOOD_BELOW:

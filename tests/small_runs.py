@@ -92,6 +92,7 @@ def full():
                 "risk_ratio": (("noise_std", "rule"), risk / np.array([[0.1], [0.3], [0.7]])),
             },
             coords={"noise_std": noise, "rule": rule},
+            attrs={"own_noise_std": 0.8},
         )
     )
     ratio = xr.DataArray(

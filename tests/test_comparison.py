@@ -8,7 +8,6 @@ import pytest
 import xarray as xr
 
 import probrev as pr
-from probrev import comparison
 from probrev.posterior import from_draws
 from tests import small_case
 from tests.small_case import LAYER, MODEL, NUM_OBS, OTHER, SLAB
@@ -28,7 +27,7 @@ INVERSES = {"net": read_out, "nothing": say_nothing}
 @pytest.fixture(autouse=True)
 def no_curve(monkeypatch):
     """The curve over noise_std has tests of its own, and takes seconds."""
-    monkeypatch.setattr(comparison, "noise_curve", lambda key, model: None)
+    monkeypatch.setattr("probrev.comparison.noise_curve", lambda key, model: None)
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def sampler():
 def result():
     posteriors = {"sampler": small_case.sampler(), "exact": small_case.exact()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "noise_curve", lambda key, model: None)
+        patch.setattr("probrev.comparison.noise_curve", lambda key, model: None)
         return pr.compare(MODEL, small_case.observe(), INVERSES, posteriors, provenance={"seed": 3})
 
 
@@ -279,7 +278,7 @@ def test_an_interrupted_write_leaves_nothing(result, tmp_path, monkeypatch):
     def interrupt(source, target):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison.os, "replace", interrupt)
+    monkeypatch.setattr("os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         result.save(tmp_path / "run.nc")
     assert not list(tmp_path.iterdir())

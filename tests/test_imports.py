@@ -15,7 +15,7 @@ ROOT = Path(probrev.__file__).parent
 # place, and so is the public API as a whole.
 PUBLIC = "public API"
 ORDER = [
-    "pytree", "broadcasting", "timing", "progress", "checkpoint",
+    "pytree", "replacing", "broadcasting", "timing", "progress", "checkpoint",
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
     "states", "priors", "layer", "model",
     "feedforward", "ladder", "state_evolution",

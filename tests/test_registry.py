@@ -67,16 +67,14 @@ def test_arguments_include_defaults(toy):
 OBSERVED = """def build(scale: float = 2.0, offset: float = 0.5):
     return Model()
 
-class Model:
-    def simulate(self, key, num_obs):
-        return "simulated", key, num_obs
+class Model: ...
 """
 
 
 @pytest.mark.parametrize(
     ("hook", "expected"),
     [
-        ("", ("simulated", "key", 7)),
+        ("", None),
         (
             "def observe(key, model, num_obs, offset, extra=9):\n"
             "    return type(model).__name__, key, num_obs, offset, extra\n",
@@ -84,22 +82,25 @@ class Model:
         ),
     ],
 )
-def test_a_model_file_may_make_its_own_observations(tmp_path, hook, expected):
+def test_a_hook_is_given_what_it_names_of_builds_arguments(tmp_path, hook, expected):
     path = tmp_path / "observed.py"
     path.write_text(OBSERVED + hook, encoding="utf-8")
     build = registry.load(str(path))
     arguments = registry.arguments(build, {"scale": 3.0})
-    assert registry.observe(build, "key", build(), 7, arguments) == expected
+    given = {"key": "key", "model": build(), "num_obs": 7}
+    assert registry.call_hook(build, "observe", arguments, **given) == expected
 
 
-def test_observe_that_cannot_be_called_is_refused(tmp_path):
+def test_a_hook_that_cannot_be_called_is_refused(tmp_path):
     path = tmp_path / "observed.py"
     path.write_text(OBSERVED + "def observe(key, model, num_obs, gain): ...\n", encoding="utf-8")
     build = registry.load(str(path))
     with pytest.raises(
         ValueError, match=r"missing a required argument: 'gain'.*any of build's: scale, offset"
     ):
-        registry.observe(build, "key", build(), 7, registry.arguments(build, {}))
+        registry.call_hook(
+            build, "observe", registry.arguments(build, {}), key="key", model=build(), num_obs=7
+        )
 
 
 def test_every_file_in_models_is_a_named_model():

@@ -10,7 +10,7 @@ import probrev as pr
 from probrev import registry
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import print_json, print_result
-from probrev.cli.output import REPORT, RUN, check_folder, default_folder, replacing
+from probrev.cli.output import REPORT, RUN, check_folder, default_folder
 from probrev.cli.plan import Plan
 
 if TYPE_CHECKING:
@@ -71,7 +71,6 @@ def write(result: "Comparison", folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         result.save(folder / RUN)
-        with replacing(folder / REPORT) as partial:
-            pr.write_report(pr.load(folder / RUN), partial)
+        pr.write_report(pr.load(folder / RUN), folder / REPORT)
     except OSError as error:
         raise ValueError(f"--out {folder}: cannot write there: {error}") from error

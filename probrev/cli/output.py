@@ -1,8 +1,6 @@
-"""Where a run goes: folders that hold no other run, and files that are whole or absent."""
+"""Where a run goes: folders that hold no other run."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,14 +22,3 @@ def check_folder(folder: Path) -> None:
         raise ValueError(f"--out {folder}: {existing} is a file; choose a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(f"--out {folder}: no permission to write in {existing}")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, which takes its place only if the block succeeds."""
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import probrev as pr
-from probrev.cli.output import replacing
 
 
 def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")] = None) -> None:
@@ -25,6 +24,5 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
         result = pr.load(run)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{run} is not a run that probrev compare wrote: {error}") from error
-    with replacing(target) as partial:
-        pr.write_report(result, partial)
+    pr.write_report(result, target)
     print(target)

@@ -50,9 +50,14 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     with refusing(plan.info):
         model = make(**settings)
         arguments = registry.arguments(make, settings)
-        obs = registry.observe(make, keys["simulate"], model, plan.num_obs, arguments)
-    check_observations(plan.info, obs)
-    inverses = pr.build_ladder(keys["ladder"], model)
+        obs = registry.call_hook(
+            make, "observe", arguments, key=keys["simulate"], model=model, num_obs=plan.num_obs
+        )
+        own_inverses = registry.call_hook(make, "inverses", arguments, model=model)
+    if obs is None:
+        obs = model.simulate(keys["simulate"], plan.num_obs)
+    check_hooks(plan.info, obs, own_inverses)
+    inverses = {**pr.build_ladder(keys["ladder"], model), **(own_inverses or {})}
     check_names("inverse", plan.inverses, tuple(inverses))
     methods = plan.posteriors or tuple(pr.default_posteriors(model))
     posteriors = {
@@ -110,11 +115,16 @@ def refusing(info: registry.ModelInfo) -> Iterator[None]:
         raise ValueError(f"model {where}: {error}") from error
 
 
-def check_observations(info: registry.ModelInfo, obs: Any) -> None:
-    """Raises TypeError unless a model file's `observe` returned observations."""
+def check_hooks(info: registry.ModelInfo, obs: Any, inverses: Any) -> None:
+    """Raises TypeError unless a model file's `observe` and `inverses` returned what they should."""
     if not isinstance(obs, pr.Observations):
         raise TypeError(
             f"model {info.name}: observe must return probrev.Observations; got {type(obs).__name__}"
+        )
+    if inverses is not None and not isinstance(inverses, dict):
+        raise TypeError(
+            f"model {info.name}: inverses must return a dict of callables by name; "
+            f"got {type(inverses).__name__}"
         )
 
 

@@ -74,7 +74,7 @@ def hmc(
         draws, diverging = [], []
         for index in range(obs.num_obs):
             key_obs = jax.random.fold_in(key, index)
-            h, stats = _run(mcmc, jax.random.split(key_obs, num_chains), obs.x[index])
+            h, stats = _run(model, mcmc, jax.random.split(key_obs, num_chains), obs.x[index])
             draws.append(h)
             diverging.append(stats)
             if progress is not None:
@@ -101,7 +101,7 @@ def choose_kernel(model: Model, target_accept_prob: float) -> Any:
     return DiscreteHMCGibbs(nuts) if any(latent) else nuts
 
 
-def _run(mcmc: MCMC, keys: jax.Array, x: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+def _run(model: Model, mcmc: MCMC, keys: jax.Array, x: jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """Draws of h (chain, draw, hidden) and whether each diverged, for one observation."""
     kernel = mcmc.sampler
     field = None if isinstance(kernel, DiscreteGibbs) else "diverging"
@@ -114,7 +114,7 @@ def _run(mcmc: MCMC, keys: jax.Array, x: jax.Array) -> tuple[np.ndarray, np.ndar
     samples = mcmc.get_samples(group_by_chain=True)
     if "h" not in samples:  # DiscreteGibbs keeps what it sampled, not what follows from it
         recompute = Predictive(
-            kernel.model, samples, batch_ndims=2, return_sites=["h"], parallel=True
+            model.program, samples, batch_ndims=2, return_sites=["h"], parallel=True
         )
         samples = recompute(keys[0], x)
     h = np.asarray(samples["h"])

@@ -1,10 +1,12 @@
 """One posterior, the estimates to hold against it, and the shape of what comes out."""
 
+import warnings
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from scipy.stats import DegenerateDataWarning, bootstrap
 
 from probrev.model import Model
 from probrev.posterior import Posterior
@@ -12,6 +14,7 @@ from probrev.posterior import Posterior
 # Label of rows that are about the posterior itself.
 POSTERIOR = "posterior"
 INTERVAL_PROB = 0.95
+BOOTSTRAP_ELEMENTS = 2**22  # resampled at a time, so that memory is bounded
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,22 @@ def row_of_ratio(
         num_resamples: bootstrap resamples.
     """
     size = len(numerator)
-    counts = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), num_resamples)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = (counts @ numerator) / (counts @ denominator)
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
         value = float(np.sum(numerator) / np.sum(denominator))
-    if size == 1 or not np.all(np.isfinite(ratios)):
+        if size == 1:
+            return Row(metric, subject, value)
+        found = bootstrap(
+            (numerator, denominator),
+            lambda top, bottom, axis: top.sum(axis) / bottom.sum(axis),
+            paired=True,
+            n_resamples=num_resamples,
+            batch=max(1, BOOTSTRAP_ELEMENTS // size),
+            confidence_level=INTERVAL_PROB,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+    interval = found.confidence_interval
+    if not np.all(np.isfinite(interval)):
         return Row(metric, subject, value)
-    tail = 100 * (1 - INTERVAL_PROB) / 2
-    low, high = np.percentile(ratios, [tail, 100 - tail])
-    return Row(metric, subject, value, float(ratios.std()), float(low), float(high))
+    return Row(metric, subject, value, float(found.standard_error), *map(float, interval))

@@ -1,11 +1,11 @@
 """A saved comparison as one self-contained HTML page."""
 
-import os
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from probrev.comparison import Comparison
+from probrev.replacing import replacing
 from probrev.report.page import describe
 
 __all__ = ["write_report"]
@@ -31,9 +31,5 @@ def write_report(result: Comparison, path: str | Path) -> None:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     html = templates.get_template("report.html").render(describe(result))
-    part = path.with_name(f".{os.getpid()}-{path.name}.part")
-    try:
-        part.write_text(html, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        partial.write_text(html, encoding="utf-8")

@@ -35,8 +35,6 @@ class Answer(NamedTuple):
 def answer(summary: Summary) -> Answer:
     """What the run says of the net, how sure it is, and what it costs."""
     first = summary.verdicts[0]
-    # One observation has no interval.
-    sentence = first.sentence.replace(" [nan, nan]", " (no interval)")
     rows = [
         [one.inverse, one.posterior, one.word, with_interval(one.ratio, one.low, one.high),
          duration(summary.seconds(one.inverse)), duration(summary.seconds(one.posterior))]
@@ -53,7 +51,7 @@ def answer(summary: Summary) -> Answer:
     )
     header = ["inverse", "against", "verdict", "R [95 %]", "its time", "posterior's time"]
     return Answer(
-        first.word, sentence, _cost(summary), _standing(summary), _trust(summary),
+        first.word, first.sentence, _cost(summary), _standing(summary), _trust(summary),
         summary.result.conclusive, Table(header, rows, caption),
     )  # fmt: skip
 

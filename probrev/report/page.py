@@ -57,9 +57,10 @@ def curve(summary: Summary) -> list[Section]:
     caption = (
         "Risk over Bayes risk against the noise of the layer, both logarithmic. Lines: the net's "
         "risk is measured on fresh draws (bars: 95 %), the Bayes risk is predicted by state "
-        "evolution, which is exact only for large layers. Points with bars: this run, measured on "
-        f"both sides, all at noise_std = {own} and drawn side by side. Dotted: 1.1, below "
-        "which a net is as good as Bayes, and 1.5, above which it is far."
+        "evolution, which assumes a large layer with iid weights: for a small one, or one with "
+        "correlated weights, trust the points and not the lines. Points with bars: this run, "
+        f"measured on both sides, all at noise_std = {own} and drawn side by side. Dotted: 1.1, "
+        "below which a net is as good as Bayes, and 1.5, above which it is far."
     )
     figure = image(
         plot_curve(summary.result, summary.judge), "Risk ratio of nets over noise_std", caption

@@ -1,4 +1,5 @@
 import json
+import pathlib
 import shlex
 import shutil
 
@@ -58,8 +59,10 @@ def test_a_run_can_be_repeated_from_its_record(small_run, tmp_path, probrev):
     pd.testing.assert_frame_equal(metrics(folder / "first"), metrics(tmp_path / "second"))
 
 
-def test_json_is_all_that_stdout_holds(probrev, tmp_path):
-    done = probrev("compare", "one_layer", *SMALL, "--posterior", "exact", "--json")
+def test_json_is_all_that_stdout_holds(small_run, probrev, tmp_path, monkeypatch):
+    result = pr.load(small_run[0] / "first" / RUN)
+    monkeypatch.setattr(run, "run", lambda plan: result)
+    done = probrev("compare", "one_layer", "--json")
     said = json.loads(done.out)
     assert (done.status, done.err, said["conclusive"]) == (0, "", True)
     assert said["metrics"]
@@ -119,8 +122,19 @@ def test_weights_of_ones_own(probrev, tmp_path):
         (["one_layer", "--set", "keep_prob=1.5"], "model one_layer: keep_prob must lie in (0, 1]"),
         (["one_layer", "--set", "noise_std=-1"], "noise_std must be"),
         (["one_layer", "--set", "n_hidden=2"], "max_active"),
-        (["one_layer", "--inverse", "universl"], "did you mean 'universal'?"),
-        (["one_layer", "--set", "n_hidden=60", "--set", "max_active=20"], "use gibbs"),
+        (["one_layer", *SMALL, "--inverse", "universl"], "did you mean 'universal'?"),
+        (
+            [
+                "one_layer",
+                "--set",
+                "n_visible=40",
+                "--set",
+                "n_hidden=60",
+                "--set",
+                "max_active=20",
+            ],
+            "use gibbs",
+        ),
     ],
 )
 def test_what_the_library_refuses_is_one_line(probrev, tmp_path, tokens, message):
@@ -178,7 +192,7 @@ def test_interrupted_writing_leaves_no_half_written_file(
     small_run, probrev, tmp_path, monkeypatch, moment
 ):
     def interrupted(_, path, **__):
-        path.write_text("half")
+        path.write_bytes(b"half")
         raise KeyboardInterrupt
 
     result = pr.load(small_run[0] / "first" / RUN)
@@ -188,7 +202,7 @@ def test_interrupted_writing_leaves_no_half_written_file(
             xr.DataTree, "to_netcdf", lambda tree, path, **_: interrupted(tree, path)
         )
     else:
-        monkeypatch.setattr(pr, "write_report", interrupted)
+        monkeypatch.setattr(pathlib.Path, "write_text", lambda path, *_, **__: interrupted(0, path))
     done = probrev("compare", "one_layer", "--out", "o")
     assert (done.status, done.out) == (130, "")
     assert files(tmp_path) == ([] if moment == "save" else ["o/run.nc"])

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from probrev.cli.output import check_folder, default_folder, replacing
+from probrev.cli.output import check_folder, default_folder
 
 
 def test_default_folder_is_named_after_model_and_time():
@@ -34,25 +34,3 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(ValueError, match="no permission to write"):
         check_folder(tmp_path / "new")
-
-
-def test_replacing_moves_a_whole_file_into_place(tmp_path):
-    target = tmp_path / "report.html"
-    target.write_text("old")
-    with replacing(target) as partial:
-        partial.write_text("new")
-        assert target.read_text() == "old"
-        assert partial.suffix == target.suffix
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"report.html": "new"}
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_replacing_leaves_nothing_behind_when_interrupted(tmp_path, error):
-    def write():
-        with replacing(tmp_path / "run.nc") as partial:
-            partial.write_text("half")
-            raise error("stop")
-
-    with pytest.raises(error, match="stop"):
-        write()
-    assert list(tmp_path.iterdir()) == []

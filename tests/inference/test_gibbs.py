@@ -72,7 +72,7 @@ def slow(*values):
 )
 def test_agrees_with_exact(name, activation):
     model = one_layer(PRIORS[name], n_visible=12, noise_std=1.5, activation=activation)
-    obs = model.simulate(jax.random.key(3), 6)
+    obs = model.simulate(jax.random.key(3), 3)
     gibbs = pr.gibbs(jax.random.key(4), model, obs, num_warmup=200, num_samples=3000)
     exact = pr.exact(model, obs, num_draws=12_000)
     found = pr.measure_agreement(gibbs, exact)

@@ -24,7 +24,9 @@ def model():
 
 def observe(model, num_obs, seed=3, **settings):
     arguments = registry.arguments(build, settings)
-    return registry.observe(build, jax.random.key(seed), model, num_obs, arguments)
+    return registry.call_hook(
+        build, "observe", arguments, key=jax.random.key(seed), model=model, num_obs=num_obs
+    )
 
 
 def test_the_net_reads_digits_it_was_not_trained_on(trained):
