@@ -18,7 +18,7 @@ from probrev.curve import noise_curve
 from probrev.ladder import Inverse
 from probrev.metrics import FAMILIES, Case, Measured, Row
 from probrev.metrics.case import POSTERIOR
-from probrev.model import Model, Observations
+from probrev.model import Model, Observations, check_pytree
 from probrev.posterior import Posterior, from_datatree
 from probrev.replacing import replacing
 from probrev.verdict import Verdict, judge
@@ -131,6 +131,7 @@ def compare(
     Raises:
         ValueError: a name, an inverse's output or a posterior's x does not fit; says which.
     """
+    check_pytree(model)
     model.check(obs)
     for name in (*inverses, *posteriors):
         if not NAME.fullmatch(name):

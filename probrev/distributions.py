@@ -258,14 +258,17 @@ def log_silence_prob(t: Float[Array, "*shape"], keep_prob: ArrayLike) -> Float[A
     """
     silence = (1.0 - keep_prob) + keep_prob * (0.5 * erfc(t * 0.5**0.5))
     tiny = jnp.finfo(silence.dtype).tiny
-    # Outside the branches, where XLA uses all cores.
-    log_silence = jnp.log(jnp.maximum(silence, tiny))
-    deep = t > 0.95 * (-2 * jnp.log(tiny)) ** 0.5
-    return jax.lax.cond(
-        (keep_prob == 1) & jnp.any(deep),
-        lambda: jnp.where(deep, log_ndtr(-t), log_silence),
-        lambda: log_silence,
-    )
+    # The barrier keeps erfc and log in two loops: fused into one they take half as long again. Both
+    # stay outside the branches, where XLA uses all cores.
+    log_silence = jnp.log(jnp.maximum(jax.lax.optimization_barrier(silence), tiny))
+    deep_from = 0.95 * (-2 * jnp.log(tiny)) ** 0.5
+
+    def without_dropout():
+        deep = t > deep_from
+        exact = lambda: jnp.where(deep, log_ndtr(-t), log_silence)  # noqa: E731
+        return jax.lax.cond(deep.any(), exact, lambda: log_silence)
+
+    return jax.lax.cond(keep_prob == 1, without_dropout, lambda: log_silence)
 
 
 def _log_silence_prob(t: Array, keep_prob: Array) -> Array:

@@ -78,7 +78,9 @@ class Model(Protocol):
     """What `compare`, reports, the command line and enumeration ask of a model.
 
     Densities broadcast over leading axes: h (..., n_hidden), x (..., n_visible). `log_joint` may
-    leave out a constant. `states` and `program` raise ValueError where the model has none.
+    leave out a constant. `states` and `program` raise ValueError where the model has none. Models
+    are passed to compiled functions, so they are pytrees: a NamedTuple of arrays, or a class
+    registered with `jax.tree_util.register_dataclass`.
     """
 
     @property
@@ -118,6 +120,15 @@ class Model(Protocol):
     def program(self, x: Array | None = None) -> Any:
         """The NumPyro program of one observation, with a site `h`."""
         ...
+
+
+def check_pytree(model: Model) -> None:
+    """Raises ValueError unless the model can be passed to compiled functions."""
+    if not is_concrete(model):
+        raise ValueError(
+            f"{type(model).__name__} is no JAX pytree of arrays: make it a NamedTuple, or register "
+            "it with jax.tree_util.register_dataclass"
+        )
 
 
 def check_shape(model: Model, obs: Observations) -> None:

@@ -9,14 +9,16 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from probrev.model import Model, Observations, States
+from probrev.model import Model, Observations, States, check_pytree
 from probrev.posterior import H_DIMS, Posterior, make_tree
 from probrev.progress import Progress
 from probrev.states import FiniteStates
 from probrev.timing import stopwatch
 
 MAX_STATES = 2**25
-BLOCK_ELEMENTS = 2**21
+# Numbers per temporary array: few enough to stay in cache, many enough to use every core.
+BLOCK_ELEMENTS = 2**19
+BLOCKS_PER_CALL = 32
 NUM_CHAINS = 4
 
 
@@ -75,6 +77,7 @@ def exact(
         raise ValueError("exact needs float64: call numpyro.enable_x64() first")
     if num_draws % NUM_CHAINS:
         raise ValueError(f"num_draws must be a multiple of {NUM_CHAINS}; got {num_draws}")
+    check_pytree(model)
     model.check(obs)
     states = model.states()
     count = count_states(states)
@@ -116,17 +119,19 @@ def _enumerate(
     draw_seed: int,
     progress: Progress | None,
 ) -> _Sums:
-    """Streams all states through `_add_block`."""
+    """Streams all states through `_add_blocks`."""
     num_obs, n_visible = x.shape
     size = max(1, min(BLOCK_ELEMENTS // max(n_visible, num_obs), count))
     num_top = min(num_top, count)
     sums = _no_sums(num_obs, model.n_hidden, num_draws, num_top)
     key = jax.random.key(draw_seed)
-    for start in range(0, count, size):
-        sums = _add_block(sums, key, model, states, x, jnp.int64(start), count, size)
+    step = BLOCKS_PER_CALL * size
+    for start in range(0, count, step):
+        end = min(start + step, count)
+        sums = _add_blocks(sums, key, model, states, x, start, end, count, size)
         if progress is not None:
             sums.mass.block_until_ready()
-            progress(min(start + size, count), count)
+            progress(end, count)
     return jax.block_until_ready(sums)
 
 
@@ -146,6 +151,25 @@ def _no_sums(num_obs: int, n_hidden: int, num_draws: int, num_top: int) -> _Sums
 
 
 @partial(jax.jit, static_argnames=("count", "size"), donate_argnums=0)
+def _add_blocks(
+    sums: _Sums,
+    key: PRNGKeyArray,
+    model: Model,
+    states: States,
+    x: Float[Array, "obs visible"],
+    start: Int[Array, ""],
+    end: Int[Array, ""],
+    count: int,
+    size: int,
+) -> _Sums:
+    """Adds the states start, ..., end - 1, block by block, in the same temporary arrays."""
+
+    def add(block, sums):
+        return _add_block(sums, key, model, states, x, start + block * size, count, size)
+
+    return jax.lax.fori_loop(0, -((start - end) // size), add, sums)
+
+
 def _add_block(
     sums: _Sums,
     key: PRNGKeyArray,
@@ -167,9 +191,7 @@ def _add_block(
     block_mass = weight.sum(1)
     mass = decay * sums.mass + block_mass
     share = jnp.where(mass > 0, block_mass / jnp.where(mass > 0, mass, 1.0), 0.0)
-    ranked = jnp.concatenate([sums.top_log_joint, log_joint.T], axis=1)
-    numbers = jnp.concatenate([sums.top, jnp.broadcast_to(index, (len(x), size))], axis=1)
-    top_log_joint, rank = jax.lax.top_k(ranked, sums.top.shape[1])
+    top_log_joint, top = _renew_top(sums.top_log_joint, sums.top, log_joint.T, start)
     return _Sums(
         log_scale=log_scale,
         mass=mass,
@@ -178,7 +200,7 @@ def _add_block(
         active=decay[:, None] * sums.active + weight @ (h > 0).astype(h.dtype),
         draws=_renew_draws(jax.random.fold_in(key, start), sums.draws, weight, share, start),
         top_log_joint=top_log_joint,
-        top=jnp.take_along_axis(numbers, rank, axis=1),
+        top=top,
     )
 
 
@@ -188,6 +210,26 @@ def _log_joint_table(
     """Log p(h, x) of every pair, by the model's own table where it has one."""
     table = getattr(model, "log_joint_table", None)
     return table(h, x) if table else model.log_joint(h[:, None, :], x[None, :, :])
+
+
+def _renew_top(
+    top_log_joint: Float[Array, "obs top"],
+    top: Int[Array, "obs top"],
+    log_joint: Float[Array, "obs state"],
+    start: Int[Array, ""],
+) -> tuple[Array, Array]:
+    """Keeps the heaviest states, where the block has one that is heavier than any of them."""
+
+    def renew():
+        index = jnp.broadcast_to(start + jnp.arange(log_joint.shape[1]), log_joint.shape)
+        best, rank = jax.lax.top_k(log_joint, min(top.shape[1], log_joint.shape[1]))
+        ranked = jnp.concatenate([top_log_joint, best], axis=1)
+        numbers = jnp.concatenate([top, jnp.take_along_axis(index, rank, axis=1)], axis=1)
+        merged, rank = jax.lax.top_k(ranked, top.shape[1])
+        return merged, jnp.take_along_axis(numbers, rank, axis=1)
+
+    heavier = log_joint.max(1) > top_log_joint[:, -1]
+    return jax.lax.cond(heavier.any(), renew, lambda: (top_log_joint, top))
 
 
 def _renew_draws(
@@ -214,10 +256,15 @@ def _renew_draws(
     return jax.lax.cond(moves.any(), renew, lambda draws: draws, draws)
 
 
+@jax.jit
+def _look_up(states: States, index: Int[Array, "*shape"]) -> Float[Array, "*shape hidden"]:
+    """The states with these numbers."""
+    return states[index.reshape(-1)].reshape(*index.shape, -1)
+
+
 def _summarize(states: States, sums: _Sums) -> dict[str, xr.Dataset]:
     """The groups `exact` and `posterior` of the result."""
-    chosen = jax.jit(jax.vmap(lambda index: states[index], in_axes=1, out_axes=1))
-    h, top_states = chosen(sums.draws.T), chosen(sums.top.T)
+    h, top_states = _look_up(states, sums.draws.T), _look_up(states, sums.top.T)
     sums = jax.tree.map(np.asarray, sums)
     mean = sums.first / sums.mass[:, None]
     log_evidence = sums.log_scale + np.log(sums.mass)

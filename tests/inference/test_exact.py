@@ -102,6 +102,14 @@ def test_any_model_with_states():
     np.testing.assert_allclose(posterior.mean, weights @ points, rtol=1e-12)
 
 
+def test_a_model_that_is_no_pytree_is_refused():
+    class Plain:
+        n_visible = n_hidden = 2
+
+    with pytest.raises(ValueError, match="Plain is no JAX pytree of arrays: make it a NamedTuple"):
+        pr.exact(Plain(), pr.Observations([[0.0, 1.0]]))
+
+
 def test_too_many_states_are_refused_at_once():
     prior = pr.SpikeAndSlab(200, 0.3, pr.FiniteSlab([1.0, 2.0], [0.5, 0.5]))
     model = pr.LayeredModel(prior, [pr.Layer(np.ones((3, 200)), noise_std=1.0)])
