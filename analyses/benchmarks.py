@@ -120,8 +120,8 @@ def samplers(
     n_active: int = 3,
     noise_std: float = 0.7,
     keep_prob: float = 0.5,
-    num_chains: tuple[int, ...] = (4, 16),
-    num_samples: int = 500,
+    num_chains: tuple[int, ...] = (4, 16, 64),
+    num_samples: int = 4000,
     num_samples_ours: int = 20_000,
 ) -> list[dict[str, Any]]:
     """Effective draws per second, smallest over units, of Gibbs and of NumPyro's samplers.
@@ -136,7 +136,7 @@ def samplers(
         noise_std: sigma.
         keep_prob: rho.
         num_chains: numbers of chains to try.
-        num_samples: timed draws per chain of NumPyro's samplers.
+        num_samples: timed draws of each of NumPyro's samplers, over all chains (200 each at least).
         num_samples_ours: timed draws of Gibbs, over all chains.
     """
     prior = pr.SpikeAndSlab(n_hidden, n_active / n_hidden, HalfNormal(1 / np.sqrt(n_active)))
@@ -148,7 +148,7 @@ def samplers(
         steps = max(200, num_samples_ours // chains)
         rows.append(measure("gibbs", chains, *run_gibbs(model, obs, chains, steps)))
         for name, kernel in numpyro_kernels(model).items():
-            draws = run_numpyro(kernel, obs.x[0], chains, num_samples)
+            draws = run_numpyro(kernel, obs.x[0], chains, max(200, num_samples // chains))
             rows.append(measure(name, chains, *draws))
             found = rows[-1]["ess_per_second"]
             print(f"{name}, {chains} chains: {found:.3g} effective draws/s", flush=True)

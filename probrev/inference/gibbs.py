@@ -18,6 +18,9 @@ from probrev.progress import Progress
 from probrev.tilted import log_slab_ratio, sample_tilted, unit_slab
 from probrev.timing import stopwatch
 
+# A relocation costs as much as a pass over all units, and helps only between correlated columns.
+RELOCATION_PROB = 0.25
+
 
 class GibbsState(NamedTuple):
     """State of all chains.
@@ -57,8 +60,8 @@ def gibbs(
     """Draws from p(h | x) by Gibbs sampling, with dropout and rectified values made explicit.
 
     A sweep draws, for each silent row, whether it was kept and its negative pre-activation; then
-    each unit's spike and value jointly, given all others; then moves an active unit elsewhere.
-    Chains start from draws of the prior.
+    each unit's spike and value jointly, given all others; and in every fourth sweep or so it moves
+    an active unit elsewhere. Chains start from draws of the prior.
 
     Args:
         key: random key.
@@ -103,14 +106,20 @@ def init_state(
 def gibbs_step(
     state: GibbsState, model: LayeredModel, x: Float[Array, "obs visible"]
 ) -> GibbsState:
-    """One sweep: every row's latents, every unit, and a relocation."""
+    """One sweep: every row's latents, every unit, and now and then a relocation."""
     layer, prior = model.layers[0], model.sparse_prior
-    rng_key, key_rows, key_units, key_moves = jax.random.split(state.rng_key, 4)
+    rng_key, key_rows, key_units, key_moves, key_coin = jax.random.split(state.rng_key, 5)
     rows = _augment(key_rows, layer, state.h, x)
     # What the rows say about each unit alone does not change while they are held fixed.
     information = rows.precision @ layer.weights**2
     h, rows = _update_units(key_units, prior, layer, information, state.h, rows)
-    h, rows = _relocate_units(key_moves, prior, layer, information, h, rows)
+    # Where single units cannot move at all, relocations are all there is.
+    relocates = jax.random.bernoulli(key_coin, 1.0 if prior.active_range[0] else RELOCATION_PROB)
+    h = jax.lax.cond(
+        relocates,
+        lambda: _relocate_units(key_moves, prior, layer, information, h, rows),
+        lambda: h,
+    )
     return GibbsState(h, rng_key)
 
 
@@ -164,7 +173,7 @@ def _relocate_units(
     information: Float[Array, "chain obs hidden"],
     h: Float[Array, "chain obs hidden"],
     rows: _Rows,
-) -> tuple[Array, _Rows]:
+) -> Array:
     """Draws a new place and value for an active unit, given all others and the rows.
 
     This passes between correlated columns without an empty state in between, and is the only move
@@ -194,8 +203,8 @@ def _relocate_units(
         )
 
     num_moves = max(1, prior.active_range[0])
-    h, residual = jax.lax.fori_loop(0, num_moves, move, (h, rows.residual))
-    return h, rows._replace(residual=residual)
+    h, _ = jax.lax.fori_loop(0, num_moves, move, (h, rows.residual))
+    return h
 
 
 def _gaussian(linear: Array, precision: Array) -> tuple[Array, Array]:

@@ -35,7 +35,7 @@ def test_benchmarks(tmp_path):
         tmp_path,
         enumeration={"num_obs": (1, 2), "n_visible": 30, "n_hidden": 6},
         samplers={
-            "n_visible": 20, "n_hidden": 4, "num_chains": (2,), "num_samples": 200,
+            "n_visible": 20, "n_hidden": 4, "num_chains": (2,), "num_samples": 400,
             "num_samples_ours": 2000,
         },
     )  # fmt: skip
