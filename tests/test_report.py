@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import xarray as xr
 
 import probrev as pr
 from probrev.report import numbers
@@ -125,6 +126,18 @@ def test_without_truth_nothing_speaks_of_risk():
     assert "calibration cannot be checked" in outline.text
     assert "1 + excess risk / posterior variance" in outline.text
     assert "Text of the model file" not in outline.headings
+
+
+def test_an_identity_that_fails_is_pointed_out(tmp_path):
+    full = small_runs.full()
+    assert "Risk is not Bayes risk" not in outline_of("full").text
+    tree = full.tree.copy(deep=True)
+    table = full.table()
+    table.loc[table.query("metric == 'identity_z' and subject == 'dense'").index, "value"] = -9.87
+    tree["table"] = xr.DataTree(xr.Dataset.from_dataframe(table.rename_axis("row")))
+    html = written(pr.Comparison(tree), tmp_path)
+    assert "Risk is not Bayes risk + excess risk (z = -9.9 for dense)" in html
+    assert "or exact is not their posterior" in html
 
 
 def test_an_inconclusive_run_says_so_and_why():

@@ -9,6 +9,9 @@ from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, duration, percent, plain, with_error, with_interval
 from probrev.report.summary import Summary
 
+# Of a standard normal variate, beyond this about once in 16,000.
+IDENTITY_Z_MAX = 4.0
+
 
 class Answer(NamedTuple):
     """The verdict, as the page opens with it.
@@ -94,6 +97,14 @@ def _trust(summary: Summary) -> list[str]:
             if math.isfinite(share) and share < 1:
                 off = percent(1 - share)
                 lines.append(f"{name} disagrees with {other} on {off} of observations.")
+    scores = {name: summary.value("identity_z", name) for name in summary.result.inverses}
+    worst = max(scores, key=lambda name: abs(scores[name]) if math.isfinite(scores[name]) else 0.0)
+    if abs(scores[worst]) > IDENTITY_Z_MAX:
+        lines.append(
+            f"Risk is not Bayes risk + excess risk (z = {scores[worst]:.1f} for {worst}): the true "
+            f"h were not drawn from this prior, or {summary.judge} is not their posterior. R then "
+            "compares with the model's answer, which need not be the best one."
+        )
     if not summary.result.conclusive and summary.verdicts[0].word != "inconclusive":
         lines.append(f"The verdict above is against {summary.judge}, which can be trusted.")
     return lines
@@ -104,7 +115,7 @@ def setting(summary: Summary) -> Section:
     data = summary.result.tree["data"].sizes
     hidden = summary.result.tree["inverses"].sizes["hidden"]
     known = summary.provenance
-    source = "simulated from the model, so the true h is known"
+    source = "given with the h that made them"
     if not summary.has_truth:
         source = "given without their h: real data, or data whose h was not kept"
     rows = [
