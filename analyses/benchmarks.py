@@ -122,7 +122,7 @@ def samplers(
     keep_prob: float = 0.5,
     num_chains: tuple[int, ...] = (4, 16, 64),
     num_samples: int = 4000,
-    num_samples_ours: int = 20_000,
+    num_samples_ours: int = 100_000,
 ) -> list[dict[str, Any]]:
     """Effective draws per second, smallest over units, of Gibbs and of NumPyro's samplers.
 

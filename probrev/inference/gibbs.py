@@ -146,11 +146,11 @@ def _update_units(
     fewest, most = prior.active_range
 
     def update(unit, carry):
-        h, residual = carry
+        h, num_active, residual = carry
         column, old = columns[unit][None, None, :], h[..., unit]
         precision = information[..., unit]
         linear = (residual * column).sum(-1) + precision * old
-        others = (h > 0).sum(-1) - (old > 0)
+        others = num_active - (old > 0)
         logit = jnp.where(others < most, logits[unit], -jnp.inf)
         logit = jnp.where(others < fewest, jnp.inf, logit)
         new = sample_tilted(
@@ -160,9 +160,10 @@ def _update_units(
             *_gaussian(linear, precision),
         )
         residual = residual + (old - new)[..., None] * column * rows.precision
-        return h.at[..., unit].set(new), residual
+        return h.at[..., unit].set(new), others + (new > 0), residual
 
-    h, residual = jax.lax.fori_loop(0, prior.n_hidden, update, (h, rows.residual))
+    start = (h, (h > 0).sum(-1), rows.residual)
+    h, _, residual = jax.lax.fori_loop(0, prior.n_hidden, update, start)
     return h, rows._replace(residual=residual)
 
 
