@@ -84,3 +84,8 @@ def test_importing_loads_nothing_heavy(module):
 def test_names_of_the_stub_exist():
     for name in probrev.__all__:
         assert getattr(probrev, name).__doc__
+
+
+def test_no_name_of_the_stub_is_a_module():
+    """Importing such a module would replace the name by the module."""
+    assert not {house_of(path) for path in FILES} & set(probrev.__all__)

@@ -29,7 +29,7 @@ def test_two_priors_an_inverse_and_a_posterior_from_elsewhere(session):
     result = session["result"]
     assert set(result.posteriors) == {"gamma", "horseshoe", "elsewhere"}
     assert result.inverses == ["least_squares", "net"]
-    table = result.table().set_index(["metric", "subject", "posterior"])["value"]
+    table = result.table().set_index(["metric", "subject", "posterior"])["value"].sort_index()
     risk = table["risk_ratio", "net"]
     assert risk["gamma"] == pytest.approx(risk["elsewhere"])
     assert risk["gamma"] != pytest.approx(risk["horseshoe"])
