@@ -270,8 +270,9 @@ def plot(out: Path) -> Path:
     figure = matplotlib.figure.Figure(figsize=(6.5, 3), layout="constrained")
     axes = figure.subplots()
     order = sorted(best, key=lambda name: best[name]["ess_per_second"])
-    axes.barh(order, [best[name]["ess_per_second"] for name in order])
+    axes.plot([best[name]["ess_per_second"] for name in order], order, "o")
     axes.set(xscale="log", xlabel="effective draws per second, smallest over units")
+    axes.grid(axis="x", which="both", color="#e4e4e4")
     figure.savefig(out / "samplers.png", dpi=150)
     return out / "samplers.png"
 
