@@ -30,7 +30,7 @@ from rich.table import Table
 import probrev as pr
 from probrev import registry
 from probrev.inference.chain import run_chain
-from probrev.inference.gibbs import gibbs_step, init_state
+from probrev.inference.gibbs import gibbs_step, init_state, top_layer
 from probrev.provenance import versions
 
 REPEATS = 5
@@ -178,11 +178,12 @@ def run_gibbs(
 ) -> tuple[np.ndarray, float]:
     """Draws of h (chain, draw, hidden) and the seconds they took, warm and compiled."""
     state = init_state(jax.random.key(2), model, obs.x, chains)
-    h = run_chain(gibbs_step, state, (model, obs.x), num_warmup=0, num_samples=500)
-    state = state._replace(h=jnp.asarray(h[:, -1]))
+    settings: dict[str, Any] = {"keep": top_layer, "num_warmup": 0}
+    (h,) = run_chain(gibbs_step, state, (model, obs.x), **settings, num_samples=500).draws
+    state = state._replace(h=jnp.asarray(h[-1]))
     start = time.perf_counter()
-    h = run_chain(gibbs_step, state, (model, obs.x), num_warmup=0, num_samples=steps)
-    return h[:, :, 0], time.perf_counter() - start
+    (h,) = run_chain(gibbs_step, state, (model, obs.x), **settings, num_samples=steps).draws
+    return np.moveaxis(h[:, :, 0], 0, 1), time.perf_counter() - start
 
 
 def run_numpyro(

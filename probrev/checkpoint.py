@@ -11,9 +11,7 @@ import numpy as np
 from probrev.replacing import replacing
 
 
-def save_checkpoint(
-    path: str | Path, run: Any, state: Any, done: int, kept: list[np.ndarray]
-) -> None:
+def save_checkpoint(path: str | Path, run: Any, state: Any, done: int, kept: list[Any]) -> None:
     """Writes the chain to `path`, whole or not at all.
 
     Args:
@@ -21,18 +19,25 @@ def save_checkpoint(
         run: what defines the run (names, start, data), to recognise it later.
         state: state after `done` steps.
         done: number of steps done.
-        kept: draws so far.
+        kept: draws so far, a list of pytrees that are alike.
     """
-    leaves: dict[str, Any] = {
-        f"state_{i}": _to_numpy(leaf) for i, leaf in enumerate(jax.tree.leaves(state))
+    draws = jax.tree.map(lambda *leaves: np.concatenate(leaves), *kept) if kept else ()
+    leaves = {
+        f"{name}_{index}": _to_numpy(leaf)
+        for name, tree in (("state", state), ("draws", draws))
+        for index, leaf in enumerate(jax.tree.leaves(tree))
     }
-    draws = np.concatenate(kept) if kept else np.zeros(0)
     with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, fingerprint=_fingerprint(run), done=done, draws=draws, **leaves)
+        np.savez(file, fingerprint=_fingerprint(run), done=done, **leaves)  # pyright: ignore[reportArgumentType]
 
 
-def load_checkpoint(path: str | Path, run: Any) -> tuple[Any, int, list[np.ndarray]]:
+def load_checkpoint(path: str | Path, run: Any, kept: Any) -> tuple[Any, int, list[Any]]:
     """Reads what `save_checkpoint` wrote: state, number of steps done, draws so far.
+
+    Args:
+        path: file to read.
+        run: what defines the run; its second entry is the start.
+        kept: a pytree like those of the draws.
 
     Raises:
         ValueError: the file is not a checkpoint, or belongs to another run.
@@ -50,9 +55,11 @@ def load_checkpoint(path: str | Path, run: Any) -> tuple[Any, int, list[np.ndarr
         )
     _, start, *_ = run
     leaves, structure = jax.tree.flatten(start)
-    restored = [_like(saved[f"state_{i}"], leaf) for i, leaf in enumerate(leaves)]
-    kept = [saved["draws"]] if saved["draws"].size else []
-    return jax.tree.unflatten(structure, restored), int(saved["done"]), kept
+    restored = [_like(saved[f"state_{index}"], leaf) for index, leaf in enumerate(leaves)]
+    num_kept = jax.tree.structure(kept).num_leaves
+    draws = [saved[f"draws_{index}"] for index in range(num_kept) if f"draws_{index}" in saved]
+    trees = [jax.tree.unflatten(jax.tree.structure(kept), draws)] if draws else []
+    return jax.tree.unflatten(structure, restored), int(saved["done"]), trees
 
 
 def _fingerprint(run: Any) -> str:

@@ -1,9 +1,9 @@
 """What every inference method returns: p(h | x) as one labelled tree, with a status."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,6 +15,14 @@ from probrev.timing import Timing
 H_DIMS = ("chain", "draw", "obs", "hidden")
 
 
+class Moments(NamedTuple):
+    """Marginal moments of a layer's units given x: mean, variance, P(h_i > 0), each (obs, unit)."""
+
+    mean: ArrayLike
+    var: ArrayLike
+    inclusion_prob: ArrayLike
+
+
 @dataclass(frozen=True)
 class Posterior:
     """Posteriors p(h | x), one per observation, batched.
@@ -22,8 +30,9 @@ class Posterior:
     The tree is what ArviZ takes. Its groups: `posterior` with `h` (chain, draw, obs, hidden);
     `sample_stats`; `diagnostics` (samplers; see `diagnostics.diagnose`); `exact` (enumeration:
     mean, var, inclusion_prob, log_evidence, the heaviest states, unvisited_mass,
-    integration_error); `observed_data` with the x that it is conditioned on. Attributes of the
-    root: method, settings, status, status_reason, run_seconds, compile_seconds.
+    integration_error); `intermediates` (several layers: moments of the hidden vectors between x
+    and h, see `tabulate_intermediates`); `observed_data` with the x that it is conditioned on.
+    Attributes of the root: method, settings, status, status_reason, run_seconds, compile_seconds.
 
     Attributes:
         tree: the labelled results.
@@ -110,6 +119,8 @@ def from_draws(
     settings: Mapping[str, Any] | None = None,
     timing: Timing | None = None,
     sample_stats: Mapping[str, np.ndarray] | None = None,
+    intermediates: Sequence[Moments] = (),
+    intermediate_draws: Sequence[np.ndarray] = (),
 ) -> Posterior:
     """A sampler's posterior: draws, their diagnostics and status.
 
@@ -121,13 +132,21 @@ def from_draws(
         settings: what was asked for, JSON-able.
         timing: run and compile time.
         sample_stats: further values per draw, (chain, draw, obs); `diverging` is looked at.
+        intermediates: moments of the hidden vectors between x and h, the one next to x first.
+        intermediate_draws: their draws, (chain, draw, obs, unit), where they were kept.
     """
     draws = xr.DataArray(np.asarray(h), dims=H_DIMS, name="h", coords=_counts(np.shape(h), H_DIMS))
     stats = {name: (H_DIMS[:3], values) for name, values in (sample_stats or {}).items()}
     diagnostics = diagnose(draws)
     num_divergences = int(stats["diverging"][1].sum()) if "diverging" in stats else 0
     status, reason = status_of(diagnostics, num_divergences)
-    groups = {"posterior": draws.to_dataset(), "diagnostics": diagnostics}
+    kept = {
+        f"h_{level}": ((*H_DIMS[:3], f"hidden_{level}"), values)
+        for level, values in enumerate(intermediate_draws, start=1)
+    }
+    groups = {"posterior": draws.to_dataset().assign(kept), "diagnostics": diagnostics}
+    if intermediates:
+        groups["intermediates"] = tabulate_intermediates(intermediates)
     if stats:
         groups["sample_stats"] = xr.Dataset(stats)
     return Posterior(make_tree(method, groups, x, status, reason, settings, timing), model)
@@ -198,6 +217,20 @@ def make_tree(
         tree.attrs["run_seconds"] = timing.run_seconds
         tree.attrs["compile_seconds"] = timing.compile_seconds
     return tree
+
+
+def tabulate_intermediates(layers: Sequence[Moments]) -> xr.Dataset:
+    """The group `intermediates`: `h_1_mean`, `h_1_var`, `h_1_inclusion_prob` (obs, hidden_1), ...
+
+    Args:
+        layers: moments of the hidden vectors between x and h, the one next to x first.
+    """
+    table = {
+        f"h_{level}_{name}": (("obs", f"hidden_{level}"), np.asarray(values))
+        for level, moments in enumerate(layers, start=1)
+        for name, values in moments._asdict().items()
+    }
+    return xr.Dataset(table)
 
 
 def _counts(shape: tuple[int, ...], dims: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -22,7 +22,8 @@ from numpyro.distributions.util import validate_sample
 from numpyro.util import not_jax_tracer
 
 from probrev.broadcasting import same_rank
-from probrev.truncated_normal import log_mills
+from probrev.distributions import log_silence_prob
+from probrev.truncated_normal import HALF_LOG_TWO_PI, log_mills
 
 
 class _OneOf(constraints.Constraint):
@@ -179,6 +180,34 @@ def canonical_slab(slab: Slab) -> Slab:
     return slab
 
 
+def rectified_slab(
+    pre_activation: Float[Array, "..."],
+    noise_std: ArrayLike,
+    keep_prob: ArrayLike,
+    gain: ArrayLike,
+) -> tuple[Float[Array, "..."], LogQuadraticSlab]:
+    """Return the law of `RectifiedDropout` as a spike and slab, to tilt it by what lies below.
+
+    With z, sigma, rho, alpha for the arguments the spike has mass (1 - rho) + rho Phi(-z / sigma)
+    and the slab density (rho / alpha) N(h / alpha; z, sigma^2) on h > 0.
+
+    Args:
+        pre_activation: z, any real value.
+        noise_std: sigma > 0, a scalar or of the shape of z.
+        keep_prob: rho in (0, 1], a scalar.
+        gain: alpha > 0, a scalar.
+
+    Returns:
+        Minus the log mass of the spike, as inclusion logit; and the slab, not normalised: the two
+        together are the law, either alone means nothing.
+    """
+    t = pre_activation / noise_std
+    spread = gain * noise_std
+    log_density = jnp.log(keep_prob / spread) - HALF_LOG_TWO_PI - 0.5 * jnp.square(t)
+    curvature = jnp.broadcast_to(1.0 / jnp.square(spread), t.shape)
+    return -log_silence_prob(t, keep_prob), LogQuadraticSlab(log_density, t / spread, curvature)
+
+
 def _truncated_normal_slab(loc: ArrayLike, scale: ArrayLike) -> LogQuadraticSlab:
     """Return N(loc, scale^2) on h > 0, of log normaliser log scale + log[Phi/phi](loc / scale)."""
     loc, scale = jnp.asarray(loc), jnp.asarray(scale)
@@ -193,15 +222,16 @@ def _is_normal_above_zero(slab: LeftTruncatedDistribution) -> bool:
     return bool(np.all(np.asarray(slab.low) == 0))
 
 
-def unit_slab(slab: Slab, unit: int | Int[Array, ""]) -> Slab:
+def unit_slab(slab: Slab, unit: int | Int[Array, "*case"]) -> Slab:
     """Return the slab of one unit, for loops over hidden units.
 
     Args:
-        slab: A slab for all units (batch_shape (), returned as it is) or one per unit (m,).
-        unit: Index of the unit; may be traced.
+        slab: A slab for all units (batch_shape (), returned as it is) or one per unit along its
+            last dimension.
+        unit: Index of the unit; may be traced, and may be an array with a unit for each case.
 
     Returns:
-        A slab of batch_shape ().
+        A slab without that dimension, or with the dimensions of `unit` in its place.
 
     Raises:
         ValueError: If the slab is per unit, but neither finite nor log-quadratic.
@@ -212,7 +242,8 @@ def unit_slab(slab: Slab, unit: int | Int[Array, ""]) -> Slab:
     if isinstance(slab, FiniteSlab):
         return FiniteSlab(slab.values[unit], slab.probs[unit], validate_args=False)
     if isinstance(slab, LogQuadraticSlab):
-        return LogQuadraticSlab(*(jnp.broadcast_to(leaf, slab.batch_shape)[unit] for leaf in slab))
+        leaves = (jnp.broadcast_to(leaf, slab.batch_shape) for leaf in slab)
+        return LogQuadraticSlab(*(leaf[..., unit] for leaf in leaves))
     raise _batched_slab_error(slab)
 
 

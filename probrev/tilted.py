@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.nn import log_sigmoid
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from probrev.broadcasting import same_rank
 from probrev.quadrature import integrate, integrate_and_invert, log_likelihood_shape
@@ -42,6 +42,7 @@ __all__ = [
     "Tilted",
     "canonical_slab",
     "check_slab",
+    "invert_tilted",
     "log_slab_ratio",
     "sample_tilted",
     "slab_moments",
@@ -111,10 +112,6 @@ def sample_tilted(
 ) -> Float[Array, "..."]:
     """Draw h from a spike and slab seen through N(h; r, v).
 
-    Exact for finite and log-quadratic slabs, where one uniform variate per element decides spike
-    or slab and then, rescaled, the value. For any other slab by interpolation, with an error of
-    the distribution function below 1e-4.
-
     Args:
         key: Typed PRNG key.
         inclusion_logit: As in `tilted`.
@@ -128,16 +125,58 @@ def sample_tilted(
     Raises:
         ValueError: If a slab without closed form has a batch shape.
     """
+    arguments = (inclusion_logit, r, v)
+    shape = jnp.broadcast_shapes(*map(jnp.shape, arguments), slab.batch_shape)
+    u = open_uniform(key, shape, jnp.result_type(0.0, *arguments))
+    return invert_tilted(u, inclusion_logit, slab, r, v)
+
+
+def invert_tilted(
+    u: Float[Array, "..."],
+    inclusion_logit: ArrayLike,
+    slab: Slab,
+    r: ArrayLike,
+    v: ArrayLike,
+    was_active: Bool[Array, "..."] | None = None,
+) -> Float[Array, "..."]:
+    """Map one uniform variate to a draw from a spike and slab seen through N(h; r, v).
+
+    It decides spike or slab and then, rescaled, the value. Exact for finite and log-quadratic
+    slabs; for any other by interpolation, with an error of the distribution function below 1e-4.
+
+    With `was_active` it is a Markov step instead: it goes from spike to slab with probability
+    min(1, odds) and back with min(1, 1 / odds), which leaves the same law alone and flips more
+    often than drawing anew; in the slab the value is always drawn anew.
+
+    Args:
+        u: Uniform variates in (0, 1), of the broadcast shape of all other arguments.
+        inclusion_logit: As in `tilted`.
+        slab: As in `tilted`.
+        r: As in `tilted`.
+        v: As in `tilted`.
+        was_active: Whether h > 0 before the step; None to draw anew.
+
+    Returns:
+        Draws, as `sample_tilted` gives them.
+
+    Source:
+        Liu 1996 (Metropolised Gibbs sampling).
+    """
     slab = canonical_slab(slab)
     logit, r, inv_v = _natural_arguments(inclusion_logit, slab, r, v)
-    shape = jnp.broadcast_shapes(logit.shape, r.shape, slab.batch_shape)
-    if not isinstance(slab, FiniteSlab | LogQuadraticSlab):
-        r, inv_v = jnp.broadcast_to(r, shape), jnp.broadcast_to(inv_v, shape)
-        return _sample_by_quadrature(key, logit, slab, r, inv_v)
-    u = open_uniform(key, shape, r.dtype)
     if isinstance(slab, FiniteSlab):
-        return _sample_finite(u, logit, slab, r, inv_v)
-    return _sample_log_quadratic(u, logit, slab, r, inv_v)
+        return _invert_finite(u, logit, slab, r, inv_v, was_active)
+    if isinstance(slab, LogQuadraticSlab):
+        return _invert_log_quadratic(u, logit, slab, r, inv_v, was_active)
+    return _invert_by_quadrature(u, logit, slab, r, inv_v, was_active)
+
+
+def _active_prob(post_logit: Array, was_active: Array | None) -> Array:
+    """Return the probability to be active next, given the log odds of being so."""
+    if was_active is None:
+        return jax.nn.sigmoid(post_logit)
+    stays = -jnp.expm1(-jnp.maximum(post_logit, 0.0))
+    return jnp.where(was_active, stays, jnp.exp(jnp.minimum(post_logit, 0.0)))
 
 
 def log_slab_ratio(slab: Slab, r: ArrayLike, v: ArrayLike) -> Float[Array, "..."]:
@@ -226,14 +265,22 @@ def _tilt_by_quadrature(slab: dist.Distribution, r: Array, inv_v: Array) -> _Til
     return _with_constants(log_shape, mean, var, r, inv_v)
 
 
-def _sample_by_quadrature(
-    key: Array, logit: Array, slab: dist.Distribution, r: Array, inv_v: Array
+def _invert_by_quadrature(
+    u: Array,
+    logit: Array,
+    slab: dist.Distribution,
+    r: Array,
+    inv_v: Array,
+    was_active: Array | None,
 ) -> Array:
     check_slab(slab)
-    u_active, u_value = open_uniform(key, (2, *r.shape), r.dtype)
-    log_shape, value = integrate_and_invert(slab, u_value, r, inv_v)
-    log_ratio = _with_constants(log_shape, value, value, r, inv_v).log_ratio
-    return jnp.where(u_active < jax.nn.sigmoid(logit + log_ratio), value, 0.0)
+    r, inv_v = jnp.broadcast_to(r, u.shape), jnp.broadcast_to(inv_v, u.shape)
+    log_shape, *_ = integrate(slab, r, inv_v)
+    log_ratio = _with_constants(log_shape, r, r, r, inv_v).log_ratio
+    active_prob = _active_prob(logit + log_ratio, was_active)
+    active = u < active_prob
+    _, value = integrate_and_invert(slab, jnp.where(active, u / active_prob, 1.0), r, inv_v)
+    return jnp.where(active, value, 0.0)
 
 
 def _with_constants(
@@ -291,31 +338,46 @@ def _tilt_log_quadratic(slab: LogQuadraticSlab, r: Array, inv_v: Array) -> _Tilt
     )
 
 
-def _sample_log_quadratic(
-    u: Array, logit: Array, slab: LogQuadraticSlab, r: Array, inv_v: Array
+def _invert_log_quadratic(
+    u: Array,
+    logit: Array,
+    slab: LogQuadraticSlab,
+    r: Array,
+    inv_v: Array,
+    was_active: Array | None,
 ) -> Array:
     slab, (u, logit, r, inv_v) = _aligned(slab, u, logit, r, inv_v)
     law = _truncated_normal(slab, r, inv_v)
     log_ratio = law.log_scale + log_scaled_ndtr(law.t) + 0.5 * jnp.square(jnp.maximum(law.t, 0.0))
-    inclusion_prob = jax.nn.sigmoid(logit + log_ratio)
-    active = u < inclusion_prob
+    active_prob = _active_prob(logit + log_ratio, was_active)
+    active = u < active_prob
     lower = jnp.where(active, -law.t, 0.0)
-    uniform = jnp.where(active, u / inclusion_prob, 1.0)
+    uniform = jnp.where(active, u / active_prob, 1.0)
     value = law.std * excess_from_uniform(uniform, lower, upper_tail(lower))
     # an active unit is told from a silent one by h > 0, also after rounding
     return jnp.where(active, jnp.maximum(value, jnp.finfo(u.dtype).tiny), 0.0)
 
 
-def _sample_finite(u: Array, logit: Array, slab: FiniteSlab, r: Array, inv_v: Array) -> Array:
+def _invert_finite(
+    u: Array,
+    logit: Array,
+    slab: FiniteSlab,
+    r: Array,
+    inv_v: Array,
+    was_active: Array | None,
+) -> Array:
     u, logit, r, inv_v, values, probs = same_rank(
         *(a[..., None] for a in (u, logit, r, inv_v)), slab.values, slab.probs
     )
-    log_slab = jnp.log(probs) + inv_v * values * (r - 0.5 * values) + log_sigmoid(logit)
-    log_spike = log_sigmoid(-logit)
-    top = jnp.maximum(log_spike, jnp.max(log_slab, axis=-1, keepdims=True))
-    spike, slab_weights = jnp.exp(log_spike - top), jnp.exp(log_slab - top)
-    upper = spike + jnp.cumsum(slab_weights, axis=-1)
-    lower = jnp.concatenate([spike, upper[..., :-1]], axis=-1)
-    rank = jnp.sum(u * upper[..., -1:] >= lower, axis=-1)  # 0: spike; k: values[k - 1]
-    chosen = jax.nn.one_hot(rank - 1, values.shape[-1], dtype=bool)
-    return jnp.sum(jnp.where(chosen, values, 0.0), axis=-1)
+    log_weights = jnp.log(probs) + inv_v * values * (r - 0.5 * values)
+    log_ratio = logsumexp(log_weights, axis=-1, keepdims=True)
+    if was_active is not None:
+        (was_active,) = same_rank(was_active[..., None], shape=log_ratio.shape)
+    active_prob = _active_prob(logit + log_ratio, was_active)
+    active = u < active_prob
+    upper = jnp.cumsum(jnp.exp(log_weights - log_ratio), axis=-1)
+    uniform = jnp.where(active, u / active_prob, 1.0) * upper[..., -1:]
+    level = jnp.sum(uniform > upper[..., :-1], axis=-1)
+    chosen = jax.nn.one_hot(level, values.shape[-1], dtype=bool)
+    value = jnp.sum(jnp.where(chosen, values, 0.0), axis=-1)
+    return jnp.where(active[..., 0], value, 0.0)

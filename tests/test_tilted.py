@@ -193,6 +193,28 @@ def test_certain_spike_and_certain_slab(name):
     assert draws[1] > 0
 
 
+@pytest.mark.parametrize("name", WITH_SLOW_QUADRATURE)
+@pytest.mark.parametrize("logit", [-1.5, 1.0])
+def test_markov_step_balances_and_draws_the_value_anew(name, logit):
+    """All uniforms on a fine grid: shares are probabilities, means are expectations."""
+    slab, r, v, size = ALL[name][0], 0.4, 0.3, 2000
+    u = (jnp.arange(size) + 0.5) / size
+    step = jax.jit(
+        lambda was_active: library.invert_tilted(
+            u, logit, slab, jnp.full(size, r), jnp.full(size, v), jnp.full(size, was_active)
+        )
+    )
+    law = tilted(logit, slab, r, v)
+    prob = float(law.inclusion_prob)
+    from_off, from_on = np.asarray(step(False)), np.asarray(step(True))
+    up, down = (from_off > 0).mean(), (from_on == 0).mean()
+    np.testing.assert_allclose(up, min(1, prob / (1 - prob)), atol=2 / size)
+    np.testing.assert_allclose((1 - prob) * up, prob * down, atol=2 / size)
+    for draws in (from_off, from_on):
+        if (draws > 0).any():
+            np.testing.assert_allclose(draws[draws > 0].mean(), law.mean / prob, rtol=0.01)
+
+
 @pytest.mark.parametrize("name", ["half_normal", "exponential", "truncated", "gamma", "finite"])
 def test_no_information_returns_the_prior(name):
     slab = ALL[name][0]

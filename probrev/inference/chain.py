@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,71 +19,104 @@ CHUNK_STEPS = 100
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
 
+class Chain(NamedTuple):
+    """What is left of a chain.
+
+    Attributes:
+        draws: pytree of what was kept, (draw, ...).
+        means: pytree of the averages over the kept steps.
+    """
+
+    draws: Any
+    means: Any
+
+
+def nothing(state: Any) -> tuple[()]:
+    """Keeps, or averages, nothing."""
+    del state
+    return ()
+
+
 def run_chain(
     step: Callable[..., Any],
     state: Any,
     args: tuple,
     *,
+    keep: Callable[[Any], Any],
+    average: Callable[[Any], Any] = nothing,
     num_warmup: int,
     num_samples: int,
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
-) -> np.ndarray:
-    """Runs a chain and returns the draws of `state.h`.
+) -> Chain:
+    """Runs a chain and returns its draws, and averages over them.
 
     The key lives in the state, so the draws do not depend on how the run is cut into chunks.
 
     Args:
         step: (state, *args) -> state, a pure module-level function (it is compiled once a shape).
-        state: start of all chains; a NamedTuple with `h` (chain, obs, hidden) and `rng_key`.
+        state: start of all chains, a pytree with the random key in it.
         args: what the step needs besides, pytrees.
+        keep: state -> pytree of what every draw keeps, a module-level function.
+        average: state -> pytree of what is only averaged, a module-level function.
         num_warmup: steps that are thrown away.
         num_samples: steps that are kept.
         checkpoint: file to save in and to resume from.
         progress: called with steps done and in all.
 
-    Returns:
-        Draws, (chain, num_samples, obs, hidden).
-
     Raises:
-        ValueError: the checkpoint belongs to another run.
+        ValueError: the checkpoint belongs to another run, or holds more draws than are asked for.
     """
     if num_warmup < 0 or num_samples < 1:
         raise ValueError(
             "num_warmup must be at least 0 and num_samples at least 1; "
             f"got {num_warmup} and {num_samples}"
         )
+    kept_shape, sums_shape = jax.eval_shape(lambda state: (keep(state), average(state)), state)
+    sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float), sums_shape)
     total, done, kept = num_warmup + num_samples, 0, []
-    run = (step.__qualname__, state, args, num_warmup)
+    names = (step.__qualname__, keep.__qualname__, average.__qualname__)
+    run = (names, (state, sums), args, num_warmup)
     if checkpoint is not None and Path(checkpoint).exists():
-        state, done, kept = load_checkpoint(checkpoint, run)
-    size = int(np.clip(CHUNK_BYTES // max(state.h.nbytes, 1), 1, CHUNK_STEPS))
+        (state, sums), done, kept = load_checkpoint(checkpoint, run, kept_shape)
+    if done > total:
+        raise ValueError(
+            f"the checkpoint {checkpoint} holds {done - num_warmup} draws, more than "
+            f"num_samples = {num_samples}: ask for at least as many, or name another file"
+        )
+    num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept_shape))
+    size = int(np.clip(CHUNK_BYTES // max(num_bytes, 1), 1, CHUNK_STEPS))
     saved = time.monotonic()
     while done < total:
         # A chunk holds warm-up or draws, never both.
-        end = min(done + size, num_warmup if done < num_warmup else total)
-        state, draws = _advance(step, size, state, jnp.asarray(end - done), args)
-        if done >= num_warmup:
-            kept.append(np.asarray(draws[: end - done]))
+        keeping = done >= num_warmup
+        end = min(done + size, total if keeping else num_warmup)
+        chunk = jnp.asarray(end - done), jnp.asarray(keeping)
+        state, sums, draws = _advance(step, keep, average, size, state, sums, *chunk, args)
+        if keeping:
+            kept.append(jax.tree.map(lambda leaf: np.asarray(leaf[: end - done]), draws))  # noqa: B023
         done = end
         if progress is not None:
             progress(done, total)
         if checkpoint is not None and (
             done == total or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
         ):
-            save_checkpoint(checkpoint, run, state, done, kept)
+            save_checkpoint(checkpoint, run, (state, sums), done, kept)
             saved = time.monotonic()
-    return np.moveaxis(np.concatenate(kept)[:num_samples], 0, 1)
+    draws = jax.tree.map(lambda *leaves: np.concatenate(leaves), *kept)
+    return Chain(draws, jax.tree.map(lambda leaf: np.asarray(leaf) / num_samples, sums))
 
 
-@partial(jax.jit, static_argnames=("step", "size"))
-def _advance(step, size, state, num_steps, args):
+@partial(jax.jit, static_argnames=("step", "keep", "average", "size"))
+def _advance(step, keep, average, size, state, sums, num_steps, keeping, args):
     """`num_steps` steps, at most `size`; the number is dynamic so that one compilation serves."""
 
     def body(index, carry):
-        state, draws = carry
+        state, sums, draws = carry
         state = step(state, *args)
-        return state, draws.at[index].set(state.h)
+        sums = jax.tree.map(lambda a, b: a + jnp.where(keeping, b, 0), sums, average(state))
+        return state, sums, jax.tree.map(lambda a, b: a.at[index].set(b), draws, keep(state))
 
-    draws = jnp.zeros((size, *state.h.shape), state.h.dtype)
-    return jax.lax.fori_loop(0, num_steps, body, (state, draws))
+    shapes = jax.eval_shape(keep, state)
+    draws = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape), leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, num_steps, body, (state, sums, draws))

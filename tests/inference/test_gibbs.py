@@ -119,30 +119,72 @@ def test_every_slab_leaves_the_joint_law_alone(slab):
 
 
 def joint_law_z_scores(model, *, num_pairs: int, num_steps: int) -> np.ndarray:
-    """z-scores of four functionals and their squares, moved pairs against fresh ones.
+    """z-scores of functionals and their squares, moved pairs against fresh ones.
 
-    The functionals: h_0, sum of h, number of active units, log p(x | h). x is drawn anew between
-    the steps (Geweke's successive-conditional simulator), in many independent chains.
+    The functionals: h_0, sum of h, number of active units, log p(x | units above x), and the first
+    three of every intermediate layer. x is drawn anew between the steps (Geweke's
+    successive-conditional simulator), in many independent chains.
     """
     fresh = model.simulate(jax.random.key(7), num_pairs)
     start = model.simulate(jax.random.key(8), num_pairs)
-    state = init_state(jax.random.key(9), model, start.x, 1)._replace(h=start.h[None])
-    step = jax.jit(gibbs_step)
+    state = init_state(jax.random.key(9), model, start.x, 1)._replace(
+        h=start.h[None], intermediates=tuple(h[None] for h in start.intermediates)
+    )
+    step, generate = jax.jit(gibbs_step), jax.jit(model.layers[0].generate)
     x = start.x
     for index in range(num_steps):
         state = step(state, model, x)
-        x = model.generate(jax.random.key(100 + index), state.h[0])
-    moved, expected = functionals(model, state.h[0], x), functionals(model, fresh.h, fresh.x)
+        x, _ = generate(jax.random.key(100 + index), (*state.intermediates, state.h)[0][0])
+    moved = functionals(model, x, *(h[0] for h in (*state.intermediates, state.h)))
+    expected = functionals(model, fresh.x, *fresh.intermediates, fresh.h)
     gap = moved.mean(0) - expected.mean(0)
     error = np.sqrt((moved.var(0) + expected.var(0)) / num_pairs)
     constant = (error == 0) & (gap == 0)  # the number of active units, where it is fixed
     return gap / np.where(constant, 1, error)
 
 
-def functionals(model, h, x) -> np.ndarray:
-    columns = [h[:, 0], h.sum(1), (h > 0).sum(1), model.log_likelihood(h, x)]
+def functionals(model, x, *signals) -> np.ndarray:
+    columns = [model.layers[0].log_likelihood(signals[0], x)]
+    for h in signals:
+        columns += [h[:, 0], h.sum(1), (h > 0).sum(1)]
     values = np.stack([np.asarray(column, dtype=float) for column in columns], axis=1)
     return np.concatenate([values, values**2], axis=1)
+
+
+def two_layers(prior, *, n_visible=12, n_intermediate=4, seed=0):
+    """Two small layers, both with a gain that is not 1 and different dropout."""
+    rng = np.random.default_rng(seed)
+    top = pr.Layer(rng.normal(0.3, 1, (n_intermediate, prior.n_hidden)), 0.7, 0.5, 0.6)
+    bottom = pr.Layer(rng.normal(0.2, 1, (n_visible, n_intermediate)), 0.6, 0.4, 0.3)
+    return pr.LayeredModel(prior, [bottom, top])
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        pr.SpikeAndSlab(3, 0.4, HalfNormal(0.9)),
+        slow(pr.SpikeAndSlab(3, 0.4, pr.FiniteSlab([0.5, 1.3], [0.5, 0.5]), max_active=2)),
+        slow(pr.KSparse(3, 2, HalfNormal(0.9))),
+    ],
+    ids=["half-normal", "finite, capped", "exactly k"],
+)
+def test_two_layers_leave_the_joint_law_alone(prior):
+    z_scores = joint_law_z_scores(two_layers(prior), num_pairs=4000, num_steps=6)
+    assert np.abs(z_scores).max() < 4, z_scores
+
+
+def test_moments_of_intermediate_layers_are_those_of_their_draws():
+    model = two_layers(pr.SpikeAndSlab(3, 0.4, HalfNormal(0.9)))
+    obs = model.simulate(jax.random.key(1), 3)
+    posterior = pr.gibbs(
+        jax.random.key(2), model, obs, num_warmup=10, num_samples=40, keep_layers=True
+    )
+    draws, moments = posterior.tree["posterior/h_1"], posterior.tree["intermediates"]
+    assert draws.dims == ("chain", "draw", "obs", "hidden_1")
+    over = ("chain", "draw")
+    np.testing.assert_allclose(moments["h_1_mean"], draws.mean(over), rtol=1e-12)
+    np.testing.assert_allclose(moments["h_1_var"], draws.var(over), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(moments["h_1_inclusion_prob"], (draws > 0).mean(over), rtol=1e-12)
 
 
 def test_numpyro_driver_gives_the_same_draws():
@@ -230,9 +272,11 @@ def test_noise_is_needed(change, message):
 
 
 def test_what_it_refuses():
-    deep = registry.load("layered")()
-    with pytest.raises(ValueError, match="this one has 2"):
-        pr.gibbs(jax.random.key(0), deep, pr.Observations(np.zeros((1, 1600))))
+    linear = pr.Layer(np.ones((6, 2)), noise_std=1.0, activation="identity")
+    below = one_layer(PRIORS["uncapped"]).layers
+    deep = pr.LayeredModel(pr.SpikeAndSlab(2, 0.5, HalfNormal(1.0)), [*below, linear])
+    with pytest.raises(ValueError, match="the units below it may be negative"):
+        pr.gibbs(jax.random.key(0), deep, pr.Observations(np.zeros((1, 30))))
     model = one_layer(PRIORS["uncapped"])
     with pytest.raises(ValueError, match="x must be nonnegative"):
         pr.gibbs(jax.random.key(0), model, pr.Observations(-np.ones((1, 30))))

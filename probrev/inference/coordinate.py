@@ -1,0 +1,180 @@
+"""The coordinate update of Gibbs sampling, one for every layer, over many cases at once.
+
+A case is one chain of one observation. Given a layer's dropout masks and noisy pre-activations,
+the units above it have a linear-Gaussian likelihood; each is a spike and slab under its prior,
+which at the top is the model's and below that follows from the layer above.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from probrev.layer import Layer
+from probrev.tilted import Slab, invert_tilted, log_slab_ratio, sample_tilted, unit_slab
+from probrev.truncated_normal import open_uniform
+
+# Numbers in all residuals together; below it, looking for those that change costs more than it
+# saves (measured on 2 CPU cores).
+MIN_SIZE_TO_SKIP = 2**14
+
+
+class UnitPrior(NamedTuple):
+    """Spike and slab of each unit, given everything but the layer's own units and those below.
+
+    Attributes:
+        inclusion_logit: log odds that a unit is active, (hidden,) or (case, hidden).
+        slab: law of an active unit, one for all or one for each along the last axis.
+        active_range: fewest and most active units.
+    """
+
+    inclusion_logit: Float[Array, "*#case hidden"]
+    slab: Slab
+    active_range: tuple[int, int]
+
+
+class Rows(NamedTuple):
+    """The linear-Gaussian likelihood that the augmentation leaves, row by row.
+
+    Attributes:
+        precision: 1 / noise_var where the row was kept, 0 where it was dropped.
+        residual: precision * (noisy pre-activation - W h).
+    """
+
+    precision: Float[Array, "case visible"]
+    residual: Float[Array, "case visible"]
+
+
+def augment(
+    key: PRNGKeyArray,
+    layer: Layer,
+    h: Float[Array, "case hidden"],
+    x: Float[Array, "case visible"],
+) -> Rows:
+    """Draws which rows were kept and their noisy pre-activations, given h above and x below.
+
+    Source: Albert and Chib 1993, data augmentation; the masks are ours.
+    """
+    z = layer.pre_activation(h)
+    kept, noisy = layer.distribution(z).sample_latents(key, x)
+    precision = kept / layer.noise_std**2
+    return Rows(precision, precision * (noisy - z))
+
+
+def update_units(
+    key: PRNGKeyArray,
+    prior: UnitPrior,
+    weights: Float[Array, "visible hidden"],
+    information: Float[Array, "case hidden"],
+    h: Float[Array, "case hidden"],
+    rows: Rows,
+) -> tuple[Float[Array, "case hidden"], Rows]:
+    """Draws each unit in turn, spike and value jointly, given all others and the rows.
+
+    A unit switches on or off by Metropolised Gibbs, then an active one draws its value.
+
+    Args:
+        key: random key.
+        prior: of the units.
+        weights: W of the layer below them.
+        information: what the rows say about each unit alone: precision @ W^2.
+        h: the units.
+        rows: the likelihood.
+
+    Returns:
+        The new units, and the rows with their residuals.
+
+    Source: George and McCulloch 1997 (spike and value jointly); Liu 1996 (Metropolised Gibbs).
+    """
+    columns = weights.T
+    uniform = open_uniform(key, (h.shape[1], len(h)), h.dtype)
+    fewest, most = prior.active_range
+
+    def update(unit, carry):
+        h, num_active, residual = carry
+        column, old = columns[unit], h[:, unit]
+        active = old > 0
+        others = num_active - active
+        logit = jnp.broadcast_to(prior.inclusion_logit[..., unit], old.shape)
+        if most < h.shape[1]:
+            logit = jnp.where(others < most, logit, -jnp.inf)
+        if fewest > 0:
+            logit = jnp.where(others < fewest, jnp.inf, logit)
+        precision = information[:, unit]
+        r, v = _gaussian(residual @ column + precision * old, precision)
+        new = invert_tilted(uniform[unit], logit, unit_slab(prior.slab, unit), r, v, active)
+        residual = _shift(residual, new - old, column, rows.precision)
+        return h.at[:, unit].set(new), others + (new > 0), residual
+
+    start = (h, (h > 0).sum(-1), rows.residual)
+    h, _, residual = jax.lax.fori_loop(0, h.shape[1], update, start)
+    return h, rows._replace(residual=residual)
+
+
+def relocate_unit(
+    key: PRNGKeyArray,
+    prior: UnitPrior,
+    weights: Float[Array, "visible hidden"],
+    information: Float[Array, "case hidden"],
+    h: Float[Array, "case hidden"],
+    rows: Rows,
+) -> tuple[Float[Array, "case hidden"], Rows]:
+    """Draws a new place and value for one active unit, given all others and the rows.
+
+    This passes between correlated columns without an empty state in between, and is the only move
+    under a prior with a fixed number of active units. Arguments as `update_units`.
+    """
+    key_leaving, key_place, key_value = jax.random.split(key, 3)
+    active = h > 0
+    leaving = jax.random.categorical(key_leaving, jnp.where(active, 0.0, -jnp.inf))
+    any_active = active.any(-1)
+    case = jnp.arange(len(h))
+    old = h[case, leaving]
+    freed = rows.residual + old[:, None] * weights.T[leaving] * rows.precision
+    r, v = _gaussian(freed @ weights, information)
+    taken = active.at[case, leaving].set(False)
+    logit = jnp.broadcast_to(prior.inclusion_logit, h.shape) + log_slab_ratio(prior.slab, r, v)
+    place = jax.random.categorical(key_place, jnp.where(taken, -jnp.inf, logit))
+    certain = jnp.full(len(h), jnp.inf)
+    slab = unit_slab(prior.slab, place)
+    new = sample_tilted(key_value, certain, slab, r[case, place], v[case, place])
+    residual = freed - new[:, None] * weights.T[place] * rows.precision
+    moved = h.at[case, leaving].set(0.0).at[case, place].set(new)
+    h = jnp.where(any_active[:, None], moved, h)
+    residual = jnp.where(any_active[:, None], residual, rows.residual)
+    return h, rows._replace(residual=residual)
+
+
+def _gaussian(linear: Array, precision: Array) -> tuple[Array, Array]:
+    """Mean and variance of exp(linear h - precision h^2 / 2); (0, inf) where nothing is known."""
+    known = precision > 0
+    variance = jnp.where(known, 1 / jnp.where(known, precision, 1.0), jnp.inf)
+    return jnp.where(known, linear, 0.0) * jnp.where(known, variance, 0.0), variance
+
+
+def _shift(
+    residual: Float[Array, "case visible"],
+    change: Float[Array, " case"],
+    column: Float[Array, " visible"],
+    precision: Float[Array, "case visible"],
+) -> Float[Array, "case visible"]:
+    """The residual after one unit's change, which under a sparse law happens in few cases."""
+
+    def everywhere(residual: Array) -> Array:
+        return residual - change[:, None] * column[None, :] * precision
+
+    def where_changed(residual: Array) -> Array:
+        changed = jnp.argsort(change == 0)  # those cases first
+
+        def shift(index: Int[Array, ""], residual: Array) -> Array:
+            case = changed[index]
+            row = residual[case] - change[case] * column * precision[case]
+            # Unlike residual.at[case].set, this is done in place.
+            return jax.lax.dynamic_update_index_in_dim(residual, row, case, 0)
+
+        return jax.lax.fori_loop(0, (change != 0).sum(), shift, residual)
+
+    if residual.size < MIN_SIZE_TO_SKIP:
+        return everywhere(residual)
+    return jax.lax.platform_dependent(residual, cpu=where_changed, default=everywhere)
