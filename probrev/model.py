@@ -229,18 +229,19 @@ class LayeredModel:
         return self.program(x)
 
     def program(
-        self, x: Float[Array, " visible"] | None = None, *, explicit_dropout: bool = False
+        self, x: Float[Array, " visible"] | None = None, *, explicit_from: int | None = None
     ) -> Float[Array, " visible"]:
         """The model of one observation as a NumPyro program.
 
         Sites: those of the prior, `h` (deterministic), `h_1` (next to x), `h_2`, ... where there
-        are several layers, and `x`. Dropout and noise are summed out; with `explicit_dropout` each
+        are several layers, and `x`. Dropout and noise are summed out; in explicit layers each
         mask is a site `mask_0` (of x), `mask_1` (of h_1), ..., and above x so is the noise,
         `noise_1`, ..., which makes `h_1`, ... deterministic.
 
         Args:
             x: the observation, or None to sample it.
-            explicit_dropout: keep masks and noise as sites.
+            explicit_from: lowest layer whose masks and noise are sites, 0 for all layers; None for
+                none. Kernels that need gradients want 1: h_1, ... are mixed laws otherwise.
         """
         signal = jnp.asarray(numpyro.deterministic("h", self.prior()))
         for level in reversed(range(len(self.layers))):
@@ -248,7 +249,7 @@ class LayeredModel:
             z = layer.pre_activation(signal)
             name, value, plate = ("x", x, "visible") if level == 0 else (f"h_{level}", None, None)
             with numpyro.plate(plate or f"hidden_{level}", layer.n_visible):
-                if not explicit_dropout:
+                if explicit_from is None or level < explicit_from:
                     law = layer.distribution(z)
                     signal = jnp.asarray(numpyro.sample(name, law, obs=value))
                     continue

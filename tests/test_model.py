@@ -45,7 +45,7 @@ def test_masks_sum_to_the_program_without_them_and_to_log_joint(model):
     def densities(masks):
         def explicit(mask):
             sites = {"level": LEVEL, "mask_0": mask}
-            args = {"x": x, "explicit_dropout": True}
+            args = {"x": x, "explicit_from": 0}
             return log_density(model.program, (), args, sites)[0]
 
         summed = log_density(model, (x,), {}, {"level": LEVEL})[0]
@@ -105,7 +105,7 @@ def test_two_layer_programs_agree_given_the_intermediate():
     def densities(masks):
         def explicit(mask_0):
             sites = {"level": LEVEL, "mask_1": mask, "noise_1": noise, "mask_0": mask_0}
-            return log_density(TWO.program, (), {"x": x, "explicit_dropout": True}, sites)[0]
+            return log_density(TWO.program, (), {"x": x, "explicit_from": 0}, sites)[0]
 
         summed = log_density(TWO, (x,), {}, {"level": LEVEL, "h_1": h_1})[0]
         return jax.vmap(explicit)(masks), summed, PRIOR.log_prob(H)
@@ -134,7 +134,7 @@ def test_intermediate_site_integrates_to_the_explicit_program():
     @jax.jit
     def explicit(noise, mask_1, mask_0):
         sites = {"level": level, "noise_1": noise[None], "mask_1": mask_1, "mask_0": mask_0}
-        arguments = {"x": x, "explicit_dropout": True}
+        arguments = {"x": x, "explicit_from": 0}
         return jnp.exp(log_density(model.program, (), arguments, sites)[0])
 
     by_value = float(summed(jnp.array(0.0))) + quad(lambda v: float(summed(v)), 1e-12, 12)[0]
@@ -151,7 +151,7 @@ def test_simulation_and_program_draw_the_same_law():
     num = 4000
     obs = TWO.simulate(jax.random.key(0), num)
     drawn = Predictive(TWO, num_samples=num)(jax.random.key(1))
-    explicit = Predictive(TWO.program, num_samples=num)(jax.random.key(2), explicit_dropout=True)
+    explicit = Predictive(TWO.program, num_samples=num)(jax.random.key(2), explicit_from=0)
     for found in (drawn, explicit):
         pairs = ((found["h"], obs.h), (found["h_1"], obs.intermediates[0]), (found["x"], obs.x))
         for one, other in pairs:

@@ -1,6 +1,9 @@
 """NumPyro's own kernels on the model's program: an independent check, and any function prior."""
 
+import re
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,11 +12,14 @@ import numpyro
 from jaxtyping import PRNGKeyArray
 from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, Predictive
 
-from probrev.model import Model, Observations
-from probrev.posterior import Posterior, from_draws
+from probrev.model import LayeredModel, Model, Observations
+from probrev.posterior import Moments, Posterior, from_draws
 from probrev.priors import KSparse
 from probrev.progress import Progress
 from probrev.timing import stopwatch
+
+# The top hidden vector, and those between it and x.
+SIGNAL = re.compile(r"h(_\d+)?")
 
 
 def hmc(
@@ -31,7 +37,8 @@ def hmc(
     """Draws from p(h | x) with NumPyro's samplers, straight from `model.program(x)`.
 
     The program's sites choose the kernel: all continuous NUTS, all discrete DiscreteGibbs, both
-    DiscreteHMCGibbs around NUTS.
+    DiscreteHMCGibbs around NUTS. Above x, masks and noise are sites of their own, so that what is
+    left is smooth: with several layers this is a check at small size, not a method for large ones.
 
     Args:
         key: random key.
@@ -62,8 +69,9 @@ def hmc(
         "target_accept_prob": target_accept_prob,
     }
     with stopwatch() as timing:
+        program = sampled_program(model)
         mcmc = MCMC(
-            choose_kernel(model, target_accept_prob),
+            choose_kernel(program, model.n_visible, target_accept_prob),
             num_warmup=num_warmup,
             num_samples=num_samples,
             num_chains=num_chains,
@@ -71,38 +79,50 @@ def hmc(
             progress_bar=False,
             jit_model_args=True,
         )
-        draws, diverging = [], []
+        draws, below, diverging = [], [], []
         for index in range(obs.num_obs):
             key_obs = jax.random.fold_in(key, index)
-            h, stats = _run(model, mcmc, jax.random.split(key_obs, num_chains), obs.x[index])
-            draws.append(h)
+            keys = jax.random.split(key_obs, num_chains)
+            signals, stats = _run(program, mcmc, keys, obs.x[index])
+            draws.append(signals["h"])
+            below.append([_moments(signals[name]) for name in sorted(signals, key=len) if name != "h"])
             diverging.append(stats)
             if progress is not None:
                 progress(index + 1, obs.num_obs)
     return from_draws(
         "hmc", np.stack(draws, axis=2), obs.x, model=model, settings=settings, timing=timing,
         sample_stats={"diverging": np.stack(diverging, axis=2)},
+        intermediates=[Moments(*np.stack(parts, axis=1)) for parts in zip(*below, strict=True)],
     )  # fmt: skip
 
 
-def choose_kernel(model: Model, target_accept_prob: float) -> Any:
-    """The NumPyro kernel that fits the kinds of latent sites in the model's program."""
-    x = np.zeros(model.n_visible)
+def sampled_program(model: Model) -> Callable[..., Any]:
+    """The program that NumPyro's kernels run, with smooth and discrete sites only."""
+    if isinstance(model, LayeredModel) and len(model.layers) > 1:
+        return partial(model.program, explicit_from=1)
+    return model.program
+
+
+def choose_kernel(program: Callable[..., Any], n_visible: int, target_accept_prob: float) -> Any:
+    """The NumPyro kernel that fits the kinds of latent sites in a program."""
+    x = np.zeros(n_visible)
     with numpyro.handlers.block(), numpyro.handlers.seed(rng_seed=0):
-        trace = numpyro.handlers.trace(model.program).get_trace(x)
+        trace = numpyro.handlers.trace(program).get_trace(x)
     latent = [
         site["fn"].is_discrete
         for site in trace.values()
         if site["type"] == "sample" and not site["is_observed"]
     ]
     if all(latent):
-        return DiscreteGibbs(model.program)
-    nuts = NUTS(model.program, target_accept_prob=target_accept_prob)
+        return DiscreteGibbs(program)
+    nuts = NUTS(program, target_accept_prob=target_accept_prob)
     return DiscreteHMCGibbs(nuts) if any(latent) else nuts
 
 
-def _run(model: Model, mcmc: MCMC, keys: jax.Array, x: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Draws of h (chain, draw, hidden) and whether each diverged, for one observation."""
+def _run(
+    program: Callable[..., Any], mcmc: MCMC, keys: jax.Array, x: jax.Array
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Draws of h, h_1, ... (chain, draw, unit) and whether each diverged, for one observation."""
     kernel = mcmc.sampler
     field = None if isinstance(kernel, DiscreteGibbs) else "diverging"
     if isinstance(kernel, DiscreteHMCGibbs):
@@ -113,11 +133,14 @@ def _run(model: Model, mcmc: MCMC, keys: jax.Array, x: jax.Array) -> tuple[np.nd
         mcmc.run(keys, x, extra_fields=() if field is None else (field,))
     samples = mcmc.get_samples(group_by_chain=True)
     if "h" not in samples:  # DiscreteGibbs keeps what it sampled, not what follows from it
-        recompute = Predictive(
-            model.program, samples, batch_ndims=2, return_sites=["h"], parallel=True
-        )
+        recompute = Predictive(program, samples, batch_ndims=2, return_sites=["h"], parallel=True)
         samples = recompute(keys[0], x)
-    h = np.asarray(samples["h"])
+    signals = {name: np.asarray(h) for name, h in samples.items() if SIGNAL.fullmatch(name)}
     if field is None:
-        return h, np.zeros(h.shape[:2], dtype=bool)
-    return h, np.asarray(mcmc.get_extra_fields(group_by_chain=True)[field])
+        return signals, np.zeros(signals["h"].shape[:2], dtype=bool)
+    return signals, np.asarray(mcmc.get_extra_fields(group_by_chain=True)[field])
+
+
+def _moments(h: np.ndarray) -> tuple[np.ndarray, ...]:
+    over = (0, 1)
+    return h.mean(over), h.var(over), (h > 0).mean(over)

@@ -9,7 +9,7 @@ from numpyro.distributions import HalfCauchy, HalfNormal
 from numpyro.infer import NUTS, DiscreteGibbs, DiscreteHMCGibbs
 
 import probrev as pr
-from probrev.inference.hmc import choose_kernel
+from probrev.inference.hmc import choose_kernel, sampled_program
 from tests.inference import brute_force
 
 WEIGHTS = np.random.default_rng(2).normal(0.1, 1, (14, 3))
@@ -71,9 +71,29 @@ def test_a_function_is_a_prior():
 
 
 def test_the_sites_choose_the_kernel():
-    assert isinstance(choose_kernel(model_of(EASY["finite, capped"]), 0.9), DiscreteGibbs)
-    assert isinstance(choose_kernel(model_of(EASY["half-normal"]), 0.9), DiscreteHMCGibbs)
-    assert isinstance(choose_kernel(model_of(horseshoe), 0.9), NUTS)
+    def kernel_of(prior):
+        return choose_kernel(sampled_program(model_of(prior)), 14, 0.9)
+
+    assert isinstance(kernel_of(EASY["finite, capped"]), DiscreteGibbs)
+    assert isinstance(kernel_of(EASY["half-normal"]), DiscreteHMCGibbs)
+    assert isinstance(kernel_of(horseshoe), NUTS)
+
+
+@pytest.mark.slow
+def test_two_layers_agree_with_gibbs():
+    """Explicit masks and noise under NUTS, summed out and augmented under Gibbs."""
+    top = pr.Layer(WEIGHTS[:3, :2], 0.7, 0.8, 0.6)
+    model = pr.LayeredModel(
+        pr.SpikeAndSlab(2, 0.4, HalfNormal(1.0)), [pr.Layer(WEIGHTS, 0.7, 1.0, 0.4), top]
+    )
+    obs = model.simulate(jax.random.key(4), 2)
+    hmc = pr.hmc(jax.random.key(5), model, obs, num_samples=5000)
+    gibbs = pr.gibbs(jax.random.key(6), model, obs, num_samples=5000)
+    assert gibbs.status == "ok", gibbs.status_reason
+    assert pr.measure_agreement(hmc, gibbs).agrees.all()
+    for name in ("h_1_mean", "h_1_var", "h_1_inclusion_prob"):
+        ours, theirs = (one.tree["intermediates"][name] for one in (gibbs, hmc))
+        np.testing.assert_allclose(theirs, ours, atol=0.03, rtol=0.1)
 
 
 def test_by_default_only_the_first_two_observations():
