@@ -85,7 +85,8 @@ def hmc(
             keys = jax.random.split(key_obs, num_chains)
             signals, stats = _run(program, mcmc, keys, obs.x[index])
             draws.append(signals["h"])
-            below.append([_moments(signals[name]) for name in sorted(signals, key=len) if name != "h"])
+            names = sorted(signals.keys() - {"h"}, key=lambda name: int(name[2:]))
+            below.append([_moments(signals[name]) for name in names])
             diverging.append(stats)
             if progress is not None:
                 progress(index + 1, obs.num_obs)
