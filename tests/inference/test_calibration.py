@@ -7,7 +7,7 @@ from numpyro.distributions import HalfNormal
 from scipy.stats import kstest
 
 import probrev as pr
-from tests.inference.test_gibbs import joint_law_z_scores, one_layer
+from tests.inference.test_gibbs import joint_law_z_scores, one_layer, two_layers
 
 FINITE = pr.FiniteSlab([0.4, 0.9, 1.7], [0.5, 0.3, 0.2])
 PRIORS = {
@@ -17,41 +17,53 @@ PRIORS = {
 }
 
 
+NAMES = [*PRIORS, "two layers"]
+
+
+def model_of(name):
+    if name in PRIORS:
+        return one_layer(PRIORS[name], n_visible=25)
+    return two_layers(pr.SpikeAndSlab(3, 0.4, HalfNormal(0.9)), n_visible=25)
+
+
 def randomized_ranks(model, num_obs: int) -> dict[str, np.ndarray]:
-    """Rank of the truth among thinned draws, ties broken at random, for four functionals."""
+    """Rank of the truth among thinned draws, ties broken at random, for each functional."""
     obs = model.simulate(jax.random.key(21), num_obs)
     posterior = pr.gibbs(
-        jax.random.key(22), model, obs, num_warmup=500, num_samples=4000, num_chains=1
-    )
-    draws = posterior.draws.to_numpy()[0, ::40]
-    log_likelihood = jax.jit(lambda h: model.log_likelihood(h, obs.x))
+        jax.random.key(22), model, obs, num_warmup=500, num_samples=4000, num_chains=1,
+        keep_layers=True,
+    )  # fmt: skip
+    names = [*(f"h_{level}" for level in range(1, len(model.layers))), "h"]
+    draws = [posterior.tree["posterior"][name].to_numpy()[0, ::40] for name in names]
+    log_likelihood = jax.jit(lambda h: model.layers[0].log_likelihood(h, obs.x))
     functionals = {
-        "h_0": lambda h: h[:, 0],
-        "sum": lambda h: h.sum(1),
-        "number active": lambda h: (h > 0).sum(1),
-        "log likelihood": lambda h: np.asarray(log_likelihood(h)),
+        "h_0": lambda *signals: signals[-1][:, 0],
+        "sum": lambda *signals: signals[-1].sum(1),
+        "number active": lambda *signals: (signals[-1] > 0).sum(1),
+        "sum next to x": lambda *signals: signals[0].sum(1),
+        "log likelihood": lambda *signals: np.asarray(log_likelihood(signals[0])),
     }
     rng = np.random.default_rng(23)
     ranks = {}
     for name, functional in functionals.items():
-        truth = functional(np.asarray(obs.h))
-        drawn = np.stack([functional(draw) for draw in draws])
+        truth = functional(*map(np.asarray, (*obs.intermediates, obs.h)))
+        drawn = np.stack([functional(*signals) for signals in zip(*draws, strict=True)])
         less, equal = (drawn < truth).sum(0), (drawn == truth).sum(0)
-        ranks[name] = (less + rng.uniform(size=num_obs) * (equal + 1)) / (len(draws) + 1)
+        ranks[name] = (less + rng.uniform(size=num_obs) * (equal + 1)) / (len(drawn) + 1)
     return ranks
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_simulation_based_calibration(name):
-    model = one_layer(PRIORS[name], n_visible=25)
+    model = model_of(name)
     for functional, ranks in randomized_ranks(model, 500).items():
         assert kstest(ranks, "uniform").pvalue > 1e-3, functional
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_geweke(name):
-    model = one_layer(PRIORS[name], n_visible=25)
+    model = model_of(name)
     z_scores = joint_law_z_scores(model, num_pairs=20_000, num_steps=30)
     assert np.abs(z_scores).max() <= 4, z_scores
