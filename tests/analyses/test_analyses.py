@@ -29,17 +29,19 @@ def test_posterior_comparison(tmp_path):
 
 
 @pytest.mark.slow
-def test_benchmarks(tmp_path):
+def test_benchmarks(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ANALYSES)
     script = analysis("benchmarks")
-    script["compute"](
-        tmp_path,
-        enumeration={"num_obs": (1, 2), "n_visible": 30, "n_hidden": 6},
-        samplers={
-            "n_visible": 20, "n_hidden": 4, "num_chains": (2,), "num_samples": 400,
-            "num_samples_ours": 2000,
-        },
-    )  # fmt: skip
+    base = {"n": 20, "m": 6, "k": 2, "depth": 1, "chains": 2, "obs": 1}
+    setting = {"n_visible": 20, "n_hidden": 4, "n_active": 1, "num_chains": (2,), "seconds": 0.1}
+    sizes = {
+        "sweeps": [{"base": base, "growth": {"depth": (1, 2), "obs": (1, 3)}}],
+        "samplers": [setting],
+        "enumerations": [{"num_obs": (1, 2), "n_visible": 30, "n_hidden": 6}],
+    }
+    script["compute"](tmp_path, sizes)
     result = json.loads((tmp_path / "benchmarks.json").read_text())
-    assert {row["name"] for row in result["samplers"]} > {"gibbs", "MixedHMC"}
-    assert all(row["ess_per_second"] > 0 for row in result["samplers"])
+    assert {row["name"] for row in result["samplers"]} > {"gibbs", "MixedHMC", "PyMC"}
+    assert all(row["ess_per_second"] > 0 and row["agrees"] for row in result["samplers"])
+    assert all(row["ratio"] > 0 for row in result["sweeps"])
     assert script["plot"](tmp_path).stat().st_size > 5_000
