@@ -107,9 +107,10 @@ def plot_samplers(axes: Axes, rows: list[dict[str, Any]], console: Console) -> N
 
 def plot_sweeps(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """A sweep, its parts and the bare passes, over the number of chains."""
-    base = rows[0]
-    same = [row for row in rows if all(row[s] == base[s] for s in ("m", "k", "depth", "obs"))]
-    same = sorted((row for row in same if row["n"] == 1000), key=lambda row: row["chains"])
+    base = max(rows, key=lambda row: row["chains"])
+    fixed = ("n", "m", "k", "depth", "obs")
+    same = [row for row in rows if all(row[size] == base[size] for size in fixed)]
+    same = sorted(same, key=lambda row: row["chains"])
     for name, label in (
         ("sweep_us", "sweep"),
         ("coordinates_us", "coordinate pass"),
@@ -118,7 +119,7 @@ def plot_sweeps(axes: Axes, rows: list[dict[str, Any]]) -> None:
     ):
         axes.plot([row["chains"] for row in same], [row[name] for row in same], "o-", label=label)
     axes.set(xscale="log", yscale="log", xlabel="chains", ylabel="µs per chain")
-    axes.set_title("one sweep, n=1000, m=200", fontsize="medium")
+    axes.set_title("one sweep, n={n}, m={m}".format(**base), fontsize="medium")
     axes.grid(which="both", color="#e4e4e4")
     axes.legend(fontsize="small")
 
