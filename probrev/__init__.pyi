@@ -6,6 +6,7 @@ from .inference.choice import default_posteriors
 from .inference.exact import exact
 from .inference.gibbs import GibbsKernel, gibbs
 from .inference.hmc import hmc
+from .inference.message_passing import message_passing
 from .ladder import FirstStep, ScalarActivation, build_ladder
 from .layer import Layer
 from .model import LayeredModel, Model, Observations
@@ -43,6 +44,7 @@ __all__ = [
     "hmc",
     "load",
     "measure_agreement",
+    "message_passing",
     "sample_prior",
     "sparsity_conditions",
     "write_report",
