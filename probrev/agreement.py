@@ -16,12 +16,15 @@ class Agreement(NamedTuple):
         total_variation: between the supports drawn from both.
         total_variation_floor: the same between as many exact draws: what agreement looks like.
         agrees: whether every unit's inclusion probability is within its tolerance.
+        inclusion_gap: largest |p - q| over units, without a tolerance: the error of an
+            approximation.
     """
 
     inclusion_excess: xr.DataArray
     total_variation: xr.DataArray
     total_variation_floor: xr.DataArray
     agrees: xr.DataArray
+    inclusion_gap: xr.DataArray
 
 
 def measure_agreement(posterior: Posterior, reference: Posterior, *, seed: int = 0) -> Agreement:
@@ -32,29 +35,38 @@ def measure_agreement(posterior: Posterior, reference: Posterior, *, seed: int =
     is the mean of the two. Total variation is biased upwards by noise, so it is given beside the
     value that iid draws of the same number give.
 
+    The tolerance is that of Monte Carlo error, which an approximation's own error is not: it is
+    measured by `inclusion_gap`, and an approximation is never the reference.
+
     Args:
         posterior: the one to judge.
         reference: exact, or another sampler.
         seed: of the resampling for the floor.
 
     Raises:
-        ValueError: no observation in common.
+        ValueError: no observation in common, or the reference is an approximation.
     """
+    if reference.is_approximate:
+        raise ValueError(
+            f"{reference.method} is an approximation, which no posterior can be held against: "
+            "pass it first, and an exact or sampled posterior as the reference"
+        )
     common = np.intersect1d(posterior.obs, reference.obs)
     if not common.size:
         raise ValueError("the two posteriors have no observation in common")
     first, second = (one.inclusion_prob.sel(obs=common) for one in (posterior, reference))
     variances, floors = [], []
-    pooled = second if reference.is_exact else (first + second) / 2
+    pooled = second if reference.is_exact or posterior.is_approximate else (first + second) / 2
     for one in (posterior, reference):
-        if not one.is_exact:
+        if one.is_sampled:
             size = effective_size(one).sel(obs=common)
             variances.append(pooled * (1 - pooled) / size)
             floors.append(2 / size)
     tolerance = 4 * np.sqrt(sum(variances)) + sum(floors) + 1e-9
-    excess = (np.abs(first - second) / tolerance).max("hidden")
+    gap = np.abs(first - second)
+    excess = (gap / tolerance).max("hidden")
     distance, floor = _support_distances(posterior, reference, common, seed)
-    return Agreement(excess, distance, floor, excess <= 1)
+    return Agreement(excess, distance, floor, excess <= 1, gap.max("hidden"))
 
 
 def effective_size(posterior: Posterior) -> xr.DataArray:

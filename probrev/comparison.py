@@ -254,29 +254,44 @@ def _measure(
 
 
 def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) -> pd.DataFrame:
-    """Every sampler beside every exact posterior, or beside the other samplers if none is exact.
+    """Every posterior that is not exact beside every exact one, or beside samplers if none is.
 
-    Posteriors under different models need not agree, so they are not held against each other.
+    An approximation is never the judge, and what is told of it is its error, not whether that is
+    within Monte Carlo error. Posteriors under different models need not agree, so they are not held
+    against each other.
     """
     under = {
         name: model if posterior.model is None else posterior.model
         for name, posterior in posteriors.items()
     }
-    names = [name for name, posterior in posteriors.items() if not posterior.is_exact]
+    ranked = sorted(posteriors, key=lambda name: _distrust(posteriors[name]))
     rows = []
-    for index, name in enumerate(names):
-        alike = [one for one in posteriors if _same_model(under[one], under[name])]
-        exact = [one for one in alike if posteriors[one].is_exact]
-        for reference in exact or [one for one in alike if one in names[:index]]:
+    for index, name in enumerate(ranked):
+        if posteriors[name].is_exact:
+            continue
+        judges = [
+            one
+            for one in ranked[:index]
+            if not posteriors[one].is_approximate and _same_model(under[one], under[name])
+        ]
+        exact = [one for one in judges if posteriors[one].is_exact]
+        for reference in exact or judges:
             found = measure_agreement(posteriors[name], posteriors[reference], seed=seed)
             figures = {
-                "agreement": found.agrees.mean(),
-                "inclusion_excess": found.inclusion_excess.max(),
+                "inclusion_gap": found.inclusion_gap.max(),
                 "total_variation": found.total_variation.mean(),
                 "total_variation_floor": found.total_variation_floor.mean(),
             }
+            if posteriors[name].is_sampled:
+                figures["agreement"] = found.agrees.mean()
+                figures["inclusion_excess"] = found.inclusion_excess.max()
             rows += [(*Row(metric, name, float(v)), reference) for metric, v in figures.items()]
     return pd.DataFrame(rows, columns=[*Row._fields, "posterior"])
+
+
+def _distrust(posterior: Posterior) -> int:
+    """0 for an exact posterior, 1 for a sampler's, 2 for an approximation."""
+    return 0 if posterior.is_exact else 1 + posterior.is_approximate
 
 
 def _same_model(one: Model, other: Model) -> bool:
@@ -325,9 +340,10 @@ def _verdicts(
                 setting=setting or type(model).__name__,
                 trouble=trouble,
                 has_truth=has_truth,
+                is_approximate=posterior.is_approximate,
             )
             verdicts.append(verdict)
-    return sorted(verdicts, key=lambda verdict: not posteriors[verdict.posterior].is_exact)
+    return sorted(verdicts, key=lambda verdict: _distrust(posteriors[verdict.posterior]))
 
 
 def _trouble(name: str, posterior: Posterior, table: pd.DataFrame) -> str:

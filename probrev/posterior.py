@@ -30,9 +30,13 @@ class Posterior:
     The tree is what ArviZ takes. Its groups: `posterior` with `h` (chain, draw, obs, hidden);
     `sample_stats`; `diagnostics` (samplers; see `diagnostics.diagnose`); `exact` (enumeration:
     mean, var, inclusion_prob, log_evidence, the heaviest states, unvisited_mass,
-    integration_error); `intermediates` (several layers: moments of the hidden vectors between x
-    and h, see `tabulate_intermediates`); `observed_data` with the x that it is conditioned on.
-    Attributes of the root: method, settings, status, status_reason, run_seconds, compile_seconds.
+    integration_error) or `approximation` (message passing: mean, var, inclusion_prob,
+    num_iterations, num_clamped, converged); `intermediates` (several layers: moments of the hidden
+    vectors between x and h, see `tabulate_intermediates`); `observed_data` with the x that it is
+    conditioned on. Attributes of the root: method, settings, status, status_reason, run_seconds,
+    compile_seconds.
+
+    Moments are taken from `exact` or `approximation` where they are known without draws.
 
     Attributes:
         tree: the labelled results.
@@ -49,7 +53,7 @@ class Posterior:
 
     @property
     def status(self) -> str:
-        """What can be said of it: "ok", "not converged", "stuck" or "unchecked"."""
+        """What can be said of it: "ok", "not converged", "diverged", "stuck" or "unchecked"."""
         return self.tree.attrs["status"]
 
     @property
@@ -73,29 +77,43 @@ class Posterior:
         return "exact" in self.tree
 
     @property
+    def is_approximate(self) -> bool:
+        """Whether it stands for another law than p(h | x), however many draws are taken."""
+        return "approximation" in self.tree
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether moments are averages of draws."""
+        return not (self.is_exact or self.is_approximate)
+
+    @property
     def mean(self) -> xr.DataArray:
         """E[h | x], (obs, hidden)."""
-        return self._array("exact/mean") if self.is_exact else self.draws.mean(("chain", "draw"))
+        if self.is_sampled:
+            return self.draws.mean(("chain", "draw"))
+        return self._known_moment("mean")
 
     @property
     def var(self) -> xr.DataArray:
         """Var[h_i | x], (obs, hidden)."""
-        return self._array("exact/var") if self.is_exact else self.draws.var(("chain", "draw"))
+        if self.is_sampled:
+            return self.draws.var(("chain", "draw"))
+        return self._known_moment("var")
 
     @property
     def inclusion_prob(self) -> xr.DataArray:
         """P(h_i > 0 | x), (obs, hidden)."""
-        if self.is_exact:
-            return self._array("exact/inclusion_prob")
-        return (self.draws > 0).mean(("chain", "draw"))
+        if self.is_sampled:
+            return (self.draws > 0).mean(("chain", "draw"))
+        return self._known_moment("inclusion_prob")
 
     @property
     def mean_error_var(self) -> xr.DataArray:
-        """Squared Monte Carlo standard error of `mean`, (obs, hidden); 0 where it is exact.
+        """Squared Monte Carlo standard error of `mean`, (obs, hidden); 0 where it is no average.
 
         A unit that never moved has no estimate of its own: it counts as 0.
         """
-        if self.is_exact:
+        if not self.is_sampled:
             return xr.zeros_like(self.mean)
         return (self._array("diagnostics/mcse_mean") ** 2).fillna(0.0)
 
@@ -103,6 +121,9 @@ class Posterior:
     def seconds_per_obs(self) -> float:
         """Run time per observation, compile time apart; NaN where it is unknown."""
         return self.tree.attrs.get("run_seconds", np.nan) / len(self.obs)
+
+    def _known_moment(self, name: str) -> xr.DataArray:
+        return self._array(f"{'exact' if self.is_exact else 'approximation'}/{name}")
 
     def _array(self, path: str) -> xr.DataArray:
         found = self.tree[path]

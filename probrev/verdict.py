@@ -38,6 +38,7 @@ def judge(
     setting: str,
     trouble: str = "",
     has_truth: bool = True,
+    is_approximate: bool = False,
 ) -> Verdict:
     """Turns a risk ratio and its interval into a verdict.
 
@@ -53,11 +54,13 @@ def judge(
         setting: what R was measured at, e.g. "noise_std = 1.4".
         trouble: why the posterior cannot be trusted; empty if it can.
         has_truth: whether R compares risks, or is 1 + excess risk / posterior variance.
+        is_approximate: whether the posterior is an approximation, which the sentence then says.
     """
     what = "risk / Bayes risk" if has_truth else "1 + excess risk / posterior variance"
     # One observation gives no interval.
     interval = f" [{low:.2f}, {high:.2f}]" if low <= high else " (no interval)"
-    figures = f"{what} = {ratio:.2f}{interval} at {setting}, against {posterior}"
+    against = f"{posterior}, an approximation" if is_approximate else posterior
+    figures = f"{what} = {ratio:.2f}{interval} at {setting}, against {against}"
     if trouble:
         word, phrase = "inconclusive", f"inconclusive: {trouble}"
     elif high < AS_GOOD_BELOW:

@@ -31,3 +31,8 @@ def sampler() -> Posterior:
     """What a perfect sampler gives: other iid draws from the exact posterior."""
     draws = pr.exact(MODEL, observe(), num_draws=4000, draw_seed=5).draws.to_numpy()
     return from_draws("sampler", draws, observe().x, model=MODEL)
+
+
+@functools.cache
+def approximation() -> Posterior:
+    return pr.message_passing(MODEL, observe())

@@ -138,3 +138,13 @@ def test_only_common_observations_are_compared(exact):
         tree[group] = tree[group].to_dataset().assign_coords(obs=[40, 41])
     with pytest.raises(ValueError, match="no observation in common"):
         measure_agreement(replace(part, tree=tree), exact)
+
+
+def test_an_approximation_is_no_reference(exact):
+    rough = small_case.approximation()
+    found = measure_agreement(rough, exact)
+    gap = np.abs(rough.inclusion_prob - exact.inclusion_prob).max("hidden")
+    np.testing.assert_allclose(found.inclusion_gap, gap, rtol=1e-12)
+    assert not found.agrees.all()
+    with pytest.raises(ValueError, match="message_passing is an approximation, which no posterior"):
+        measure_agreement(exact, rough)

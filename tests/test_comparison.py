@@ -161,6 +161,24 @@ def test_samplers_are_held_against_each_other_where_none_is_exact(obs, sampler):
     assert value_of(found, "inclusion_excess", "two", "one") == 0
 
 
+def test_an_approximation_is_judged_and_never_judges(obs, exact, sampler):
+    rough = small_case.approximation()
+    for others in ({"exact": exact, "sampler": sampler}, {"sampler": sampler}):
+        found = pr.compare(MODEL, obs, INVERSES, {"rough": rough, **others})
+        rows = found.table()
+        assert not set(rows[rows["subject"] == "rough"]["metric"]) & {"agreement"}
+        assert "rough" not in set(rows.query("metric == 'inclusion_gap'")["posterior"])
+        trusted = next(iter(others))
+        gap = float(np.abs(rough.inclusion_prob - others[trusted].inclusion_prob).max())
+        assert value_of(found, "inclusion_gap", "rough", trusted) == pytest.approx(gap, rel=1e-9)
+        assert gap > 0.01
+        assert found.conclusive
+        sentences = {verdict.posterior: verdict.sentence for verdict in found.verdicts}
+        assert list(sentences) == [*others, "rough"]
+        assert "against rough, an approximation)" in sentences["rough"]
+        assert "approximation" not in sentences["sampler"]
+
+
 def test_posterior_of_a_part_of_the_observations(obs, exact, sampler):
     part = from_draws("hmc", sampler.draws[:, :, :2], obs.x[:2], model=MODEL)
     found = pr.compare(MODEL, obs, INVERSES, {"exact": exact, "hmc": part})

@@ -21,7 +21,7 @@ def their_tree(h=DRAWS, dims=("chain", "draw", "obs", "hidden"), **groups):
     return xr.DataTree.from_dict({"posterior": xr.Dataset({"h": (dims, h)}), **groups})
 
 
-@pytest.fixture(params=["exact", "sampler"])
+@pytest.fixture(params=["exact", "sampler", "approximation"])
 def posterior(request):
     return getattr(small_case, request.param)()
 
@@ -36,7 +36,9 @@ def test_schema(posterior):
     assert posterior.status == "ok"
     assert json.loads(posterior.tree.attrs["settings"]) is not None
     assert ("exact" in posterior.tree) == posterior.is_exact
-    assert ("diagnostics" in posterior.tree) != posterior.is_exact
+    assert ("approximation" in posterior.tree) == posterior.is_approximate
+    assert ("diagnostics" in posterior.tree) == posterior.is_sampled
+    assert posterior.is_exact + posterior.is_approximate + posterior.is_sampled == 1
     assert az.extract(posterior.tree, var_names="h").sizes["sample"] == 4000
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from probrev import registry
 from probrev.cli.settings import parse_settings
 
-METHODS = ("exact", "gibbs", "hmc")
+METHODS = ("exact", "gibbs", "hmc", "message_passing")
 WEIGHT_SEED = "weight_seed"
 
 

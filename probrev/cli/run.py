@@ -135,6 +135,8 @@ def infer(
     progress = stage(method)
     if method == "exact":
         return pr.exact(model, obs, progress=progress)
+    if method == "message_passing":
+        return pr.message_passing(model, obs, progress=progress)
     sampler = {"gibbs": pr.gibbs, "hmc": pr.hmc}[method]
     return sampler(key, model, obs, progress=progress)
 

@@ -23,8 +23,8 @@ from probrev.timing import stopwatch
 NUM_CHAINS = 4
 ITERATIONS_PER_CALL = 10
 DRAW_ELEMENTS = 2**20
-# Damping: the share of a new belief that is taken over, cut where the last iteration moved away from
-# a fixed point. Scores are not damped: with both damped, beliefs and scores swing around each other.
+# Damping: the share of a new belief that is taken over, cut where the last iteration moved away
+# from a fixed point. Scores are not damped: with both damped, they swing around each other.
 SMALLEST_STEP = 0.05
 CUT, REGROWTH = 0.6, 1.1
 # A message may say less than nothing for a while. It is kept at least this precise, in units of
@@ -151,14 +151,12 @@ def init_messages(model: LayeredModel, x: Float[Array, "obs visible"]) -> Messag
     """Messages before x is heard: beliefs are the prior's, scores are 0."""
     num_obs = x.shape[0]
     layers, below = [], x
-    for layer, prior_mean, prior_var in zip(model.layers, *_prior_moments(model), strict=True):
-        mean, var = (
-            jnp.broadcast_to(moment, (num_obs, layer.n_hidden))
-            for moment in (prior_mean, prior_var)
-        )
-        belief = Belief(mean, var, jnp.zeros_like(mean))
-        layers.append(LayerMessages(jnp.zeros_like(below), mean, var, belief))
-        below = mean
+    for layer, prior in zip(model.layers, _prior_beliefs(model), strict=True):
+        shape = (num_obs, layer.n_hidden)
+        belief = Belief(*(jnp.broadcast_to(part, shape) for part in prior))
+        messages = LayerMessages(jnp.zeros_like(below), belief.mean, belief.var, belief)
+        layers.append(messages)
+        below = belief.mean
     count, flag = jnp.zeros(num_obs, int), jnp.zeros(num_obs, bool)
     full = jnp.ones(num_obs, x.dtype)
     return MessageState(
@@ -191,14 +189,14 @@ def sweep_messages(
     tolerance: Float[Array, ""] | float,
 ) -> MessageState:
     """One iteration: up through the layers, each using the beliefs of the iteration before."""
-    means, variances = _prior_moments(model)
     step = state.step[:, None]
+    energies = [jnp.square(prior.mean) + prior.var for prior in _prior_beliefs(model)]
     below, num_clamped, residual = (x,), state.num_clamped, jnp.zeros_like(state.residual)
     passes, layers = [], []
     for level, (layer, messages) in enumerate(zip(model.layers, state.layers, strict=True)):
         score = _score_hidden if level else observed_score
         found = stream_rows(layer, score, below, messages.mean, messages.var, messages.g)
-        largest = (jnp.square(means[level]) + variances[level]).max()
+        largest = energies[level].max()
         least = MIN_PRECISION / jnp.where(largest > 0, largest, 1.0)
         num_clamped = num_clamped + (found.precision < least).sum(1)
         tau = 1.0 / jnp.maximum(found.precision, least)
@@ -214,8 +212,7 @@ def sweep_messages(
         mean = step * belief.mean + (1.0 - step) * old.mean
         var = step * belief.var + (1.0 - step) * old.var
         layers.append(LayerMessages(found.g, mean, var, belief))
-        energy = (jnp.square(means[level]) + variances[level]).sum()
-        residual = jnp.maximum(residual, _distance(belief, old, energy))
+        residual = jnp.maximum(residual, _distance(belief, old, energies[level].sum()))
     grew = residual > state.residual
     new_step = jnp.where(grew, CUT * state.step, REGROWTH * state.step)
     return state._replace(
@@ -230,23 +227,24 @@ def sweep_messages(
     )
 
 
-def _prior_moments(model: LayeredModel) -> tuple[list[Array], list[Array]]:
-    """Means and variances of each hidden vector before x is heard, the one next to x first.
+def _prior_beliefs(model: LayeredModel) -> list[Belief]:
+    """What is believed of each hidden vector before x is heard, the one next to x first.
 
     An intermediate unit's pre-activation is taken to be N(0, w^2 E||h||^2 + noise_var), the law
     over random weights; it only says where the iteration starts.
     """
     prior = model.sparse_prior
     first, second = slab_moments(prior.tilting_slab)
-    mean = prior.marginal_inclusion_prob * first
-    means, variances = [mean], [prior.marginal_inclusion_prob * second - mean**2]
+    active = prior.marginal_inclusion_prob
+    mean = active * first
+    beliefs = [Belief(mean, active * second - mean**2, active)]
     for layer in reversed(model.layers[1:]):
-        energy = (jnp.square(means[0]) + variances[0]).sum()
+        energy = (jnp.square(beliefs[0].mean) + beliefs[0].var).sum()
         std = jnp.sqrt(layer.weight_std**2 * energy + layer.noise_std**2)
         law = RectifiedDropout(jnp.zeros_like(std), std, layer.keep_prob, layer.gain)
-        means.insert(0, jnp.full(layer.n_visible, law.mean))
-        variances.insert(0, jnp.full(layer.n_visible, law.variance))
-    return means, variances
+        parts = (law.mean, law.variance, layer.keep_prob / 2)
+        beliefs.insert(0, Belief(*(jnp.full(layer.n_visible, part) for part in parts)))
+    return beliefs
 
 
 def _score_hidden(layer: Layer, r: Array, tau: Array, omega: Array, V: Array) -> Score:

@@ -84,7 +84,8 @@ def _trust(summary: Summary) -> list[str]:
     """Whether every posterior can be trusted, one line each."""
     lines = []
     for name, posterior in summary.posteriors.items():
-        word = "can be trusted" if posterior.status == "ok" else f"is {posterior.status}"
+        trusted = "has converged" if posterior.is_approximate else "can be trusted"
+        word = trusted if posterior.status == "ok" else f"is {posterior.status}"
         lines.append(f"{name} {word}: {posterior.status_reason}.")
         covered, total = len(posterior.obs), summary.result.tree["data"].sizes["obs"]
         if covered < total:

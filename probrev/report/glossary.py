@@ -36,6 +36,8 @@ GLOSSARY = {
     "within 4 √(p(1−p)/ESS) + 2/ESS of the other posterior's.",
     "inclusion_excess": "Largest difference of an inclusion probability, in units of that "
     "tolerance; at most 1 is agreement.",
+    "inclusion_gap": "Largest difference of an inclusion probability from the other posterior's: "
+    "the error of an approximation, and for a sampler its noise too.",
     "total_variation": "Between the active sets drawn by both, mean over observations; biased "
     "upwards by noise, so read it beside its floor.",
     "total_variation_floor": "The same between two halves of the reference's own draws.",

@@ -20,12 +20,11 @@ SUMMARY_COLUMNS = ("mean", "sd", "mcse_mean", "ess_bulk", "ess_tail", "r_hat")
 
 def samplers(summary: Summary) -> list[Section]:
     """A section per posterior."""
-    return [
-        _exact(summary, name, posterior)
-        if posterior.is_exact
-        else _sampler(summary, name, posterior)
-        for name, posterior in summary.posteriors.items()
-    ]
+    sections = []
+    for name, posterior in summary.posteriors.items():
+        describe = _sampler if posterior.is_sampled else _approximation
+        sections.append((_exact if posterior.is_exact else describe)(summary, name, posterior))
+    return sections
 
 
 def _exact(summary: Summary, name: str, posterior: Posterior) -> Section:
@@ -65,6 +64,24 @@ def _sampler(summary: Summary, name: str, posterior: Posterior) -> Section:
     if not still.all():
         section.images.append(_ranks(summary, name, worst))
     return section
+
+
+def _approximation(summary: Summary, name: str, posterior: Posterior) -> Section:
+    """Message passing: status, iterations, and how far it is from posteriors that know better."""
+    found = posterior.tree["approximation"].to_dataset()
+    iterations = found["num_iterations"]
+    lines = [
+        _status(summary, name, posterior),
+        f"An approximation: each unit is independent of the others given x. It took "
+        f"{int(iterations.min())} to {int(iterations.max())} passes through the weights.",
+    ]
+    for other in summary.posteriors:
+        gap = summary.get("inclusion_gap", name, other)
+        if gap is not None:
+            lines.append(
+                f"Its inclusion probabilities are within {plain(gap.value, 2)} of those of {other}."
+            )
+    return Section(f"Posterior {name}: diagnostics", lines)
 
 
 def _status(summary: Summary, name: str, posterior: Posterior) -> str:
