@@ -63,7 +63,7 @@ def measure_agreement(posterior: Posterior, reference: Posterior, *, seed: int =
             variances.append(pooled * (1 - pooled) / size)
             floors.append(2 / size)
     tolerance = 4 * np.sqrt(sum(variances)) + sum(floors) + 1e-9
-    gap = np.abs(first - second)
+    gap = xr.DataArray(np.abs(first - second))
     excess = (gap / tolerance).max("hidden")
     distance, floor = _support_distances(posterior, reference, common, seed)
     return Agreement(excess, distance, floor, excess <= 1, gap.max("hidden"))

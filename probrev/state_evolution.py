@@ -1,72 +1,195 @@
-"""State evolution: the Bayes risk of one layer for n -> infinity at fixed n/m, in seconds."""
+"""State evolution: the Bayes risk of a layered model in the limit of large layers, in seconds."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 from numpy.polynomial.hermite_e import hermegauss
+from numpy.polynomial.legendre import leggauss
 
+from probrev.channel import hidden_belief, hidden_score
 from probrev.layer import Layer
 from probrev.priors import SparsePrior
+from probrev.pytree import is_concrete
+from probrev.slabs import Slab
 from probrev.tilted import slab_moments, tilted
+from probrev.truncated_normal import excess_from_uniform, upper_tail
 
 MAX_ITERATIONS = 500
 TOLERANCE = 1e-7
 NUM_NODES = 61
 GRID_SIZE = 1001
 TAIL = 9.0
+# Nodes of the three Gaussian variables of an intermediate unit: pre-activation, noise, message.
+UNIT_NODES = (31, 40, 17)
+# Two fixed points are one if their risks differ by less than this, relative to the larger.
+SAME_RISK = 1e-3
+
+Start = Literal["uninformed", "informed"]
 
 
 class StateEvolution(NamedTuple):
-    """A fixed point of state evolution.
+    """A fixed point of state evolution; level 0 is the hidden vector next to x, the last the top.
 
     Attributes:
-        bayes_risk: predicted E||E[h|x] - h||^2.
-        noise_var: variance of the Gaussian channel that each unit is effectively seen through.
+        risks: predicted E||E[h^(l)|x] - h^(l)||^2 of each hidden vector.
+        noise_vars: variance of the Gaussian channel that each of its units is effectively seen
+            through.
     """
 
-    bayes_risk: Float[Array, ""]
-    noise_var: Float[Array, ""]
+    risks: Float[Array, " level"]
+    noise_vars: Float[Array, " level"]
+
+    @property
+    def bayes_risk(self) -> Float[Array, ""]:
+        """Predicted E||E[h|x] - h||^2 of the top vector."""
+        return self.risks[-1]
+
+    @property
+    def noise_var(self) -> Float[Array, ""]:
+        """Variance of the Gaussian channel of a unit of the top vector."""
+        return self.noise_vars[-1]
 
 
-def evolve_state(prior: SparsePrior, layer: Layer) -> StateEvolution:
-    """Iterates state evolution from the prior, where a message-passing algorithm starts.
+class _Units(NamedTuple):
+    """The units of a prior, alike ones counted together."""
 
-    With V the current risk, c^2 = noise_var + V, t ~ N(0, (Q - V) / c^2), Q = E||h||^2:
-    1 / tau = (n / c^2) E_t[rho (Phi(t) - t phi(t)) + rho^2 phi(t)^2 / ((1 - rho) + rho Phi(-t))],
-    V <- sum_i E Var(h_i | h_i + sqrt(tau) xi). An identity layer has 1 / tau = n rho / c^2.
+    inclusion_logit: Float[Array, " kind"]
+    slab: Slab
+    number: Float[Array, " kind"]
 
-    Weights are taken to be iid with the layer's root mean square, the limit to be n -> infinity
-    at fixed n/m; a bound on the number of active units enters through each unit's marginal
-    probability. It is the Bayes risk where the fixed point is unique, which is not checked.
+    @property
+    def energy(self) -> Float[Array, ""]:
+        """E||h||^2."""
+        active = jax.nn.sigmoid(self.inclusion_logit)
+        return (self.number * active * slab_moments(self.slab)[1]).sum()
+
+
+class _Level(NamedTuple):
+    """A layer in units where its weights have variance 1, and the energy of the vector above it."""
+
+    layer: Layer
+    n_visible: int
+    energy: Float[Array, ""]
+
+
+def evolve_state(
+    prior: SparsePrior, layers: Sequence[Layer], *, start: Start = "uninformed"
+) -> StateEvolution:
+    r"""Iterates state evolution to a fixed point.
+
+    With V_l the risk of the vector above layer l, Q_l its energy, c^2 = noise_var + V_l, a row of
+    the layer has omega ~ N(0, Q_l - V_l) and a pre-activation ~ N(omega, c^2). Its score g makes
+    the channel of the units above it, 1 / tau_l = n_l E[g^2]; for the layer next to x
+
+        1 / tau = (n / c^2) E_t[rho (Phi(t) - t phi(t)) + rho^2 phi(t)^2 / ((1-rho) + rho Phi(-t))],
+
+    t ~ N(0, (Q - V) / c^2), and n rho / c^2 without a rectifier. Above it g is that of
+    `channel.hidden_score`, averaged over a unit and the message it gets from below, and so is the
+    unit's variance, whose sum is the next V of that vector. The top vector has
+    V <- sum_i E Var(h_i | h_i + sqrt(tau) xi).
+
+    Weights are taken to be iid with each layer's root mean square, the limit to be n -> infinity
+    at fixed ratios of the widths; a bound on the number of active units enters through each unit's
+    marginal probability. From "uninformed" it ends where message passing does; from "informed",
+    at risk 0, where message passing would end if it were told h. Where both agree that is the Bayes
+    risk; where they do not, the lower may be the Bayes risk and the upper what can be reached in
+    reasonable time (a hard phase): see `is_hard`.
 
     Args:
         prior: a spike and a slab with finite second moment.
-        layer: one layer, noise_std > 0.
+        layers: layers[0] next to x, noise_std > 0 in each; all but layers[0] rectified.
+        start: where to start from.
 
-    Source: Rangan 2011 (GAMP), state evolution; the channel is `RectifiedDropout`.
+    Raises:
+        ValueError: an unknown start, or an intermediate layer without a rectifier.
+
+    Source: Rangan 2011 (GAMP) and Manoel, Krzakala, Mezard and Zdeborova 2017 (several layers);
+    the channels are those of `RectifiedDropout`.
     """
-    noise_var = (layer.noise_std / layer.weight_std) ** 2
-    energy = prior.second_moment.sum()
-    nodes, weights = (jnp.asarray(part) for part in hermegauss(NUM_NODES))
-    weights = weights / weights.sum()
+    if start not in ("uninformed", "informed"):
+        raise ValueError(f'start must be "uninformed" or "informed"; got {start!r}')
+    if any(layer.activation != "relu" for layer in layers[1:]):
+        raise ValueError("state evolution needs activation 'relu' in every layer but layers[0]")
+    stds = [(layer.weight_std, layer) for layer in layers]
+    reduced = [
+        Layer(
+            jnp.ones((1, 1)), layer.keep_prob, layer.noise_std / std, layer.gain * std,
+            layer.activation,
+        )
+        for std, layer in stds
+    ]  # fmt: skip
+    widths = tuple(layer.n_visible for layer in layers)
+    return _evolve(_kinds(prior), reduced, widths, 0.0 if start == "informed" else 1.0)
 
-    def effective_noise(risk):
-        channel_var = noise_var + risk
-        t = jnp.sqrt(jnp.maximum(energy - risk, 0.0) / channel_var) * nodes
-        return channel_var / (layer.n_visible * (weights * _information(layer, t)).sum())
+
+def is_hard(informed: StateEvolution, uninformed: StateEvolution) -> bool:
+    """Whether two fixed points differ, so that message passing may miss the Bayes risk."""
+    low, high = float(informed.bayes_risk), float(uninformed.bayes_risk)
+    return high - low > SAME_RISK * high
+
+
+def _kinds(prior: SparsePrior) -> _Units:
+    """Units with the same inclusion probability counted together, where that can be seen."""
+    prob, slab = prior.marginal_inclusion_prob, prior.tilting_slab
+    count = jnp.ones(prior.n_hidden)
+    if slab.batch_shape == () and is_concrete(prob):
+        rounded, number = np.unique(np.asarray(prob).round(12), return_counts=True)
+        prob, count = jnp.asarray(rounded), jnp.asarray(number, count.dtype)
+    return _Units(jax.scipy.special.logit(prob), slab, count)
+
+
+@partial(jax.jit, static_argnames="widths")
+def _evolve(
+    units: _Units, layers: list[Layer], widths: tuple[int, ...], start: float
+) -> StateEvolution:
+    energy, levels = units.energy, []
+    for layer, width in zip(reversed(layers), reversed(widths), strict=True):
+        levels.insert(0, _Level(layer, width, energy))
+        rectified = 0.5 if layer.activation == "relu" else 1.0
+        share = rectified * layer.keep_prob * layer.gain**2
+        energy = width * share * (energy + layer.noise_std**2)
+    energies = jnp.stack([level.energy for level in levels])
+
+    def sweep(risks):
+        """New risks and noise variances of every level, from below."""
+        found, noise_vars = [], []
+        for index, level in enumerate(levels):
+            if index == 0:
+                information = _observed_information(level, risks[0])
+            else:
+                information, risk = _hidden_information(level, risks[index], noise_vars[-1])
+                found.append(risk)
+            noise_vars.append(1.0 / information)
+        found.append(_risk_of_units(units, noise_vars[-1]))
+        return jnp.stack(found), jnp.stack(noise_vars)
 
     def moves(carry):
-        risk, previous, iteration = carry
-        return (jnp.abs(risk - previous) > TOLERANCE * energy) & (iteration < MAX_ITERATIONS)
+        risks, previous, iteration = carry
+        far = (jnp.abs(risks - previous) > TOLERANCE * energies).any()
+        return far & (iteration < MAX_ITERATIONS)
 
     def step(carry):
-        risk, _, iteration = carry
-        return scalar_risk(prior, effective_noise(risk)), risk, iteration + 1
+        risks, _, iteration = carry
+        return sweep(risks)[0], risks, iteration + 1
 
-    risk, _, _ = jax.lax.while_loop(moves, step, (energy, jnp.inf, 0))
-    return StateEvolution(risk, effective_noise(risk))
+    first = (start * energies, jnp.full_like(energies, jnp.inf), 0)
+    risks, _, _ = jax.lax.while_loop(moves, step, first)
+    return StateEvolution(risks, sweep(risks)[1])
+
+
+def _observed_information(level: _Level, risk: Float[Array, ""]) -> Float[Array, ""]:
+    """1 / tau of the units above the layer next to x."""
+    layer = level.layer
+    nodes, weights = (jnp.asarray(part) for part in hermegauss(NUM_NODES))
+    channel_var = layer.noise_std**2 + risk
+    t = jnp.sqrt(jnp.maximum(level.energy - risk, 0.0) / channel_var) * nodes
+    mean = (weights * _information(layer, t)).sum() / weights.sum()
+    return level.n_visible * mean / channel_var
 
 
 def _information(layer: Layer, t: Float[Array, " node"]) -> Float[Array, " node"]:
@@ -79,23 +202,73 @@ def _information(layer: Layer, t: Float[Array, " node"]) -> Float[Array, " node"
     return rho * (above - t * density) + (rho * density) ** 2 / silence
 
 
+def _hidden_information(
+    level: _Level, risk: Float[Array, ""], tau: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """1 / tau of the units above an intermediate layer, and the risk of its own units.
+
+    Args:
+        level: the layer.
+        risk: of the vector above it.
+        tau: variance of the message that each of its units gets from below.
+    """
+    omega, value, weights = _unit_nodes(level, risk, tau)
+    at = (omega, jnp.full_like(omega, risk))
+    belief = hidden_belief(level.layer, value, jnp.full_like(omega, tau), *at)
+    score = hidden_score(level.layer, belief, *at)
+    information = level.n_visible * (weights * jnp.square(score.g)).sum()
+    return information, level.n_visible * (weights * belief.var).sum()
+
+
+def _unit_nodes(
+    level: _Level, risk: Float[Array, ""], tau: Float[Array, ""]
+) -> tuple[Float[Array, " node"], Float[Array, " node"], Float[Array, " node"]]:
+    """Nodes and weights for omega and the message R = h + sqrt(tau) xi of an intermediate unit.
+
+    h is 0, or alpha c times a normal variable above a bound, which is written as a function of a
+    uniform one: every integrand is smooth then, however narrow the message.
+    """
+    layer = level.layer
+    num_omega, num_h, num_message = UNIT_NODES
+    (x, x_weight), (xi, xi_weight) = (
+        (jnp.asarray(nodes), jnp.asarray(weights) / weights.sum())
+        for nodes, weights in (hermegauss(num_omega), hermegauss(num_message))
+    )
+    uniform, u_weight = (jnp.asarray(part) / 2 for part in leggauss(num_h))
+    c = jnp.sqrt(layer.noise_std**2 + risk)
+    omega = jnp.sqrt(jnp.maximum(level.energy - risk, 0.0)) * x
+    t = omega / c
+    seen = layer.keep_prob * upper_tail(-t)
+    shape = (num_omega, num_h)
+    lower = jnp.broadcast_to(-t[:, None], shape)
+    excess = excess_from_uniform(
+        jnp.broadcast_to((uniform + 0.5)[None, :], shape), lower, upper_tail(lower)
+    )
+    # the value 0, and then the positive ones
+    h = jnp.concatenate([jnp.zeros((num_omega, 1)), layer.gain * c * excess], axis=1)
+    given = jnp.concatenate([(1 - seen)[:, None], seen[:, None] * u_weight[None, :]], axis=1)
+    message = h[:, :, None] + jnp.sqrt(tau) * xi[None, None, :]
+    weights = (x_weight[:, None] * given)[:, :, None] * xi_weight[None, None, :]
+    omega = jnp.broadcast_to(omega[:, None, None], message.shape)
+    return omega.reshape(-1), message.reshape(-1), weights.reshape(-1)
+
+
 def scalar_risk(prior: SparsePrior, tau: Float[Array, ""]) -> Float[Array, ""]:
     """sum_i E Var(h_i | r_i), r_i = h_i + sqrt(tau) xi: the risk of denoising each unit alone.
 
     The law of r_i is the evidence of the tilted prior, so the expectation is an integral over r.
     """
+    return _risk_of_units(_kinds(prior), tau)
+
+
+def _risk_of_units(units: _Units, tau: Float[Array, ""]) -> Float[Array, ""]:
     spread = jnp.sqrt(tau)
-    top = spread + jnp.sqrt(slab_moments(prior.tilting_slab)[1].max())
+    top = spread + jnp.sqrt(slab_moments(units.slab)[1].max())
     # Even steps of u are fine within the noise around 0 and coarse far out in the slab.
     u = jnp.linspace(-jnp.arcsinh(TAIL), jnp.arcsinh(TAIL * top / spread), GRID_SIZE)
-    r = spread * jnp.sinh(u)[:, None]
-    logit = jax.scipy.special.logit(prior.marginal_inclusion_prob)[None, :]
-    shape = (GRID_SIZE, prior.n_hidden)
-    law = tilted(
-        jnp.broadcast_to(logit, shape),
-        prior.tilting_slab,
-        jnp.broadcast_to(r, shape),
-        jnp.full(shape, tau),
-    )
-    per_r = (jnp.exp(law.log_evidence) * law.var).sum(1)
+    shape = (GRID_SIZE, units.number.size)
+    r = jnp.broadcast_to(spread * jnp.sinh(u)[:, None], shape)
+    logit = jnp.broadcast_to(units.inclusion_logit[None, :], shape)
+    law = tilted(logit, units.slab, r, jnp.full(shape, tau))
+    per_r = (units.number[None, :] * jnp.exp(law.log_evidence) * law.var).sum(1)
     return jnp.trapezoid(per_r * spread * jnp.cosh(u), u)

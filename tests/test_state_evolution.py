@@ -13,7 +13,7 @@ PROBS = np.array([0.3, 0.05, 0.6])
 VALUES, LEVEL_PROBS = np.array([0.4, 1.7]), np.array([0.7, 0.3])
 FINITE = pr.SpikeAndSlab(3, PROBS, pr.FiniteSlab(VALUES, LEVEL_PROBS))
 HALF_NORMAL = pr.SpikeAndSlab(3, PROBS, HalfNormal(0.8))
-RISK, EVOLVE = jax.jit(scalar_risk), jax.jit(evolve_state)
+RISK = jax.jit(scalar_risk)
 
 
 def weigh(r, tau, prob, slab):
@@ -87,7 +87,7 @@ def test_fixed_point_matches_an_independent_iteration(activation):
     n, rho, sigma, scale = 5, 0.7, 0.8, 2.5
     weights = np.where(np.arange(n * 3).reshape(n, 3) % 2, scale, -scale)
     layer = pr.Layer(weights, rho, scale * sigma, activation=activation)
-    found = EVOLVE(FINITE, layer)
+    found = evolve_state(FINITE, [layer])
     risk, tau = iterate_plainly(n, rho, sigma, activation)
     np.testing.assert_allclose((found.noise_var, found.bayes_risk), (tau, risk), rtol=1e-3)
 
@@ -95,7 +95,7 @@ def test_fixed_point_matches_an_independent_iteration(activation):
 def test_noise_far_greater_than_the_signal_leaves_the_prior_variance():
     layer = pr.Layer(np.ones((5, 3)), 0.7, 1e4)
     variance = PROBS * (LEVEL_PROBS @ VALUES**2) - (PROBS * (LEVEL_PROBS @ VALUES)) ** 2
-    found = EVOLVE(FINITE, layer)
+    found = evolve_state(FINITE, [layer])
     np.testing.assert_allclose(found.bayes_risk, variance.sum(), rtol=1e-3)
 
 
@@ -116,7 +116,7 @@ def test_prediction_is_near_the_exact_bayes_risk(sigma):
         model = pr.LayeredModel(prior, [pr.Layer(weights, 0.5, sigma)])
         obs = model.simulate(jax.random.key(seed), 64)
         claimed.append(float(pr.exact(model, obs, num_draws=4).var.sum("hidden").mean()))
-        predicted.append(float(EVOLVE(prior, model.layers[0]).bayes_risk))
+        predicted.append(float(evolve_state(prior, model.layers).bayes_risk))
     error = np.std(claimed, ddof=1) / np.sqrt(5)
     difference = np.mean(claimed) - np.mean(predicted)
     assert abs(difference) < 4 * error + 0.15 * np.mean(predicted)

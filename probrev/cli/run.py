@@ -133,10 +133,9 @@ def infer(
 ) -> pr.Posterior:
     """One posterior, its progress shown."""
     progress = stage(method)
-    if method == "exact":
-        return pr.exact(model, obs, progress=progress)
-    if method == "message_passing":
-        return pr.message_passing(model, obs, progress=progress)
+    without_key = {"exact": pr.exact, "message_passing": pr.message_passing}
+    if method in without_key:
+        return without_key[method](model, obs, progress=progress)
     sampler = {"gibbs": pr.gibbs, "hmc": pr.hmc}[method]
     return sampler(key, model, obs, progress=progress)
 

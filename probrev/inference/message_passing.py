@@ -96,7 +96,7 @@ def message_passing(
 
     Each unit is left with its prior, tilted by a Gaussian message. That is right in the limit of
     large layers with iid weights; at (n, m) = (100, 30) inclusion probabilities are off by .03
-    (median of the largest) to .18, at (1000, 200) by .012. Correlated weights may keep it from
+    (median of the largest) to .18, at (1000, 200) by .01 to .03. Correlated weights may keep it from
     converging, which the status says. Draws are independent between units: an approximation too.
 
     Deep models are done in one go: an intermediate layer passes messages both ways.
@@ -191,8 +191,9 @@ def sweep_messages(
     """One iteration: up through the layers, each using the beliefs of the iteration before."""
     step = state.step[:, None]
     energies = [jnp.square(prior.mean) + prior.var for prior in _prior_beliefs(model)]
-    below, num_clamped, residual = (x,), state.num_clamped, jnp.zeros_like(state.residual)
-    passes, layers = [], []
+    num_clamped, residual = state.num_clamped, jnp.zeros_like(state.residual)
+    below: tuple[Array, ...] = (x,)
+    passes, layers, r, tau = [], [], state.r, state.tau
     for level, (layer, messages) in enumerate(zip(model.layers, state.layers, strict=True)):
         score = _score_hidden if level else observed_score
         found = stream_rows(layer, score, below, messages.mean, messages.var, messages.g)
@@ -200,9 +201,10 @@ def sweep_messages(
         least = MIN_PRECISION / jnp.where(largest > 0, largest, 1.0)
         num_clamped = num_clamped + (found.precision < least).sum(1)
         tau = 1.0 / jnp.maximum(found.precision, least)
-        below = (messages.mean + tau * found.linear, tau)
-        passes.append((found, below))
-    for level, (found, (r, tau)) in enumerate(passes):
+        r = messages.mean + tau * found.linear
+        below = (r, tau)
+        passes.append((found, r, tau))
+    for level, (found, r, tau) in enumerate(passes):
         if level + 1 < len(passes):
             above = passes[level + 1][0]
             law = hidden_belief(model.layers[level + 1], r, tau, above.omega, above.V)
@@ -217,8 +219,8 @@ def sweep_messages(
     new_step = jnp.where(grew, CUT * state.step, REGROWTH * state.step)
     return state._replace(
         layers=tuple(layers),
-        r=below[0],
-        tau=below[1],
+        r=r,
+        tau=tau,
         step=jnp.clip(new_step, SMALLEST_STEP, 1.0),
         residual=residual,
         num_iterations=state.num_iterations + 1,

@@ -75,13 +75,18 @@ def stream_rows(
         V = var @ W2.T
         omega = mean @ W.T - V * rows_from(start, g)
         new = score(layer, *(rows_from(start, part) for part in below), omega, V)
-        rows = [
-            jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=1)
-            for whole, part in zip(found[:3], (omega, V, new.g), strict=True)
-        ]
-        linear = found.linear + (fresh * new.g) @ W
-        precision = found.precision + (fresh * new.information) @ W2
-        return RowPass(*rows, linear, precision)
 
-    nothing = RowPass(*(jnp.zeros_like(g),) * 3, *(jnp.zeros_like(mean),) * 2)
+        def put(whole, part):
+            return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=1)
+
+        return RowPass(
+            omega=put(found.omega, omega),
+            V=put(found.V, V),
+            g=put(found.g, new.g),
+            linear=found.linear + (fresh * new.g) @ W,
+            precision=found.precision + (fresh * new.information) @ W2,
+        )
+
+    rows, units = jnp.zeros_like(g), jnp.zeros_like(mean)
+    nothing = RowPass(rows, rows, rows, units, units)
     return jax.lax.fori_loop(0, -(-num_rows // size), add_block, nothing)
