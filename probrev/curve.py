@@ -21,9 +21,11 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
 
     The net's risk is measured on fresh draws; the Bayes risk is predicted by state evolution, so
     the curve costs seconds at any size. It assumes iid weights and many units: where they are few
-    or correlated the predicted Bayes risk can be several times off.
+    or correlated the predicted Bayes risk can be several times off. With several layers the noise
+    of all is scaled by one factor, and `noise_std` is that of the top layer.
 
-    Variables: `net_risk` (rule, noise_std), relative, with `net_risk_std_error`; `bayes_risk` and
+    Variables: `net_risk` (rule, noise_std), relative, with `net_risk_std_error`; `bayes_risk`, from
+    the uninformed start; `bayes_risk_informed`, which is lower where finding h is hard; and
     `risk_ratio`. Attribute: `own_noise_std`, the model's.
 
     Args:
@@ -31,21 +33,25 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
         model: the model.
 
     Returns:
-        The curve, or None where state evolution does not apply: several layers, no noise, or a
-        prior without a spike and a slab of finite variance.
+        The curve, or None where state evolution does not apply: a layer without noise, an
+        intermediate one without a rectifier, or a prior without a spike and a slab of finite
+        variance.
     """
-    if not isinstance(model, LayeredModel) or len(model.layers) > 1:
+    if not isinstance(model, LayeredModel) or not isinstance(model.prior, SparsePrior):
         return None
-    prior, layer = model.prior, model.layers[0]
-    if not isinstance(prior, SparsePrior) or layer.noise_std == 0:
+    prior, layers = model.prior, model.layers
+    if any(layer.noise_std == 0 for layer in layers):
+        return None
+    if any(layer.activation != "relu" for layer in layers[1:]):
         return None
     energy = float(prior.second_moment.sum())
     if not np.isfinite(energy):
         return None
-    predict = jax.jit(evolve_state)
-    net_risk, std_error, bayes_risk = [], [], []
+    net_risk, std_error, bayes_risk, informed_risk = [], [], [], []
     for index, factor in enumerate(FACTORS):
-        noisy = LayeredModel(prior, [replace(layer, noise_std=layer.noise_std * factor)])
+        noisy = LayeredModel(
+            prior, [replace(layer, noise_std=layer.noise_std * factor) for layer in layers]
+        )
         key_net, key_obs = jax.random.split(jax.random.fold_in(key, index))
         obs = noisy.simulate(key_obs, NUM_SIMULATED)
         nets = [FeedforwardNet.from_model(key_net, noisy, rule) for rule in RULES]
@@ -53,14 +59,18 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
         errors = np.stack([((net(obs.x) - obs.h) ** 2).sum(-1) for net in nets]) / energy
         net_risk.append(errors.mean(1))
         std_error.append(errors.std(1) / np.sqrt(NUM_SIMULATED))
-        bayes_risk.append(float(predict(prior, noisy.layers[0]).bayes_risk) / energy)
+        uninformed = evolve_state(prior, noisy.layers)
+        informed = evolve_state(prior, noisy.layers, start="informed")
+        bayes_risk.append(float(uninformed.bayes_risk) / energy)
+        informed_risk.append(float(informed.bayes_risk) / energy)
     curve = xr.Dataset(
         {
             "net_risk": (("noise_std", "rule"), np.stack(net_risk)),
             "net_risk_std_error": (("noise_std", "rule"), np.stack(std_error)),
             "bayes_risk": ("noise_std", np.asarray(bayes_risk)),
+            "bayes_risk_informed": ("noise_std", np.asarray(informed_risk)),
         },
-        coords={"noise_std": FACTORS * float(layer.noise_std), "rule": list(RULES)},
+        coords={"noise_std": FACTORS * float(layers[-1].noise_std), "rule": list(RULES)},
     )
-    curve = curve.assign_attrs(own_noise_std=float(layer.noise_std))
+    curve = curve.assign_attrs(own_noise_std=float(layers[-1].noise_std))
     return curve.assign(risk_ratio=curve["net_risk"] / curve["bayes_risk"])

@@ -199,6 +199,7 @@ def _information(layer: Layer, t: Float[Array, " node"]) -> Float[Array, " node"
         return jnp.full(t.shape, rho)
     density, above = jax.scipy.stats.norm.pdf(t), jax.scipy.special.ndtr(t)
     silence = (1 - rho) + rho * jax.scipy.special.ndtr(-t)
+    silence = jnp.maximum(silence, jnp.finfo(t.dtype).tiny)  # where density^2 vanishes first
     return rho * (above - t * density) + (rho * density) ** 2 / silence
 
 

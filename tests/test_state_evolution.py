@@ -1,13 +1,16 @@
 """State evolution against SciPy, an independent iteration in NumPy, and exact posteriors."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpyro.distributions import HalfNormal
 from scipy.stats import norm
 
 import probrev as pr
-from probrev.state_evolution import evolve_state, scalar_risk
+from probrev import state_evolution
+from probrev.channel import hidden_belief
+from probrev.state_evolution import evolve_state, is_hard, scalar_risk
 
 PROBS = np.array([0.3, 0.05, 0.6])
 VALUES, LEVEL_PROBS = np.array([0.4, 1.7]), np.array([0.7, 0.3])
@@ -97,6 +100,80 @@ def test_noise_far_greater_than_the_signal_leaves_the_prior_variance():
     variance = PROBS * (LEVEL_PROBS @ VALUES**2) - (PROBS * (LEVEL_PROBS @ VALUES)) ** 2
     found = evolve_state(FINITE, [layer])
     np.testing.assert_allclose(found.bayes_risk, variance.sum(), rtol=1e-3)
+
+
+def simulate_hidden(layer, energy, risk, tau, num=400_000):
+    """E g^2 and E Var of an intermediate unit by simulating it, g by a difference of log Z."""
+    rng = np.random.default_rng(0)
+    omega, eps, xi = rng.normal(size=(3, num))
+    omega *= np.sqrt(energy - risk)
+    pre = omega + np.sqrt(risk + float(layer.noise_std) ** 2) * eps
+    h = float(layer.gain) * np.maximum(pre, 0) * (rng.uniform(size=num) < float(layer.keep_prob))
+    r = h + np.sqrt(tau) * xi
+
+    def belief(omega):
+        full = np.full(num, 1.0)
+        return hidden_belief(layer, jnp.asarray(r), full * tau, jnp.asarray(omega), full * risk)
+
+    step = 1e-4
+    g = (belief(omega + step).log_evidence - belief(omega - step).log_evidence) / (2 * step)
+    square, error = np.asarray(g) ** 2, (np.asarray(belief(omega).mean) - h) ** 2
+    return [(part.mean(), part.std() / np.sqrt(num)) for part in (square, error)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tau", [0.3, 0.002])
+def test_an_intermediate_layer_is_what_simulation_shows(tau):
+    layer = pr.Layer(np.ones((1, 1)), 0.6, 0.5, 0.3)
+    level = state_evolution._Level(layer, 1, jnp.asarray(2.5))
+    found = jax.jit(state_evolution._hidden_information)(level, 0.4, tau)
+    for value, (mean, error) in zip(found, simulate_hidden(layer, 2.5, 0.4, tau), strict=True):
+        assert abs(float(value) - mean) < 4 * error + 2e-3 * mean
+        assert error < 0.02 * mean
+
+
+@pytest.mark.slow
+def test_a_first_layer_that_hides_nothing_leaves_the_second():
+    upper = pr.Layer(np.where(np.arange(120).reshape(40, 3) % 2, 1.0, -1.0), 0.6, 0.8)
+    lower = pr.Layer(np.ones((4000, 40)), 1.0, 1e-4)
+    deep, shallow = evolve_state(FINITE, [lower, upper]), evolve_state(FINITE, [upper])
+    np.testing.assert_allclose(deep.bayes_risk, shallow.bayes_risk, rtol=1e-2)
+    assert deep.risks[0] < 1e-6
+
+
+@pytest.mark.slow
+def test_a_hard_phase_shows():
+    """Few rows and no noise to speak of, two values far apart: a start that knows h stays there."""
+    prior = pr.SpikeAndSlab(1000, 0.3, pr.FiniteSlab([1.0], [1.0]))
+    layer = pr.Layer(np.ones((420, 1000)), 1.0, 0.05, activation="identity")
+    found = [evolve_state(prior, [layer], start=start) for start in ("informed", "uninformed")]
+    assert is_hard(*found)
+    assert found[0].bayes_risk < 0.01 * found[1].bayes_risk
+    easy = pr.Layer(np.ones((900, 1000)), 1.0, 0.05, activation="identity")
+    assert not is_hard(*(evolve_state(prior, [easy], start=s) for s in ("informed", "uninformed")))
+
+
+def test_what_it_refuses():
+    linear = pr.Layer(np.ones((5, 3)), 0.7, 1.0, activation="identity")
+    with pytest.raises(ValueError, match='must be "uninformed" or "informed"'):
+        evolve_state(FINITE, [linear], start="both")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="'relu' in every layer but layers"):
+        evolve_state(FINITE, [pr.Layer(np.ones((9, 5)), 0.7, 1.0), linear])
+
+
+@pytest.mark.slow
+def test_message_passing_at_4000_errs_as_predicted():
+    prior = pr.SpikeAndSlab(800, 0.05, HalfNormal(1 / np.sqrt(40)))
+    weights = np.random.default_rng(0).normal(size=(4000, 800))
+    model = pr.LayeredModel(prior, [pr.Layer(weights, 0.5, 0.7)])
+    obs = model.simulate(jax.random.key(1), 64)
+    found = pr.message_passing(model, obs, num_draws=4)
+    assert found.status == "ok"
+    error = ((found.mean.to_numpy() - np.asarray(obs.h)) ** 2).sum(1)
+    spread = error.std(ddof=1) / 8
+    predicted = float(evolve_state(prior, model.layers).bayes_risk)
+    assert abs(error.mean() - predicted) < 3 * spread
+    assert spread < 0.05 * predicted
 
 
 @pytest.mark.slow

@@ -96,8 +96,8 @@ def message_passing(
 
     Each unit is left with its prior, tilted by a Gaussian message. That is right in the limit of
     large layers with iid weights; at (n, m) = (100, 30) inclusion probabilities are off by .03
-    (median of the largest) to .18, at (1000, 200) by .01 to .03. Correlated weights may keep it from
-    converging, which the status says. Draws are independent between units: an approximation too.
+    (median of the largest) to .18, at (1000, 200) by .01 to .03. Correlated weights may keep it
+    from converging, which the status says. Draws are independent between units too.
 
     Deep models are done in one go: an intermediate layer passes messages both ways.
 

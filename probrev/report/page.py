@@ -20,6 +20,7 @@ from probrev.report.numbers import percent, plain, with_error
 from probrev.report.observations import observations
 from probrev.report.samplers import samplers
 from probrev.report.summary import Summary
+from probrev.state_evolution import SAME_RISK
 
 
 def describe(result: Comparison) -> dict[str, Any]:
@@ -65,8 +66,20 @@ def curve(summary: Summary) -> list[Section]:
     figure = image(
         plot_curve(summary.result, summary.judge), "Risk ratio of nets over noise_std", caption
     )
-    line = f"The setting decides the answer: this run's noise_std is {own}, other noise, other R."
-    return [Section("The answer over noise_std", [line], [figure])]
+    lines = [
+        f"The setting decides the answer: this run's noise_std is {own}, other noise, other R."
+    ]
+    found = summary.result.tree["curve"].to_dataset()
+    if "bayes_risk_informed" in found:
+        hard = found["bayes_risk_informed"] < (1 - SAME_RISK) * found["bayes_risk"]
+        if hard.any():
+            where = ", ".join(f"{value:.3g}" for value in found["noise_std"].to_numpy()[hard])
+            lines.append(
+                f"At noise_std {where} state evolution has a second, lower fixed point: h may be "
+                "all but determined by x there, and yet beyond what any quick method finds. The "
+                "lines are for what can be found."
+            )
+    return [Section("The answer over noise_std", lines, [figure])]
 
 
 def over_weights(summary: Summary) -> list[Section]:
