@@ -55,7 +55,7 @@ class Layer:
             _check(weights, keep_prob, noise_std, gain, activation)
         weights, keep_prob = jnp.asarray(weights, float), jnp.asarray(keep_prob, float)
         if gain is None:
-            energy = keep_prob * (weights**2).sum(0).mean()
+            energy = keep_prob * _mean_square(weights) * weights.shape[0]
             gain = STEIN_FACTOR[activation] / energy
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "keep_prob", keep_prob)
@@ -76,7 +76,7 @@ class Layer:
     @property
     def weight_std(self) -> Float[Array, ""]:
         """Root mean square of the weights: 1 in the theory."""
-        return jnp.sqrt((self.weights**2).mean())
+        return jnp.sqrt(_mean_square(self.weights))
 
     def activate(self, pre_activation: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """r(z), or z for an identity layer."""
@@ -86,7 +86,8 @@ class Layer:
 
     def pre_activation(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch visible"]:
         """Z = W h."""
-        return h @ self.weights.T
+        # not h @ W.T: for a single h XLA would write out a transposed W
+        return jnp.einsum("...i,ji->...j", h, self.weights)
 
     def distribution(
         self, pre_activation: Float[Array, "*batch visible"], keep_prob: ArrayLike | None = None
@@ -153,7 +154,7 @@ class Layer:
     @property
     def readout_scale(self) -> Float[Array, ""]:
         """What makes W^T x unbiased for h over Gaussian weights; 1 at the default gain."""
-        energy = (self.weights**2).sum(0).mean()
+        energy = _mean_square(self.weights) * self.n_visible
         return STEIN_FACTOR[self.activation] / (self.gain * self.keep_prob * energy)
 
     def readout(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
@@ -175,6 +176,12 @@ class Layer:
         return jnp.sqrt(
             STEIN_FACTOR[self.activation] * variance / (self.keep_prob * self.n_visible)
         )
+
+
+@jax.jit
+def _mean_square(weights: Float[Array, "visible hidden"]) -> Float[Array, ""]:
+    """Mean of W_ji^2: compiled, so that no array of squares is made."""
+    return (weights**2).mean()
 
 
 def _check(weights, keep_prob, noise_std, gain, activation) -> None:

@@ -87,6 +87,8 @@ class SparsePrior:
     @property
     def marginal_inclusion_prob(self) -> Float[Array, " hidden"]:
         """P(h_i > 0) of each unit, the bound on the number of active units included."""
+        if self.active_range == (0, self.n_hidden):  # spares a table of n_hidden^2 numbers
+            return jax.nn.sigmoid(self.inclusion_logit)
         return self._support_law.active_prob
 
     @property

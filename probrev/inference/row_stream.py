@@ -72,8 +72,8 @@ def stream_rows(
         fresh = (start + jnp.arange(size) >= block * size).astype(mean.dtype)[None, :]
         W = jax.lax.dynamic_slice_in_dim(layer.weights, start, size)
         W2 = W * W
-        V = var @ W2.T
-        omega = mean @ W.T - V * rows_from(start, g)
+        V = jnp.einsum("oi,ji->oj", var, W2)
+        omega = jnp.einsum("oi,ji->oj", mean, W) - V * rows_from(start, g)
         new = score(layer, *(rows_from(start, part) for part in below), omega, V)
 
         def put(whole, part):
