@@ -10,10 +10,12 @@ from .inference.message_passing import message_passing
 from .ladder import FirstStep, ScalarActivation, build_ladder
 from .layer import Layer
 from .model import LayeredModel, Model, Observations
+from .net_risk import predict_net_risk
 from .posterior import Posterior, from_datatree
 from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
 from .report import write_report
 from .slabs import FiniteSlab, LogQuadraticSlab
+from .state_evolution import evolve_state
 from .states import FiniteStates
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "build_ladder",
     "compare",
     "default_posteriors",
+    "evolve_state",
     "exact",
     "from_datatree",
     "gibbs",
@@ -45,6 +48,7 @@ __all__ = [
     "load",
     "measure_agreement",
     "message_passing",
+    "predict_net_risk",
     "sample_prior",
     "sparsity_conditions",
     "write_report",

@@ -18,7 +18,7 @@ ORDER = [
     "pytree", "replacing", "broadcasting", "timing", "progress", "checkpoint",
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
     "states", "priors", "layer", "channel", "model",
-    "feedforward", "ladder", "state_evolution",
+    "feedforward", "net_risk", "ladder", "state_evolution",
     "diagnostics", "posterior", "inference", "agreement", "verdict", "metrics", "curve",
     "comparison", "provenance", "plots", "report", "registry", PUBLIC, "cli",
 ]  # fmt: skip
