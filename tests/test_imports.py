@@ -17,7 +17,7 @@ PUBLIC = "public API"
 ORDER = [
     "pytree", "replacing", "broadcasting", "timing", "progress", "checkpoint",
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
-    "states", "priors", "layer", "channel", "model",
+    "states", "priors", "layer", "channel", "evidence", "model",
     "feedforward", "net_risk", "ladder", "state_evolution",
     "diagnostics", "posterior", "inference", "agreement", "verdict", "metrics", "curve",
     "comparison", "provenance", "plots", "report", "registry", PUBLIC, "cli",

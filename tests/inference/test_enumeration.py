@@ -9,7 +9,7 @@ import pytest
 from numpyro.distributions import HalfNormal
 
 import probrev as pr
-from probrev.inference import exact as exact_module
+from probrev.inference import enumeration
 from tests.inference import brute_force
 
 
@@ -38,7 +38,7 @@ def test_agrees_with_brute_force(seed):
 def test_blocks_make_no_difference(monkeypatch):
     model, obs = build(brute_force.random_case(5))
     whole = pr.exact(model, obs)
-    monkeypatch.setattr(exact_module, "BLOCK_ELEMENTS", 42)
+    monkeypatch.setattr(enumeration, "BLOCK_ELEMENTS", 42)
     cut = pr.exact(model, obs)
     for name in ("mean", "var", "inclusion_prob", "log_evidence", "top_log_prob"):
         np.testing.assert_allclose(
@@ -46,9 +46,21 @@ def test_blocks_make_no_difference(monkeypatch):
         )
 
 
+def test_shared_and_separate_rows_make_no_difference(monkeypatch):
+    model, obs = build(brute_force.random_case(2))
+    assert obs.num_obs > joint_table.MAX_SEPARATE
+    shared = pr.exact(model, obs, num_draws=8)
+    monkeypatch.setattr(joint_table, "MAX_SEPARATE", obs.num_obs)
+    separate = pr.exact(model, obs, num_draws=8)
+    for name in ("mean", "var", "inclusion_prob", "log_evidence", "top_log_prob"):
+        np.testing.assert_allclose(
+            separate.tree[f"exact/{name}"], shared.tree[f"exact/{name}"], rtol=1e-11, atol=1e-13
+        )
+
+
 @pytest.mark.parametrize("block_elements", [2**21, 60])
 def test_draws_are_from_the_posterior(monkeypatch, block_elements):
-    monkeypatch.setattr(exact_module, "BLOCK_ELEMENTS", block_elements)
+    monkeypatch.setattr(enumeration, "BLOCK_ELEMENTS", block_elements)
     model, obs = build(brute_force.random_case(11))
     posterior = pr.exact(model, obs, num_draws=40_000, num_top=10_000)
     for index in range(obs.num_obs):

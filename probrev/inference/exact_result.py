@@ -1,0 +1,60 @@
+"""What every exact method finds, and the groups of a posterior that it becomes."""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from probrev.posterior import H_DIMS
+
+NUM_CHAINS = 4
+
+
+class ExactResult(NamedTuple):
+    """Moments, evidence, the heaviest states and iid draws of an exact posterior.
+
+    Attributes:
+        mean: E[h | x], (obs, hidden).
+        var: Var[h_i | x], (obs, hidden).
+        inclusion_prob: P(h_i > 0 | x), (obs, hidden).
+        log_evidence: log p(x), (obs,).
+        top_states: the heaviest states, (state, obs, hidden); of a continuous slab the heaviest
+            supports, each as its posterior mean.
+        top_log_prob: their log posterior probabilities, descending, (obs, state).
+        unvisited_mass: upper bound, proved, on the posterior mass of what was not visited, (obs,).
+        integration_error: estimate of the relative error of the integrals, two rules compared,
+            (obs,). Never to be added to the former: one is a proof, the other is not.
+        draws: iid draws of h, (draw, obs, hidden), the number of draws a multiple of 4.
+    """
+
+    mean: Float[np.ndarray, "obs hidden"]
+    var: Float[np.ndarray, "obs hidden"]
+    inclusion_prob: Float[np.ndarray, "obs hidden"]
+    log_evidence: Float[np.ndarray, " obs"]
+    top_states: Float[np.ndarray, "state obs hidden"]
+    top_log_prob: Float[np.ndarray, "obs state"]
+    unvisited_mass: Float[np.ndarray, " obs"]
+    integration_error: Float[np.ndarray, " obs"]
+    draws: Float[np.ndarray, "draw obs hidden"]
+
+
+def make_groups(result: ExactResult) -> dict[str, xr.Dataset]:
+    """The groups `posterior` (draws laid out as 4 chains) and `exact` of the posterior's tree."""
+    num_draws, num_obs, n_hidden = result.draws.shape
+    h = result.draws.reshape(NUM_CHAINS, num_draws // NUM_CHAINS, num_obs, n_hidden)
+    dims = {
+        "mean": ("obs", "hidden"),
+        "var": ("obs", "hidden"),
+        "inclusion_prob": ("obs", "hidden"),
+        "log_evidence": ("obs",),
+        "top_states": ("state", "obs", "hidden"),
+        "top_log_prob": ("obs", "state"),
+        "unvisited_mass": ("obs",),
+        "integration_error": ("obs",),
+    }
+    coords = {dim: np.arange(size) for dim, size in zip(H_DIMS, h.shape, strict=True)}
+    draws = xr.DataArray(h, dims=H_DIMS, coords=coords)
+    coords = {dim: coords[dim] for dim in ("obs", "hidden")}
+    summary = {name: (names, getattr(result, name)) for name, names in dims.items()}
+    return {"posterior": draws.to_dataset(name="h"), "exact": xr.Dataset(summary, coords)}

@@ -1,0 +1,53 @@
+"""log p(h, x) of many states with every observation, whichever way is quicker."""
+
+from typing import NamedTuple, Protocol
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from probrev.evidence import Evidence, gather_evidence
+from probrev.model import LayeredModel, Model
+from probrev.priors import SparsePrior
+
+# Up to so many observations each has its own silent rows; more of them share the terms of all rows.
+MAX_SEPARATE = 2
+
+
+class JointTable(Protocol):
+    """Anything that gives log p(h, x), (state, obs), for states h, (state, hidden)."""
+
+    def __call__(self, h: Float[Array, "state hidden"], /) -> Float[Array, "state obs"]:
+        """Log p(h, x) of every pair."""
+        ...
+
+
+class _Shared(NamedTuple):
+    """By the model's own table, or pair by pair where it has none."""
+
+    model: Model
+    x: Float[Array, "obs visible"]
+
+    def __call__(self, h: Float[Array, "state hidden"]) -> Float[Array, "state obs"]:
+        table = getattr(self.model, "log_joint_table", None)
+        if table:
+            return table(h, self.x)
+        return self.model.log_joint(h[:, None, :], self.x[None, :, :])
+
+
+class _Separate(NamedTuple):
+    """By products over each observation's silent rows."""
+
+    prior: SparsePrior
+    evidences: tuple[Evidence, ...]
+
+    def __call__(self, h: Float[Array, "state hidden"]) -> Float[Array, "state obs"]:
+        columns = [evidence.log_likelihood(h) for evidence in self.evidences]
+        return self.prior.log_prob(h)[:, None] + jnp.stack(columns, axis=1)
+
+
+def make_table(model: Model, x: Float[Array, "obs visible"]) -> JointTable:
+    """The quicker table for so many observations; a pytree, to be passed to compiled functions."""
+    if type(model) is LayeredModel and len(x) <= MAX_SEPARATE:
+        evidences = tuple(gather_evidence(model.layers[0], row) for row in x)
+        return _Separate(model.sparse_prior, evidences)
+    return _Shared(model, x)
