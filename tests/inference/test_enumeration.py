@@ -9,7 +9,7 @@ import pytest
 from numpyro.distributions import HalfNormal
 
 import probrev as pr
-from probrev.inference import enumeration
+from probrev.inference import enumeration, joint_table
 from tests.inference import brute_force
 
 
