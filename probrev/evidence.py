@@ -9,16 +9,19 @@ import numpy as np
 from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
-from probrev.distributions import log_silence_prob
 from probrev.layer import Layer
 from probrev.pytree import pytree
+from probrev.truncated_normal import HALF_LOG_TWO_PI, upper_tail
 
 MAX_FACTORS = 16
 # Silent rows are padded to one of about so many lengths per layer: few shapes, few compilations.
 NUM_LENGTHS = 16
+DEEP = 30.0
 
 
-@pytree(data=("gram", "linear", "constant", "silent_weights", "keep_prob"), meta=("factors",))
+@pytree(
+    data=("gram", "linear", "constant", "peak", "silent_weights", "keep_prob"), meta=("factors",)
+)
 @dataclass(frozen=True)
 class Evidence:
     """log p(x | h) for one x: a quadratic of h from the rows that are seen, masses of the silent.
@@ -32,6 +35,7 @@ class Evidence:
         gram: W_S^T W_S / sigma^2, S the rows seen, (hidden, hidden).
         linear: W_S^T y_S / sigma^2, y = x / gain, (hidden,).
         constant: the rest of the seen rows' log densities; -inf where x is impossible.
+        peak: the most that log p(x | h) could be, every row seen meeting its mode and f = 1.
         silent_weights: W_j / sigma of the silent rows, (row, hidden).
         keep_prob: rho.
         factors: how many f are multiplied before one logarithm is taken; f >= 1 - rho keeps so many
@@ -41,6 +45,7 @@ class Evidence:
     gram: Float[Array, "hidden hidden"]
     linear: Float[Array, " hidden"]
     constant: Float[Array, ""]
+    peak: Float[Array, ""]
     silent_weights: Float[Array, "row hidden"]
     keep_prob: Float[Array, ""]
     factors: int
@@ -56,7 +61,7 @@ class Evidence:
     def log_silence(self, t: Float[Array, "state row"]) -> Float[Array, " state"]:
         """Sum over rows of log f(t), with one logarithm for every `factors` rows."""
         if self.factors == 1:
-            return log_silence_prob(t, self.keep_prob).sum(-1)
+            return _log_upper_tail(t).sum(-1)
         mass = (1 - self.keep_prob) + 0.5 * self.keep_prob * erfc(t * math.sqrt(0.5))
         groups = mass.reshape(*t.shape[:-1], -1, self.factors)
         return jnp.log(groups.prod(-1)).sum(-1)
@@ -90,6 +95,7 @@ def gather_evidence(
         rows = rows[:0]
     elif (values < 0).any():
         constant = -math.inf
+    peak = constant + 0.5 * float(y @ y)
     padding = (num_rows or count_rows(layer, len(rows))) - len(rows)
     constant -= padding * math.log1p(-0.5 * keep_prob)
     rows = np.concatenate([rows, np.zeros((padding, layer.n_hidden))])
@@ -97,6 +103,7 @@ def gather_evidence(
         gram=jnp.asarray(seen.T @ seen, float),
         linear=jnp.asarray(seen.T @ y, float),
         constant=jnp.asarray(constant, float),
+        peak=jnp.asarray(peak, float),
         silent_weights=jnp.asarray(rows, float),
         keep_prob=jnp.asarray(keep_prob, float),
         factors=_count_factors(keep_prob),
@@ -114,6 +121,16 @@ def stack_evidence(layer: Layer, x: Float[Array, "obs visible"]) -> Evidence:
     num_rows = count_rows(layer, int((np.asarray(x) == 0).sum(1).max()))
     each = [gather_evidence(layer, row, num_rows) for row in x]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+
+def _log_upper_tail(t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Log Phi(-t) to rounding, without a branch: beyond 30 by Abramowitz and Stegun 26.2.12."""
+    deep = jnp.maximum(t, DEEP)
+    u = 1 / deep**2
+    series = 1 - u * (1 - 3 * u * (1 - 5 * u * (1 - 7 * u)))
+    asymptotic = -0.5 * deep**2 - jnp.log(deep) - HALF_LOG_TWO_PI + jnp.log(series)
+    near = jnp.log(upper_tail(jnp.minimum(t, DEEP)))
+    return jnp.where(t > DEEP, asymptotic, near)
 
 
 def _count_factors(keep_prob: float) -> int:

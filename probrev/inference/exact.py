@@ -1,15 +1,36 @@
 """Exact posteriors: one entry point, and the method that fits the model."""
 
+from typing import NamedTuple
+
 import jax
 
 from probrev.inference.enumeration import check_count, count_states, enumerate_posterior
 from probrev.inference.exact_result import NUM_CHAINS, make_groups
-from probrev.model import Model, Observations, check_pytree
+from probrev.inference.two_layer import check_two_layer, integrate_two_layers
+from probrev.model import LayeredModel, Model, Observations, check_pytree
 from probrev.posterior import Posterior, make_tree
 from probrev.progress import Progress
 from probrev.timing import stopwatch
 
-__all__ = ["count_states", "exact"]
+__all__ = ["ExactPlan", "count_states", "exact", "plan_exact"]
+
+_METHODS = {"enumeration": enumerate_posterior, "two_layer": integrate_two_layers}
+
+
+class ExactPlan(NamedTuple):
+    """Which exact method serves a model, and how much it has to do per observation.
+
+    Attributes:
+        method: "enumeration" or "two_layer".
+        unit: what is counted: "num_states" or "num_integrals".
+        size: how many of them.
+        reason: what will have been done, in words.
+    """
+
+    method: str
+    unit: str
+    size: int
+    reason: str
 
 
 def exact(
@@ -21,14 +42,18 @@ def exact(
     draw_seed: int = 0,
     progress: Progress | None = None,
 ) -> Posterior:
-    """p(h | x) by enumerating every state of a finite prior.
+    """p(h | x), exact to rounding or to an error that is reported.
 
-    Moments, inclusion probabilities and evidence are exact to rounding. iid draws from the exact
-    posterior come beside them, so that every ArviZ function works. States are streamed in blocks:
-    memory does not grow with their number.
+    - Any model with a finite list of states, noise_std > 0: complete enumeration.
+    - Two layers at tiny size, finite top prior: the layer between is integrated out.
+
+    The group `exact` holds moments, inclusion probabilities, log evidence, the heaviest states and
+    two numbers that must not be added: `unvisited_mass`, a proved bound on the posterior mass that
+    was left out, and `integration_error`, an estimate of the integrals' relative error (two rules
+    compared). iid draws come beside them, so that every ArviZ function works.
 
     Args:
-        model: any Model with `states()`.
+        model: any Model with `states()`, or a LayeredModel as above.
         obs: observations.
         num_draws: iid draws per observation, a multiple of 4 (they are laid out as 4 chains).
         num_top: how many of the heaviest states to keep.
@@ -36,8 +61,8 @@ def exact(
         progress: where to report progress.
 
     Raises:
-        ValueError: float64 is off, x does not fit the model, the states are too many or not
-            finite, or some x has probability zero under the model.
+        ValueError: float64 is off, x does not fit the model, no exact method serves the model
+            (says why, and what would), or some x has probability zero under it.
     """
     if not jax.config.jax_enable_x64:
         raise ValueError("exact needs float64: call numpyro.enable_x64() first")
@@ -45,17 +70,24 @@ def exact(
         raise ValueError(f"num_draws must be a multiple of {NUM_CHAINS}; got {num_draws}")
     check_pytree(model)
     model.check(obs)
-    count = check_count(model.states())
+    plan = plan_exact(model)
+    settings = {"num_draws": num_draws, "num_top": num_top, "draw_seed": draw_seed}
     with stopwatch() as timing:
-        result = enumerate_posterior(
-            model,
-            obs.x,
-            num_draws=num_draws,
-            num_top=num_top,
-            draw_seed=draw_seed,
-            progress=progress,
-        )
-    settings = {"num_draws": num_draws, "draw_seed": draw_seed, "num_states": count}
-    reason = f"all {count:,} states enumerated"
-    tree = make_tree("exact", make_groups(result), obs.x, "ok", reason, settings, timing)
+        result = _METHODS[plan.method](model, obs.x, progress=progress, **settings)
+    settings |= {"exact_method": plan.method, plan.unit: plan.size}
+    tree = make_tree("exact", make_groups(result), obs.x, "ok", plan.reason, settings, timing)
     return Posterior(tree, model)
+
+
+def plan_exact(model: Model) -> ExactPlan:
+    """The exact method for a model, and its cost; cheap, nothing is computed.
+
+    Raises:
+        ValueError: no exact method serves the model; says why.
+    """
+    if isinstance(model, LayeredModel) and len(model.layers) == 2:
+        count = check_two_layer(model)
+        reason = f"all {count:,} integrals over the layer between computed"
+        return ExactPlan("two_layer", "num_integrals", count, reason)
+    count = check_count(model.states())
+    return ExactPlan("enumeration", "num_states", count, f"all {count:,} states enumerated")

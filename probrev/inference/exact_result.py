@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
@@ -9,6 +10,14 @@ from jaxtyping import Float
 from probrev.posterior import H_DIMS
 
 NUM_CHAINS = 4
+
+
+class Intermediates(NamedTuple):
+    """Moments of the layer next to x where another lies above: mean, variance, P(h_i > 0)."""
+
+    mean: Float[np.ndarray, "obs hidden_1"]
+    var: Float[np.ndarray, "obs hidden_1"]
+    inclusion_prob: Float[np.ndarray, "obs hidden_1"]
 
 
 class ExactResult(NamedTuple):
@@ -26,6 +35,7 @@ class ExactResult(NamedTuple):
         integration_error: estimate of the relative error of the integrals, two rules compared,
             (obs,). Never to be added to the former: one is a proof, the other is not.
         draws: iid draws of h, (draw, obs, hidden), the number of draws a multiple of 4.
+        intermediates: moments of the layer between, where there is one.
     """
 
     mean: Float[np.ndarray, "obs hidden"]
@@ -37,10 +47,18 @@ class ExactResult(NamedTuple):
     unvisited_mass: Float[np.ndarray, " obs"]
     integration_error: Float[np.ndarray, " obs"]
     draws: Float[np.ndarray, "draw obs hidden"]
+    intermediates: Intermediates | None = None
+
+
+def stack_results(each: list[ExactResult]) -> ExactResult:
+    """Puts the results of single observations, arrays without the axis `obs`, together."""
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    swapped = {name: np.swapaxes(getattr(stacked, name), 0, 1) for name in ("draws", "top_states")}
+    return stacked._replace(**swapped)
 
 
 def make_groups(result: ExactResult) -> dict[str, xr.Dataset]:
-    """The groups `posterior` (draws laid out as 4 chains) and `exact` of the posterior's tree."""
+    """The posterior's groups: `posterior` (draws as 4 chains), `exact`, `intermediates`."""
     num_draws, num_obs, n_hidden = result.draws.shape
     h = result.draws.reshape(NUM_CHAINS, num_draws // NUM_CHAINS, num_obs, n_hidden)
     dims = {
@@ -57,4 +75,12 @@ def make_groups(result: ExactResult) -> dict[str, xr.Dataset]:
     draws = xr.DataArray(h, dims=H_DIMS, coords=coords)
     coords = {dim: coords[dim] for dim in ("obs", "hidden")}
     summary = {name: (names, getattr(result, name)) for name, names in dims.items()}
-    return {"posterior": draws.to_dataset(name="h"), "exact": xr.Dataset(summary, coords)}
+    groups = {"posterior": draws.to_dataset(name="h"), "exact": xr.Dataset(summary, coords)}
+    if result.intermediates is not None:
+        below = result.intermediates
+        moments = {
+            f"h_1_{name}": (("obs", "hidden_1"), getattr(below, name)) for name in below._fields
+        }
+        coords = {"obs": coords["obs"], "hidden_1": np.arange(below.mean.shape[1])}
+        groups["intermediates"] = xr.Dataset(moments, coords)
+    return groups
