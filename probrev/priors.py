@@ -67,7 +67,7 @@ class SparsePrior:
         log_off = jax.nn.log_sigmoid(-self.inclusion_logit)
         per_unit = jnp.where(active, _rows(log_on, h) + slab, _rows(log_off, h))
         allowed = (num_active >= lowest) & (num_active <= highest) & (h >= 0).all(-1)
-        log_normaliser = self._support_law.log_normaliser
+        log_normaliser = self.log_support_normaliser
         return jnp.where(allowed, per_unit.sum(-1) - log_normaliser, -jnp.inf)
 
     def states(self) -> FiniteStates:
@@ -90,6 +90,11 @@ class SparsePrior:
         if self.active_range == (0, self.n_hidden):  # spares a table of n_hidden^2 numbers
             return jax.nn.sigmoid(self.inclusion_logit)
         return self._support_law.active_prob
+
+    @property
+    def log_support_normaliser(self) -> Float[Array, ""]:
+        """Log probability that independent units meet the bound on the number of active ones."""
+        return self._support_law.log_normaliser
 
     @property
     def second_moment(self) -> Float[Array, " hidden"]:

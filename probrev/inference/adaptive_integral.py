@@ -5,7 +5,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from probrev.evidence import Evidence
-from probrev.inference.support_integral import LEVELS, Integrals, integrate_problems
+from probrev.inference.support_integral import RULES, Coordinates, Integrals, integrate_problems
 from probrev.inference.support_problem import SupportProblem
 
 # Points of the finest rule per problem: beyond, a level is not tried.
@@ -14,31 +14,34 @@ MAX_POINTS = 2**19
 
 def refine(
     problems: list[SupportProblem],
+    coordinates: list[Coordinates],
     found: list[Integrals],
     rows: Evidence,
-    steepest: float,
     tolerance: float,
 ) -> list[Integrals]:
     """Integrates the problems that matter again, by finer rules, until their errors are small.
 
     Args:
         problems: one entry per number of active units, each with a leading axis.
-        found: their integrals at level 0.
+        coordinates: what `locate` found for each.
+        found: their integrals by the first two rules; changed in place.
         rows: the evidence, for f.
-        steepest: bound on -(log f)''.
         tolerance: on the sum over problems of share times error.
     """
-    for level in range(1, len(LEVELS)):
+    for rule in range(2, len(RULES)):
         total = log_sum(np.concatenate([one.log_mass for one in found]))
         losses = [np.exp(one.log_mass - total) * one.error for one in found]
         chosen = _worst(np.concatenate(losses), tolerance)
         chosen = np.split(chosen, np.cumsum([len(loss) for loss in losses])[:-1])
-        for place, picked in enumerate(chosen):
-            num_active = problems[place].linear.shape[1]
-            picked = np.flatnonzero(picked)
-            if picked.size and LEVELS[level][1] ** num_active <= MAX_POINTS:
-                part = jax.tree.map(lambda leaf, at=picked: leaf[at], problems[place])
-                finer = integrate_problems(part, rows, steepest, level)
+        for place, mask in enumerate(chosen):
+            points = RULES[rule] ** problems[place].linear.shape[1]
+            picked = np.flatnonzero(mask)
+            if picked.size and points <= MAX_POINTS:
+                part, where, before = jax.tree.map(
+                    lambda leaf, at=picked: leaf[at],
+                    (problems[place], coordinates[place], found[place]),
+                )
+                finer = integrate_problems(part, where, rows, rule, before)
                 for old, new in zip(found[place], finer, strict=True):
                     old[picked] = new
     return found

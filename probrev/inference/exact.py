@@ -6,23 +6,30 @@ import jax
 
 from probrev.inference.enumeration import check_count, count_states, enumerate_posterior
 from probrev.inference.exact_result import NUM_CHAINS, make_groups
+from probrev.inference.integration import check_continuous, integrate_supports
 from probrev.inference.two_layer import check_two_layer, integrate_two_layers
 from probrev.model import LayeredModel, Model, Observations, check_pytree
 from probrev.posterior import Posterior, make_tree
+from probrev.priors import SparsePrior
 from probrev.progress import Progress
+from probrev.slabs import FiniteSlab
 from probrev.timing import stopwatch
 
 __all__ = ["ExactPlan", "count_states", "exact", "plan_exact"]
 
-_METHODS = {"enumeration": enumerate_posterior, "two_layer": integrate_two_layers}
+_METHODS = {
+    "enumeration": enumerate_posterior,
+    "integration": integrate_supports,
+    "two_layer": integrate_two_layers,
+}
 
 
 class ExactPlan(NamedTuple):
     """Which exact method serves a model, and how much it has to do per observation.
 
     Attributes:
-        method: "enumeration" or "two_layer".
-        unit: what is counted: "num_states" or "num_integrals".
+        method: "enumeration", "integration" or "two_layer".
+        unit: what is counted: "num_states", "num_supports" or "num_integrals".
         size: how many of them.
         reason: what will have been done, in words.
     """
@@ -45,6 +52,8 @@ def exact(
     """p(h | x), exact to rounding or to an error that is reported.
 
     - Any model with a finite list of states, noise_std > 0: complete enumeration.
+    - One layer, a half-normal, exponential or truncated normal slab and few active units: integrals
+      over the supports that matter, the others bounded.
     - Two layers at tiny size, finite top prior: the layer between is integrated out.
 
     The group `exact` holds moments, inclusion probabilities, log evidence, the heaviest states and
@@ -89,5 +98,13 @@ def plan_exact(model: Model) -> ExactPlan:
         count = check_two_layer(model)
         reason = f"all {count:,} integrals over the layer between computed"
         return ExactPlan("two_layer", "num_integrals", count, reason)
+    if isinstance(model, LayeredModel) and len(model.layers) == 1 and _has_continuous_slab(model):
+        count = check_continuous(model)
+        reason = "supports integrated in order of promise; see unvisited_mass, integration_error"
+        return ExactPlan("integration", "num_supports", count, reason)
     count = check_count(model.states())
     return ExactPlan("enumeration", "num_states", count, f"all {count:,} states enumerated")
+
+
+def _has_continuous_slab(model: LayeredModel) -> bool:
+    return isinstance(model.prior, SparsePrior) and not isinstance(model.prior.slab, FiniteSlab)

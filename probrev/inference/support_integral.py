@@ -1,7 +1,8 @@
 """The integral over one support's active units, by tensor Gauss-Legendre in nested coordinates."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,9 @@ from probrev.inference.support_problem import SupportProblem, find_mode, project
 DROP = 17.0  # what lies e^-17 below the greatest value found is left out
 ZOOM_NODES = 9
 NUM_ZOOMS = 2
-# Nodes per axis of two rules to compare; a problem moves on where they differ too much.
-LEVELS = ((10, 14), (18, 26), (34, 48))
-CHUNK = 64
+# Nodes per axis. Each rule is compared with the one before; a problem moves on where they differ.
+RULES = (10, 14, 20, 28, 40)
+CHUNK = 32
 BLOCK_ELEMENTS = 2**19
 
 
@@ -48,8 +49,8 @@ class Integrals(NamedTuple):
         log_mass: log integral, (problem,).
         mean: (problem, active).
         second: E[h_i^2], (problem, active).
-        error: largest relative difference between two rules, in the integral and its first two
-            moments, (problem,).
+        error: largest relative difference between the last two rules, in the integral and its first
+            two moments, (problem,).
     """
 
     log_mass: Float[np.ndarray, " problem"]
@@ -58,65 +59,98 @@ class Integrals(NamedTuple):
     error: Float[np.ndarray, " problem"]
 
 
-def integrate_problems(
-    problems: SupportProblem, rows: Evidence, steepest: float, level: int
-) -> Integrals:
-    """Integrates many problems of one size by the two rules of a level.
+def locate(problems: SupportProblem, rows: Evidence, steepest: float) -> Coordinates:
+    """Coordinates of many problems of one size, around the modes found.
 
-    Coordinates come from the Gaussian part alone, which bounds the integrand from above (f <= 1):
-    outside the first box it lies e^-17 below its greatest value found, whatever the silent rows
-    do. The box is then narrowed twice, to where the integrand itself is that large.
+    They come from the Gaussian part alone, which bounds the integrand from above (f <= 1): outside
+    the first box it lies e^-17 below its greatest value found, whatever the silent rows do. The box
+    is then narrowed twice, to where the integrand itself is that large.
 
     Args:
         problems: with a leading axis.
         rows: the evidence, for f.
         steepest: bound on -(log f)''.
-        level: index into LEVELS.
     """
     if problems.linear.shape[1] == 0:
-        at_zero = problems.constant + rows.log_silence(jnp.zeros(problems.silent.shape[1:2]))
-        nothing = np.zeros((len(at_zero), 0))
-        return Integrals(np.asarray(at_zero), nothing, nothing, np.zeros(len(at_zero)))
-    found = map_problems(
-        partial(_integrate_chunk, level=level), problems, (rows, steepest), chunk=CHUNK
+        nothing = np.zeros(problems.linear.shape)
+        return Coordinates(nothing, nothing[:, :, None], nothing, nothing, nothing)
+    return map_problems(_locate_chunk, problems, (rows, steepest))
+
+
+def integrate_problems(
+    problems: SupportProblem,
+    coordinates: Coordinates,
+    rows: Evidence,
+    rule: int = 1,
+    before: Integrals | None = None,
+) -> Integrals:
+    """Integrates many problems of one size.
+
+    Args:
+        problems: with a leading axis.
+        coordinates: what `locate` found.
+        rows: the evidence, for f.
+        rule: index into RULES.
+        before: the integrals by the rule before, computed where they are not given.
+    """
+    count, num_active = problems.linear.shape
+    if num_active == 0:
+        nothing = np.zeros((count, 0))
+        silence = _silence_at_zero(rows)
+        return Integrals(np.asarray(problems.constant + silence), nothing, nothing, np.zeros(count))
+    apply = lambda index: map_problems(  # noqa: E731
+        partial(_apply_chunk, number=RULES[index]), (problems, coordinates), (rows,)
     )
-    return Integrals(*found)
+    coarse = apply(rule - 1) if before is None else before[:3]
+    fine = apply(rule)
+    differences = [np.abs(np.expm1(coarse[0] - fine[0]))[:, None]]
+    for old, new in zip(coarse[1:], fine[1:], strict=True):
+        differences.append(np.abs(old / np.where(new > 0, new, 1.0) - 1))
+    return Integrals(fine[0], fine[1], fine[2], np.concatenate(differences, axis=1).max(1))
 
 
-def map_problems(function, problems, rest: tuple, chunk: int):
+@jax.jit
+def _silence_at_zero(rows: Evidence) -> Array:
+    return rows.log_silence(jnp.zeros(rows.silent_weights.shape[0]))
+
+
+def map_problems(
+    function: Callable[..., Any], problems: Any, rest: tuple, chunk: int = CHUNK
+) -> Any:
     """Applies a compiled function of (problems, *rest) in chunks of few sizes, and joins them."""
     count = len(jax.tree.leaves(problems)[0])
-    size = min(chunk, 1 << (count - 1).bit_length())
     parts = []
-    for start in range(0, count, size):
-        index = np.minimum(np.arange(start, start + size), count - 1)
+    for start in range(0, count, chunk):
+        index = np.minimum(np.arange(start, start + chunk), count - 1)
         part = function(jax.tree.map(lambda leaf, at=index: leaf[at], problems), *rest)
         parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[: count - start], part))  # noqa: B023
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-@partial(jax.jit, static_argnames="level")
-def _integrate_chunk(
-    problems: SupportProblem, rows: Evidence, steepest: float, *, level: int
-) -> tuple[Array, ...]:
-    num_active = problems.linear.shape[-1]
-    nodes = LEVELS[level][1] ** num_active
-    batch = max(1, BLOCK_ELEMENTS // (nodes * problems.silent.shape[1]))
-    integrate = partial(_integrate, rows=rows, steepest=steepest, nodes=LEVELS[level])
-    return jax.lax.map(integrate, problems, batch_size=batch)
+@jax.jit
+def _locate_chunk(problems: SupportProblem, rows: Evidence, steepest: float) -> Coordinates:
+    def locate_one(problem: SupportProblem) -> Coordinates:
+        box = _first_box(problem, rows, find_mode(problem, rows, steepest))
+        return jax.lax.fori_loop(0, NUM_ZOOMS, lambda _, box: _zoom(problem, rows, box), box)
+
+    batch = _batch_size(problems, ZOOM_NODES)
+    return jax.lax.map(locate_one, problems, batch_size=batch)
 
 
-def _integrate(
-    problem: SupportProblem, rows: Evidence, steepest: float, nodes: tuple[int, int]
-) -> tuple[Array, ...]:
-    mode = find_mode(problem, rows, steepest)
-    coordinates = _first_box(problem, rows, mode)
-    for _ in range(NUM_ZOOMS):
-        coordinates = _zoom(problem, rows, coordinates)
-    coarse, fine = (_apply_rule(problem, rows, coordinates, number) for number in nodes)
-    ratios = [a / jnp.where(b > 0, b, 1.0) for a, b in zip(coarse[1:], fine[1:], strict=True)]
-    ratios.append(jnp.exp(coarse[0] - fine[0])[None])
-    return *fine, jnp.abs(jnp.concatenate(ratios) - 1).max()
+@partial(jax.jit, static_argnames="number")
+def _apply_chunk(
+    located: tuple[SupportProblem, Coordinates], rows: Evidence, *, number: int
+) -> tuple[Array, Array, Array]:
+    batch = _batch_size(located[0], number)
+    return jax.lax.map(
+        lambda pair: _apply_rule(pair[0], pair[1], rows, number), located, batch_size=batch
+    )
+
+
+def _batch_size(problems: SupportProblem, number: int) -> int:
+    """How many problems to do at once: few enough for the cache."""
+    _, num_rows, num_active = problems.silent.shape
+    return max(1, BLOCK_ELEMENTS // (number**num_active * num_rows))
 
 
 def _first_box(problem: SupportProblem, rows: Evidence, mode: Array) -> Coordinates:
@@ -147,7 +181,7 @@ def _zoom(problem: SupportProblem, rows: Evidence, box: Coordinates) -> Coordina
 
 
 def _apply_rule(
-    problem: SupportProblem, rows: Evidence, box: Coordinates, number: int
+    problem: SupportProblem, box: Coordinates, rows: Evidence, number: int
 ) -> tuple[Array, Array, Array]:
     """Log integral, mean and second moment by one rule."""
     _, h, _, log_weight = _nest(box, *_rule(number))

@@ -96,6 +96,14 @@ def make_problem(
     )
 
 
+@jax.jit
+def make_problems(
+    evidence: Evidence, laws: UnitLaws, supports: Int[Array, "support active"]
+) -> SupportProblem:
+    """The problems of many supports of one size, with a leading axis."""
+    return jax.vmap(make_problem, (None, None, 0))(evidence, laws, supports)
+
+
 def gradient(
     problem: SupportProblem, h: Float[Array, " active"], rows: Evidence, share: float = 1.0
 ) -> Float[Array, " active"]:

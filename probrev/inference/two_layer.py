@@ -1,6 +1,7 @@
 """The exact posterior of two layers at tiny size: an oracle for samplers of deep models."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,8 @@ from probrev.evidence import Evidence, gather_evidence
 from probrev.inference.adaptive_integral import log_sum, refine, relative_error
 from probrev.inference.exact_result import ExactResult, Intermediates, stack_results
 from probrev.inference.silence_curvature import curvature_range
-from probrev.inference.support_integral import Integrals, integrate_problems
-from probrev.inference.support_problem import SupportProblem, UnitLaws, list_supports, make_problem
+from probrev.inference.support_integral import Integrals, integrate_problems, locate
+from probrev.inference.support_problem import SupportProblem, UnitLaws, list_supports, make_problems
 from probrev.layer import Layer
 from probrev.model import LayeredModel
 from probrev.progress import Progress
@@ -64,7 +65,7 @@ def integrate_two_layers(
     rng = np.random.default_rng(draw_seed)
     states = np.asarray(model.states()[jnp.arange(model.states().count)])
     log_prior = np.asarray(model.sparse_prior.log_prob(jnp.asarray(states)))
-    laws = jax.vmap(lambda h: conditional_laws(model.layers[1], h))(jnp.asarray(states))
+    laws = _all_laws(model.layers[1], jnp.asarray(states))
     each = []
     for row in x:
         one = _solve(model.layers[0], laws, states, log_prior, row, rng, num_draws, num_top)
@@ -91,6 +92,11 @@ def conditional_laws(layer: Layer, h: Float[Array, " hidden"]) -> UnitLaws:
     return UnitLaws(log_off, log_scale - 0.5 * t**2, slope, curvature, log_on)
 
 
+@jax.jit
+def _all_laws(layer: Layer, states: Float[Array, "state hidden"]) -> UnitLaws:
+    return jax.vmap(partial(conditional_laws, layer))(states)
+
+
 def _solve(
     layer: Layer,
     laws: UnitLaws,
@@ -104,10 +110,14 @@ def _solve(
     """One observation, arrays without the axis `obs`."""
     rows = gather_evidence(layer, x)
     supports = [list_supports(layer.n_hidden, size) for size in range(layer.n_hidden + 1)]
-    problems = [_problems(rows, laws, log_prior, support) for support in supports]
+    problems = [
+        jax.tree.map(np.asarray, _make_problems(rows, laws, log_prior, support))
+        for support in supports
+    ]
     steepest, _ = curvature_range(float(layer.keep_prob))
-    found = [integrate_problems(one, rows, steepest, 0) for one in problems]
-    found = refine(problems, found, rows, steepest, TOLERANCE)
+    where = [locate(one, rows, steepest) for one in problems]
+    found = [integrate_problems(*pair, rows) for pair in zip(problems, where, strict=True)]
+    found = refine(problems, where, found, rows, TOLERANCE)
     table = np.concatenate([one.log_mass.reshape(len(states), -1) for one in found], axis=1)
     log_evidence = log_sum(table)
     log_prob = log_sum(table, axis=1) - log_evidence
@@ -129,13 +139,13 @@ def _solve(
     )
 
 
-def _problems(
-    rows: Evidence, laws: UnitLaws, log_prior: np.ndarray, support: np.ndarray
+@jax.jit
+def _make_problems(
+    rows: Evidence, laws: UnitLaws, log_prior: Float[Array, " state"], supports: Array
 ) -> SupportProblem:
     """Every state with every support of one size, states slowest."""
-    over_supports = jax.vmap(make_problem, (None, None, 0))
-    nested = jax.vmap(over_supports, (None, 0, None))(rows, laws, jnp.asarray(support))
-    nested = nested._replace(constant=nested.constant + jnp.asarray(log_prior)[:, None])
+    nested = jax.vmap(make_problems, (None, 0, None))(rows, laws, supports)
+    nested = nested._replace(constant=nested.constant + log_prior[:, None])
     return jax.tree.map(lambda leaf: jax.lax.collapse(leaf, 0, 2), nested)
 
 

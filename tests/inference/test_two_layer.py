@@ -18,8 +18,8 @@ MODEL = pr.LayeredModel(PRIOR, [LOWER, UPPER])
 
 
 def row_terms(layer, h, x):
-    """p(x_j | h) of every row, from the definition."""
-    z = np.asarray(layer.weights) @ h
+    """p(x_j | h) of every row, from the definition; h (..., hidden), x (..., visible)."""
+    z = h @ np.asarray(layer.weights).T
     rho, std, gain = float(layer.keep_prob), float(layer.noise_std), float(layer.gain)
     seen = rho / gain * norm.pdf(x / gain, z, std)
     return np.where(x > 0, seen, 1 - rho + rho * norm.cdf(-z / std))
@@ -27,26 +27,14 @@ def row_terms(layer, h, x):
 
 def integrals(h2, x):
     """Integral of p(h1 | h2) p(x | h1), times 1, h1, h1^2 and 1{h1 > 0}, over all supports."""
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    axis = [(0.0, 1.0)], list(zip((nodes + 1) * 2.5, weights * 2.5, strict=True))
     total = np.zeros(7)
-    for support in itertools.chain.from_iterable(
-        itertools.combinations(range(2), size) for size in range(3)
-    ):
-
-        def joint(*values, support=support):
-            h1 = np.zeros(2)
-            h1[list(support)] = values
-            density = row_terms(UPPER, h2, h1).prod() * row_terms(LOWER, h1, x).prod()
-            return density * np.array([1, *h1, *h1**2, *(h1 > 0)])
-
-        if support:
-            nodes, weights = np.polynomial.legendre.leggauss(60)
-            points = itertools.product(zip(nodes, weights, strict=True), repeat=len(support))
-            for pairs in points:
-                values = [(node + 1) * 2.5 for node, _ in pairs]
-                scale = np.prod([weight * 2.5 for _, weight in pairs])
-                total += scale * joint(*values)
-        else:
-            total += joint()
+    for first, second in itertools.product(axis, repeat=2):
+        pairs = np.array(list(itertools.product(first, second)))
+        h1, weight = pairs[..., 0], pairs[..., 1].prod(-1)
+        density = weight * row_terms(UPPER, h2, h1).prod(-1) * row_terms(LOWER, h1, x).prod(-1)
+        total += density @ np.concatenate([np.ones((len(h1), 1)), h1, h1**2, h1 > 0], axis=1)
     return total
 
 
