@@ -12,11 +12,13 @@ from jaxtyping import Array, Float
 from probrev.evidence import Evidence
 from probrev.inference.support_problem import SupportProblem, find_mode, project
 
-DROP = 17.0  # what lies e^-17 below the greatest value found is left out
-ZOOM_NODES = 9
-NUM_ZOOMS = 2
+DROP = 15.0  # what lies e^-15 below the greatest value found is left out
+ZOOM_NODES = 7
+NUM_ZOOMS = 3
+# Where the box leaves nothing above h_i = 0, so much is kept: a rule must have some weight.
+SMALLEST_SPAN = 1e-2
 # Nodes per axis. Each rule is compared with the one before; a problem moves on where they differ.
-RULES = (10, 14, 20, 28, 40)
+RULES = (8, 11, 15, 20, 28, 40)
 CHUNK = 32
 BLOCK_ELEMENTS = 2**19
 
@@ -63,8 +65,8 @@ def locate(problems: SupportProblem, rows: Evidence, steepest: float) -> Coordin
     """Coordinates of many problems of one size, around the modes found.
 
     They come from the Gaussian part alone, which bounds the integrand from above (f <= 1): outside
-    the first box it lies e^-17 below its greatest value found, whatever the silent rows do. The box
-    is then narrowed twice, to where the integrand itself is that large.
+    the first box it lies e^-15 below its greatest value found, whatever the silent rows do. The box
+    is then narrowed three times, to where the integrand itself is that large.
 
     Args:
         problems: with a leading axis.
@@ -72,7 +74,7 @@ def locate(problems: SupportProblem, rows: Evidence, steepest: float) -> Coordin
         steepest: bound on -(log f)''.
     """
     if problems.linear.shape[1] == 0:
-        nothing = np.zeros(problems.linear.shape)
+        nothing = jnp.zeros(problems.linear.shape)
         return Coordinates(nothing, nothing[:, :, None], nothing, nothing, nothing)
     return map_problems(_locate_chunk, problems, (rows, steepest))
 
@@ -169,9 +171,10 @@ def _zoom(problem: SupportProblem, rows: Evidence, box: Coordinates) -> Coordina
     log_value = problem.log_integrand(h, rows)
     at_mode = problem.log_integrand(box.center[None], rows)[0]
     live = (log_value > jnp.maximum(log_value.max(), at_mode) - DROP)[:, None]
-    # The widest gap between nodes, in a box whose length depends on the other coordinates.
-    step = 0.5 * np.diff(np.polynomial.legendre.leggauss(ZOOM_NODES)[0]).max()
+    # Half the widest gap between nodes, in a box whose length depends on the other coordinates.
+    step = 0.25 * np.diff(np.polynomial.legendre.leggauss(ZOOM_NODES)[0]).max()
     gap = step * (box.high - jnp.maximum(box.low, jnp.min(u - excess, axis=0)))
+    gap = jnp.maximum(gap, 0.0)
     reach = jnp.maximum(jnp.where(live, excess, 0.0).max(0), box.center / jnp.diag(box.factor))
     return box._replace(
         low=jnp.maximum(box.low, jnp.where(live, u, 0.0).min(0) - gap),
@@ -202,7 +205,8 @@ def _nest(
     for i in range(len(box.center)):
         bound = -(box.center[i] + u @ box.factor[i, :i]) / box.factor[i, i]
         left = jnp.maximum(bound, box.low[i])
-        span = jnp.maximum(jnp.minimum(box.high[i], bound + box.width[i]) - left, 0.0)
+        right = jnp.minimum(box.high[i], bound + box.width[i])
+        span = jnp.maximum(right - left, SMALLEST_SPAN)
         new = (left[:, None] + span[:, None] * node[None, :]).reshape(-1, 1)
         log_weight = (log_weight + jnp.log(span))[:, None] + np.log(weight)[None, :]
         log_weight = log_weight.reshape(-1)
