@@ -168,7 +168,7 @@ def _visit(
 ) -> tuple[list[_Visited], float]:
     """Integrates supports in descending order of bound; what was visited, and log U of the rest."""
     bounds = [
-        map_problems(bound_problems, one, (rows, steepest, kappa), chunk=512)
+        map_problems(bound_problems, one, (rows, steepest, kappa), chunk=128)
         if one.linear.shape[1]
         else np.full(len(one.constant), np.inf)
         for one in problems
@@ -274,7 +274,7 @@ def _draw(
                 lambda args, rows: sample_problems(*args, rows),
                 (keys[picked], problems, modes),
                 (rows,),
-                chunk=1024,
+                chunk=128,
             )
             h[picked[:, None], unit[within]] = drawn
     return h
