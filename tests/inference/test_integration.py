@@ -16,7 +16,7 @@ from probrev.inference.support_bound import bound_problems
 from probrev.inference.support_integral import integrate_problems, locate
 from probrev.inference.support_problem import list_supports, make_problems
 
-N_VISIBLE, N_HIDDEN, MAX_ACTIVE = 6, 3, 2
+N_VISIBLE, N_HIDDEN = 6, 3
 SLABS = {
     "half_normal": (HalfNormal(0.8), stats.halfnorm(scale=0.8)),
     "exponential": (Exponential(1.4), stats.expon(scale=1 / 1.4)),
@@ -27,10 +27,10 @@ SLABS = {
 }
 
 
-def build(seed, slab="half_normal", keep_prob=0.6, noise_std=0.7, weights=None):
+def build(seed, slab="half_normal", keep_prob=0.6, noise_std=0.7, weights=None, max_active=2):
     rng = np.random.default_rng(seed)
     weights = rng.normal(0.2, 1.1, (N_VISIBLE, N_HIDDEN)) if weights is None else weights
-    prior = pr.SpikeAndSlab(N_HIDDEN, [0.3, 0.45, 0.2], SLABS[slab][0], MAX_ACTIVE)
+    prior = pr.SpikeAndSlab(N_HIDDEN, [0.3, 0.45, 0.2], SLABS[slab][0], max_active)
     model = pr.LayeredModel(prior, [pr.Layer(weights, keep_prob, noise_std, 0.6)])
     return model, model.simulate(jax.random.key(seed), 2)
 
@@ -47,7 +47,7 @@ def brute_force(model, slab, x):
     weight = (width * weight).ravel() * law.pdf(points)
     spikes = np.asarray(model.prior.inclusion_prob)
     total, normaliser = np.zeros(1 + 3 * N_HIDDEN), 0.0
-    for size in range(MAX_ACTIVE + 1):
+    for size in range(model.prior.max_active + 1):
         for support in itertools.combinations(range(N_HIDDEN), size):
             on = np.isin(np.arange(N_HIDDEN), support)
             prior = np.where(on, spikes, 1 - spikes).prod()
@@ -68,17 +68,18 @@ def brute_force(model, slab, x):
 
 
 @pytest.mark.parametrize(
-    ("slab", "keep_prob", "noise_std"),
+    ("slab", "keep_prob", "noise_std", "max_active"),
     [
-        ("half_normal", 0.6, 0.7),
-        pytest.param("half_normal", 1.0, 0.4, marks=pytest.mark.slow),
-        pytest.param("exponential", 0.6, 0.7, marks=pytest.mark.slow),
-        pytest.param("truncated_normal", 0.9, 0.3, marks=pytest.mark.slow),
+        ("half_normal", 0.6, 0.7, 1),
+        pytest.param("half_normal", 0.6, 0.7, 2, marks=pytest.mark.slow),
+        pytest.param("half_normal", 1.0, 0.4, 2, marks=pytest.mark.slow),
+        pytest.param("exponential", 0.6, 0.7, 2, marks=pytest.mark.slow),
+        pytest.param("truncated_normal", 0.9, 0.3, 2, marks=pytest.mark.slow),
     ],
 )
-def test_agrees_with_tensor_rules(monkeypatch, slab, keep_prob, noise_std):
+def test_agrees_with_tensor_rules(monkeypatch, slab, keep_prob, noise_std, max_active):
     monkeypatch.setattr(integration, "UNVISITED_TARGET", 1e-300)
-    model, obs = build(7, slab, keep_prob, noise_std)
+    model, obs = build(7, slab, keep_prob, noise_std, max_active=max_active)
     posterior = pr.exact(model, obs, num_draws=8)
     for index, x in enumerate(np.asarray(obs.x)):
         evidence, moments = brute_force(model, slab, x)
