@@ -2,7 +2,7 @@ from .agreement import measure_agreement
 from .comparison import Comparison, compare, load
 from .distributions import LinearDropout, RectifiedDropout
 from .feedforward import Bias, FeedforwardNet
-from .inference.choice import default_posteriors
+from .inference.choice import choose_methods
 from .inference.exact import exact
 from .inference.gibbs import GibbsKernel, gibbs
 from .inference.hmc import hmc
@@ -38,8 +38,8 @@ __all__ = [
     "ScalarActivation",
     "SpikeAndSlab",
     "build_ladder",
+    "choose_methods",
     "compare",
-    "default_posteriors",
     "evolve_state",
     "exact",
     "from_datatree",

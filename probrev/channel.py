@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from probrev.layer import Layer
-from probrev.slabs import LogQuadraticSlab
+from probrev.slabs import rectified_slab
 from probrev.tilted import Tilted, tilted
-from probrev.truncated_normal import HALF_LOG_TWO_PI, excess_moments, log_mills, log_scaled_ndtr
+from probrev.truncated_normal import excess_moments, log_mills, log_scaled_ndtr
 
 
 class Score(NamedTuple):
@@ -99,13 +99,10 @@ def hidden_belief(
             "be negative: only the layer next to x may be linear"
         )
     c = jnp.sqrt(V + layer.noise_std**2)
-    t, rho, spread = omega / c, layer.keep_prob, layer.gain * c
-    log_spike = _log_silence_prob(layer, t)
-    log_at_zero = jnp.log(rho / spread) - HALF_LOG_TWO_PI - 0.5 * t * t
-    slab = LogQuadraticSlab(log_at_zero - log_spike, t / spread, 1.0 / jnp.square(spread))
-    # At logit 0 spike and slab weigh 1/2 each: only their ratio matters, and Z has the rest.
-    law = tilted(jnp.zeros_like(omega), slab, r, tau)
-    return law._replace(log_evidence=law.log_evidence + jnp.log(2.0) + log_spike)
+    logit, slab = rectified_slab(omega, c, layer.keep_prob, layer.gain)
+    law = tilted(logit, slab, r, tau)
+    # `tilted` weighs spike and slab by s / (1 + s) and 1 / (1 + s) instead of s and 1.
+    return law._replace(log_evidence=law.log_evidence + jax.nn.softplus(-logit))
 
 
 def hidden_score(
@@ -167,11 +164,6 @@ def _silence_score(layer: Layer, omega: Array, channel_var: Array) -> Score:
 def _log_rectified_prob(layer: Layer, t: Array) -> Array:
     """Log[rho Phi(-t)]: the row was kept, and rectified."""
     return jnp.log(layer.keep_prob) + log_scaled_ndtr(-t) - 0.5 * jnp.square(jnp.maximum(t, 0.0))
-
-
-def _log_silence_prob(layer: Layer, t: Array) -> Array:
-    """Log[(1 - rho) + rho Phi(-t)], in both tails."""
-    return jnp.logaddexp(jnp.log1p(-layer.keep_prob), _log_rectified_prob(layer, t))
 
 
 def _kept_prob(layer: Layer, t: Array) -> Array:

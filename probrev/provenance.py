@@ -22,6 +22,7 @@ def provenance(
     parameters: Mapping[str, Any],
     seed: int,
     command: Sequence[str],
+    methods: Mapping[str, str],
 ) -> dict[str, Any]:
     """A record that is JSON: text, numbers, lists and tables of them.
 
@@ -32,14 +33,16 @@ def provenance(
             its shape, type and SHA-256.
         seed: the run's random seed.
         command: words of the command that repeats the run.
+        methods: inference methods, each with the reason for it.
 
     Returns:
-        `created` (UTC, ISO 8601), `command` (one line for a shell), `seed`, `model`, `parameters`,
-        `model_source`, `versions` (by package), `platform`, `device`, `num_cpus`.
+        `created` (UTC, ISO 8601), `command` (one line for a shell), `methods`, `seed`, `model`,
+        `parameters`, `model_source`, `versions` (by package), `platform`, `device`, `num_cpus`.
     """
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(command),
+        "methods": dict(methods),
         "seed": seed,
         "model": model,
         "parameters": {name: _as_json(value) for name, value in parameters.items()},

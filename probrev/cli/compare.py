@@ -39,7 +39,7 @@ def compare(
         model: a named model (see `probrev models`), or a path to a .py file with a function build.
         assignments: a parameter of the model; a value that ends in .npy is a file with an array.
             Like the next two, can be given several times.
-        posterior: exact, gibbs or hmc; by default what suits the model.
+        posterior: exact, gibbs, message_passing or hmc; by default the best for the model's size.
         inverse: a rung of the ladder of nets, such as universal; by default all.
         num_obs: number of observations to simulate.
         num_weights: number of draws of the weights; more than one shows the spread over them.

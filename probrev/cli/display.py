@@ -55,8 +55,11 @@ def print_result(result: "Comparison", folder: Path) -> None:
         table.add_row(verdict.inverse, f"{verdict.ratio:.2f}", escape(interval), verdict.word)
     console.print(table)
     lines = [""]
+    reasons = json.loads(result.tree.attrs.get("methods", "{}"))
     for name, posterior in result.posteriors.items():
         lines.append(f"{name}: {posterior.status}, {posterior.status_reason}")
+        if name in reasons:
+            lines.append(f"    chosen because {reasons[name]}")
     lines += [*_over_weights(result), "", *(verdict.sentence for verdict in trusted)]
     for line in (*lines, "", folder / RUN, folder / REPORT):
         console.print(str(line), soft_wrap=True, markup=False)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -13,7 +15,12 @@ from probrev import registry
 from probrev.cli.display import Stages, stages
 from probrev.cli.plan import METHODS, WEIGHT_SEED, Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
+from probrev.progress import Progress
 from probrev.provenance import provenance
+
+# Draws of each chain of Gibbs, in rounds that grow while it has not converged.
+FIRST_ROUND, GROWTH, LAST_ROUND = 2000, 4, 32_000
+MOST_BYTES_OF_DRAWS = 2**29
 
 STREAMS = ("simulate", "ladder", *METHODS)
 
@@ -59,10 +66,10 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     check_hooks(plan.info, obs, own_inverses)
     inverses = {**pr.build_ladder(keys["ladder"], model), **(own_inverses or {})}
     check_names("inverse", plan.inverses, tuple(inverses))
-    methods = plan.posteriors or tuple(pr.default_posteriors(model))
+    methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)
     posteriors = {
         method: infer(method, keys[method], model, obs, stage)
-        for method in (methods[:1] if weight_draw else methods)
+        for method in (list(methods)[:1] if weight_draw else methods)
     }
     stage("comparison")
     return pr.compare(
@@ -76,7 +83,8 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
             source=plan.info.source,
             parameters=arguments,
             seed=plan.seed,
-            command=plan.command(methods),
+            command=plan.command(tuple(methods)),
+            methods=methods,
         ),
     )
 
@@ -136,8 +144,25 @@ def infer(
     without_key = {"exact": pr.exact, "message_passing": pr.message_passing}
     if method in without_key:
         return without_key[method](model, obs, progress=progress)
-    sampler = {"gibbs": pr.gibbs, "hmc": pr.hmc}[method]
+    sampler = {"gibbs": sample_until_converged, "hmc": pr.hmc}[method]
     return sampler(key, model, obs, progress=progress)
+
+
+def sample_until_converged(
+    key: jax.Array, model: Any, obs: pr.Observations, *, progress: Progress
+) -> pr.Posterior:
+    """Gibbs with as many draws as it takes, within bounds; each round goes on from the last."""
+    num_samples = FIRST_ROUND
+    with TemporaryDirectory() as folder:
+        while True:
+            posterior = pr.gibbs(
+                key, model, obs, num_samples=num_samples, checkpoint=Path(folder, "gibbs.npz"),
+                progress=progress,
+            )  # fmt: skip
+            num_samples *= GROWTH
+            too_many = GROWTH * posterior.draws.nbytes > MOST_BYTES_OF_DRAWS
+            if posterior.status == "ok" or too_many or num_samples > LAST_ROUND:
+                return posterior
 
 
 def streams(seed: int, weight_draw: int) -> dict[str, jax.Array]:

@@ -1,39 +1,86 @@
-"""Which inference methods suit a model, where the user names none."""
+"""Which inference methods suit a model, where the user names none, and why."""
 
-from probrev.inference.exact import count_states
+from typing import NamedTuple
+
+from probrev.inference.exact import plan_exact
+from probrev.inference.gibbs import check_model as check_gibbs
+from probrev.inference.message_passing import check_model as check_message_passing
 from probrev.model import LayeredModel, Model
 from probrev.priors import SparsePrior
 
-# Beyond this an enumeration takes minutes.
-MAX_STATES_BY_DEFAULT = 2**20
+# What a default may cost for each observation, of one method.
+MAX_SECONDS = 10.0
+# Seconds of a unit of each exact method, and of Gibbs (default settings) for each weight: rounded
+# up from runs on 2 CPU cores.
+SECONDS_PER_UNIT = {"enumeration": 3e-6, "integration": 2e-3, "two_layer": 1e-4, "noiseless": 1e-5}
+GIBBS_SECONDS_PER_WEIGHT = 1.5e-5
+# From here on independent units are a fair approximation (see `message_passing`).
+MANY_UNITS = 200
 
 
-def default_posteriors(model: Model) -> tuple[str, ...]:
-    """Names of the methods to use: the most exact one that is quick, and a sampler beside it.
+class _Candidate(NamedTuple):
+    """A method that serves a model: its cost in seconds for each observation, and what it does."""
+
+    seconds: float
+    reason: str
+
+
+def choose_methods(model: Model) -> dict[str, str]:
+    """The best methods for a model of its size, the most trusted first, each with the reason.
+
+    Exact inference where it takes seconds; Gibbs where that does, as a check of it or in its
+    place; message passing where the units are many. Where none is quick, the quickest; where the
+    prior is a NumPyro function, NumPyro's own kernels.
 
     Args:
         model: any Model.
 
     Returns:
-        "exact" where the states are few, and "gibbs" under a spike and slab, "hmc" under a prior
-        that is a NumPyro function.
+        Name of a method ("exact", "gibbs", "message_passing", "hmc") -> why it was chosen.
 
     Raises:
         ValueError: no method here serves the model; says why.
     """
-    if not isinstance(model, LayeredModel):
-        return ("exact",)
-    if len(model.layers) > 1:
-        raise ValueError(
-            f"no inference method here reaches through {len(model.layers)} layers: "
-            "simulate, generate and FeedforwardNet work at any depth, posteriors at one layer"
-        )
-    if model.layers[0].noise_std == 0:
-        raise ValueError("noise_std = 0 gives x no density, so there is no posterior to compute")
-    if not isinstance(model.prior, SparsePrior):
-        return ("hmc",)
-    try:
-        few = count_states(model.states()) <= MAX_STATES_BY_DEFAULT
-    except ValueError:
-        few = False
-    return ("exact", "gibbs") if few else ("gibbs",)
+    if isinstance(model, LayeredModel) and not isinstance(model.prior, SparsePrior):
+        if any(layer.noise_std == 0 for layer in model.layers):
+            raise ValueError("noise_std = 0 gives x no density, so hmc has nothing to sample")
+        return {"hmc": "only NumPyro's own kernels sample a prior that is a NumPyro function"}
+    candidates, refusals = {}, []
+    for name, judge in (("exact", _exact), ("gibbs", _gibbs), ("message_passing", _messages)):
+        try:
+            candidates[name] = judge(model)
+        except ValueError as error:
+            refusals.append(str(error))
+    if not candidates:
+        raise ValueError("no inference method here serves this model: " + "; ".join(refusals))
+    quick = {name for name, (seconds, _) in candidates.items() if seconds <= MAX_SECONDS}
+    few = isinstance(model, LayeredModel) and model.n_hidden < MANY_UNITS
+    if few and len(quick) > 1:
+        quick.discard("message_passing")
+    chosen = quick or {min(candidates, key=lambda name: candidates[name].seconds)}
+    return {name: reason for name, (_, reason) in candidates.items() if name in chosen}
+
+
+def _exact(model: Model) -> _Candidate:
+    plan = plan_exact(model)
+    # Of another Model it is not known what a state costs.
+    known = isinstance(model, LayeredModel)
+    seconds = plan.size * SECONDS_PER_UNIT[plan.method] if known else 0.0
+    size = f"{plan.size:,} {plan.unit.removeprefix('num_')}"
+    return _Candidate(seconds, f"it is exact, and quick with {size}")
+
+
+def _gibbs(model: Model) -> _Candidate:
+    check_gibbs(model)
+    assert isinstance(model, LayeredModel)
+    size = sum(layer.weights.size for layer in model.layers)
+    reason = f"it samples the posterior itself, and is quick with {size:,} weights"
+    return _Candidate(size * GIBBS_SECONDS_PER_WEIGHT, reason)
+
+
+def _messages(model: Model) -> _Candidate:
+    check_message_passing(model)
+    assert isinstance(model, LayeredModel)
+    size = sum(layer.weights.size for layer in model.layers)
+    reason = f"it approximates the posterior in tens of passes over {size:,} weights"
+    return _Candidate(size * GIBBS_SECONDS_PER_WEIGHT / 100, reason)

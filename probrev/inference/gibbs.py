@@ -13,7 +13,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from probrev.inference.chain import run_chain
 from probrev.inference.coordinate import UnitPrior, augment, relocate_unit, update_units
 from probrev.layer import Layer
-from probrev.model import LayeredModel, Observations
+from probrev.model import LayeredModel, Model, Observations
 from probrev.posterior import Moments, Posterior, from_draws
 from probrev.priors import SparsePrior
 from probrev.progress import Progress
@@ -184,7 +184,7 @@ def _sweep(
     return h
 
 
-def check_model(model: LayeredModel) -> None:
+def check_model(model: Model) -> None:
     """Raises ValueError unless Gibbs can sample the model; says what can."""
     if not isinstance(model, LayeredModel):
         raise ValueError(f"gibbs samples a LayeredModel; got {type(model).__name__}")

@@ -13,7 +13,7 @@ from probrev.channel import Score, hidden_belief, hidden_score, observed_score
 from probrev.distributions import RectifiedDropout
 from probrev.inference.row_stream import stream_rows
 from probrev.layer import Layer
-from probrev.model import LayeredModel, Observations
+from probrev.model import LayeredModel, Model, Observations
 from probrev.posterior import H_DIMS, Posterior, make_tree
 from probrev.priors import KSparse, SparsePrior
 from probrev.progress import Progress
@@ -118,7 +118,7 @@ def message_passing(
     Source: Rangan 2011 (GAMP) with componentwise variances; Manoel, Krzakala, Mezard and Zdeborova
     2017 (several layers). Ours: the channels of rectified dropout, and the rule for damping.
     """
-    _check_model(model)
+    check_model(model)
     model.check(obs)
     if num_draws % NUM_CHAINS or num_draws < NUM_CHAINS:
         raise ValueError(f"num_draws must be a multiple of {NUM_CHAINS}; got {num_draws}")
@@ -360,7 +360,8 @@ def _status(model: LayeredModel, state: MessageState) -> tuple[str, str]:
     return "ok", f"approximation: converged in at most {iterations} iterations{note}"
 
 
-def _check_model(model: LayeredModel) -> None:
+def check_model(model: Model) -> None:
+    """Raises ValueError unless message passing can do the model; says what can."""
     if not isinstance(model, LayeredModel):
         raise ValueError(f"message_passing needs a LayeredModel; got {type(model).__name__}")
     if isinstance(model.prior, KSparse):

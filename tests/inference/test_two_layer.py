@@ -103,3 +103,17 @@ def test_what_is_not_tiny_is_refused():
     noiseless = pr.LayeredModel(PRIOR, [LOWER, pr.Layer(np.ones((2, 3)), 0.5)])
     with pytest.raises(ValueError, match="only where both have noise_std > 0"):
         pr.exact(noiseless, pr.Observations(np.ones((1, 5))))
+
+
+@pytest.mark.slow
+def test_gibbs_agrees():
+    obs = MODEL.simulate(jax.random.key(6), 4)
+    reference = pr.exact(MODEL, obs)
+    gibbs = pr.gibbs(jax.random.key(7), MODEL, obs, num_samples=20_000)
+    assert gibbs.status == "ok", gibbs.status_reason
+    assert pr.measure_agreement(gibbs, reference).agrees.all()
+    error = 5 * np.sqrt(gibbs.mean_error_var) + 1e-3
+    assert (np.abs(gibbs.mean - reference.mean) <= error).all()
+    for name in ("h_1_mean", "h_1_inclusion_prob"):
+        ours, exact = (one.tree["intermediates"][name] for one in (gibbs, reference))
+        np.testing.assert_allclose(ours, exact, atol=0.02)

@@ -1,0 +1,55 @@
+"""The methods that are chosen for a model, from its size alone."""
+
+import numpy as np
+import pytest
+from numpyro.distributions import HalfNormal
+
+import probrev as pr
+
+
+def model_of(prior, n_visible=40, noise_std=1.0, **layer):
+    weights = np.ones((n_visible, prior.n_hidden))
+    return pr.LayeredModel(prior, [pr.Layer(weights, 0.5, noise_std, **layer)])
+
+
+FINITE = pr.FiniteSlab([0.5, 1.0], [0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("prior", "expected"),
+    [
+        (pr.SpikeAndSlab(24, 0.1, FINITE, max_active=3), ["exact", "gibbs"]),
+        (pr.SpikeAndSlab(24, 0.1, FINITE), ["gibbs"]),
+        (pr.SpikeAndSlab(24, 0.1, HalfNormal(1.0), max_active=2), ["exact", "gibbs"]),
+        (pr.SpikeAndSlab(300, 0.1, HalfNormal(1.0)), ["gibbs", "message_passing"]),
+        (pr.KSparse(300, 9, HalfNormal(1.0)), ["gibbs"]),
+    ],
+    ids=["few states", "many states", "few supports", "many units", "exactly k"],
+)
+def test_size_decides(prior, expected):
+    assert list(pr.choose_methods(model_of(prior))) == expected
+
+
+def test_what_is_slow_everywhere_is_done_by_the_quickest():
+    wide = model_of(pr.KSparse(300, 9, HalfNormal(1.0)), n_visible=4000)
+    assert list(pr.choose_methods(wide)) == ["gibbs"]
+    wide = model_of(pr.SpikeAndSlab(300, 0.1, HalfNormal(1.0)), n_visible=4000)
+    assert list(pr.choose_methods(wide)) == ["message_passing"]
+
+
+def test_several_layers_are_sampled():
+    top = pr.Layer(np.ones((6, 3)), 0.5, 1.0)
+    bottom = pr.Layer(np.ones((20, 6)), 0.5, 1.0)
+    model = pr.LayeredModel(pr.SpikeAndSlab(3, 0.1, FINITE), [bottom, top])
+    assert list(pr.choose_methods(model)) == ["gibbs"]
+
+
+def test_a_function_is_left_to_numpyro():
+    layers = model_of(pr.KSparse(3, 1, FINITE)).layers
+    assert list(pr.choose_methods(pr.LayeredModel(lambda: np.ones(3), layers))) == ["hmc"]
+
+
+def test_no_method_says_why():
+    model = model_of(pr.SpikeAndSlab(24, 0.1, HalfNormal(1.0)), noise_std=0.0)
+    with pytest.raises(ValueError, match="no inference method here serves this model: .*gibbs"):
+        pr.choose_methods(model)
