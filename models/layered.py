@@ -1,4 +1,4 @@
-"""Two or three ReLU layers with noise relative to each layer's signal; for simulation and nets."""
+"""Two or three ReLU layers with noise relative to each layer's signal."""
 
 import jax
 import numpy as np
@@ -8,11 +8,11 @@ import probrev as pr
 
 
 def build(
-    n_visible: int = 1600,
-    n_intermediate: int = 400,
-    n_hidden: int = 40,
+    n_visible: int = 400,
+    n_intermediate: int = 100,
+    n_hidden: int = 20,
     num_layers: int = 2,
-    n_active: float = 4.0,
+    n_active: float = 3.0,
     keep_prob: float = 0.5,
     relative_noise: float = 0.5,
     weight_seed: int = 0,

@@ -1,5 +1,6 @@
 """A planned comparison carried out: the part that needs JAX."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,9 @@ from probrev.cli.refusal import is_refusal, line_at_fault
 from probrev.progress import Progress
 from probrev.provenance import provenance
 
-# Draws of each chain of Gibbs, in rounds that grow while it has not converged.
-FIRST_ROUND, GROWTH, LAST_ROUND = 2000, 4, 32_000
-MOST_BYTES_OF_DRAWS = 2**29
+# Draws of each chain of Gibbs: in rounds that grow while it has not converged, up to these bounds.
+FIRST_ROUND, GROWTH = 2000, 4
+MOST_BYTES, MOST_SECONDS = 2**30, 600
 
 STREAMS = ("simulate", "ladder", *METHODS)
 
@@ -152,7 +153,7 @@ def sample_until_converged(
     key: jax.Array, model: Any, obs: pr.Observations, *, progress: Progress
 ) -> pr.Posterior:
     """Gibbs with as many draws as it takes, within bounds; each round goes on from the last."""
-    num_samples = FIRST_ROUND
+    num_samples, start = FIRST_ROUND, time.monotonic()
     with TemporaryDirectory() as folder:
         while True:
             posterior = pr.gibbs(
@@ -160,8 +161,9 @@ def sample_until_converged(
                 progress=progress,
             )  # fmt: skip
             num_samples *= GROWTH
-            too_many = GROWTH * posterior.draws.nbytes > MOST_BYTES_OF_DRAWS
-            if posterior.status == "ok" or too_many or num_samples > LAST_ROUND:
+            too_many = GROWTH * posterior.draws.nbytes > MOST_BYTES
+            too_long = GROWTH * (time.monotonic() - start) > MOST_SECONDS
+            if posterior.status == "ok" or too_many or too_long:
                 return posterior
 
 

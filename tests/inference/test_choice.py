@@ -51,5 +51,5 @@ def test_a_function_is_left_to_numpyro():
 
 def test_no_method_says_why():
     model = model_of(pr.SpikeAndSlab(24, 0.1, HalfNormal(1.0)), noise_std=0.0)
-    with pytest.raises(ValueError, match="no inference method here serves this model: .*gibbs"):
+    with pytest.raises(ValueError, match=r"no inference method here serves this model: .*gibbs"):
         pr.choose_methods(model)

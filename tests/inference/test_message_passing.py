@@ -282,7 +282,8 @@ def test_agrees_with_gibbs_at_1000_by_200():
 @pytest.mark.slow
 def test_two_layers_know_how_wrong_they_are():
     """Squared error of both hidden vectors against the variance claimed for them."""
-    model = registry.load("layered")()
+    sizes = {"n_visible": 1600, "n_intermediate": 400, "n_hidden": 40, "n_active": 4.0}
+    model = registry.load("layered")(**sizes)
     obs = model.simulate(jax.random.key(1), 128)
     found, posterior = passed(model, obs)
     assert found["converged"].mean() > 0.97
