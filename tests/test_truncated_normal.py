@@ -12,6 +12,7 @@ from probrev.truncated_normal import (
     excess_moments,
     log_mills,
     log_scaled_ndtr,
+    normal_quantile,
     open_uniform,
     upper_tail,
 )
@@ -84,3 +85,17 @@ def test_open_uniform_is_never_zero(dtype):
     assert u.dtype == dtype
     assert float(u.min()) >= 0.5 * float(jnp.finfo(dtype).eps)
     assert float(u.max()) < 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_quantile_is_that_of_scipy(dtype):
+    near = np.linspace(0.0005, 0.9995, 4001)
+    tail = 10.0 ** -np.linspace(3, 300 if dtype == "float64" else 37, 500)
+    p = np.concatenate([near, tail, 1 - tail[:20]]).astype(dtype)
+    ours = normal_quantile(jnp.asarray(p))
+    assert ours.dtype == dtype
+    tolerance = 4e-15 if dtype == "float64" else 2e-6
+    expected = scipy.special.ndtri(p.astype("float64"))
+    np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance)
+    ends = normal_quantile(jnp.asarray([0.0, 1.0], dtype))
+    np.testing.assert_array_equal(ends, [-np.inf, np.inf])
