@@ -1,5 +1,9 @@
-"""Enumeration against plain loops, and what it refuses."""
+"""Enumeration against plain loops, on one device and on several, and what it refuses."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -10,6 +14,8 @@ import pytest
 import probrev as pr
 from probrev.inference import enumeration, joint_table
 from tests.inference import brute_force
+
+ROOT = Path(__file__).parents[2]
 
 
 def build(case: brute_force.Case) -> tuple[pr.LayeredModel, pr.Observations]:
@@ -63,12 +69,59 @@ def test_draws_are_from_the_posterior(monkeypatch, block_elements):
     model, obs = build(brute_force.random_case(11))
     posterior = pr.exact(model, obs, num_draws=40_000, num_top=10_000)
     for index in range(obs.num_obs):
-        states = posterior.tree["exact/top_states"].sel(obs=index).to_numpy()
-        probs = np.exp(posterior.tree["exact/top_log_prob"].sel(obs=index).to_numpy())
-        np.testing.assert_allclose(probs.sum(), 1, rtol=1e-10)
+        exact = posterior.tree["exact"].sel(obs=index)
         draws = posterior.draws.sel(obs=index).to_numpy().reshape(-1, model.n_hidden)
-        seen = (draws[:, None, :] == states[None]).all(-1).mean(0)
-        assert np.all(np.abs(seen - probs) <= 4.5 * np.sqrt(probs * (1 - probs) / 40_000) + 1e-4)
+        assert_drawn(draws, exact.top_states.to_numpy(), exact.top_log_prob.to_numpy())
+
+
+def assert_drawn(draws, states, log_prob):
+    """Every state must be seen as often as it should be; the states must be all of them."""
+    probs = np.exp(log_prob)
+    np.testing.assert_allclose(probs.sum(), 1, rtol=1e-10)
+    seen = (draws[:, None, :] == states[None]).all(-1).mean(0)
+    assert np.all(np.abs(seen - probs) <= 4.5 * np.sqrt(probs * (1 - probs) / len(draws)) + 1e-4)
+
+
+# 33 states on four devices, 9 at most, in blocks of 2 and calls of 4; then 5 states, 2 at most.
+SHARDED = """
+import sys
+import jax, numpy as np, numpyro
+numpyro.enable_x64()
+import probrev as pr
+from probrev.inference import enumeration
+from tests.inference import brute_force
+from tests.inference.test_enumeration import build, build_coin
+assert enumeration.list_devices() == jax.devices() and jax.device_count() == 4
+with jax.default_device(jax.devices()[2]):
+    assert enumeration.list_devices() == [jax.devices()[2]]
+enumeration.BLOCK_ELEMENTS, enumeration.BLOCKS_PER_CALL = 12, 2
+model, obs = build(brute_force.random_case(0))
+done = []
+posterior = pr.exact(
+    model, obs, num_draws=20_000, progress=lambda *progress: done.append(progress)
+)
+coin = pr.exact(*build_coin(), num_draws=4)
+exact = {name: leaf.to_numpy() for name, leaf in posterior.tree["exact"].data_vars.items()}
+np.savez(sys.argv[1], done=done, draws=posterior.draws, coin=coin.mean, **exact)
+"""
+
+
+def test_several_devices_share_the_states(tmp_path):
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", SHARDED, str(tmp_path / "found.npz")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "found.npz")
+    model, obs = build(brute_force.random_case(0))
+    whole = pr.exact(model, obs, num_draws=8).tree["exact"]
+    for name, leaf in whole.data_vars.items():
+        np.testing.assert_allclose(found[name], leaf, rtol=1e-12, atol=1e-14, err_msg=str(name))
+    for index in range(obs.num_obs):
+        draws = found["draws"][:, :, index].reshape(-1, model.n_hidden)
+        assert_drawn(draws, found["top_states"][:, index], found["top_log_prob"][index])
+    assert found["done"].tolist() == [[16, 33], [30, 33], [33, 33]]
+    np.testing.assert_allclose(found["coin"], pr.exact(*build_coin()).mean, rtol=1e-12)
 
 
 def test_exactly_k_active_units():
@@ -104,13 +157,16 @@ class Coin(NamedTuple):
         return -2.0 * ((x - h) ** 2).sum(-1)
 
 
+def build_coin() -> tuple[Coin, pr.Observations]:
+    points = jnp.asarray([[0.0, 1.0], [2.0, 0.5], [1.0, 0.0], [0.5, 0.5], [2.0, 2.0]])
+    return Coin(points), pr.Observations([[0.3, 0.8], [1.7, 0.1]])
+
+
 def test_any_model_with_states():
-    points = jnp.asarray([[0.0, 1.0], [2.0, 0.5], [1.0, 0.0]])
-    x = jnp.asarray([[0.3, 0.8], [1.7, 0.1]])
-    posterior = pr.exact(Coin(points), pr.Observations(x))
-    log_joint = -2.0 * ((x[:, None] - points[None]) ** 2).sum(-1)
+    coin, obs = build_coin()
+    log_joint = -2.0 * ((obs.x[:, None] - coin.points[None]) ** 2).sum(-1)
     weights = jax.nn.softmax(log_joint, axis=1)
-    np.testing.assert_allclose(posterior.mean, weights @ points, rtol=1e-12)
+    np.testing.assert_allclose(pr.exact(coin, obs).mean, weights @ coin.points, rtol=1e-12)
 
 
 def test_a_model_that_is_no_pytree_is_refused():
