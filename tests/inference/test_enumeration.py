@@ -42,9 +42,9 @@ def test_agrees_with_brute_force(seed):
 
 def test_blocks_make_no_difference(monkeypatch):
     model, obs = build(brute_force.random_case(5))
-    whole = pr.exact(model, obs)
+    whole = pr.exact(model, obs, num_draws=8)
     monkeypatch.setattr(enumeration, "BLOCK_ELEMENTS", 42)
-    cut = pr.exact(model, obs)
+    cut = pr.exact(model, obs, num_draws=8)
     for name in ("mean", "var", "inclusion_prob", "log_evidence", "top_log_prob"):
         np.testing.assert_allclose(
             cut.tree[f"exact/{name}"], whole.tree[f"exact/{name}"], rtol=1e-12, atol=1e-14
@@ -129,7 +129,7 @@ def test_exactly_k_active_units():
     layer = pr.Layer(case.weights, case.keep_prob, case.noise_std, case.gain)
     slab = pr.FiniteSlab(case.values, case.probs)
     model = pr.LayeredModel(pr.KSparse(case.weights.shape[1], 2, slab), [layer])
-    posterior = pr.exact(model, pr.Observations(case.x))
+    posterior = pr.exact(model, pr.Observations(case.x), num_draws=400)
     assert np.all((posterior.draws > 0).sum("hidden") == 2)
     terms = {}
     for row in np.asarray(model.states()[jnp.arange(model.states().count)]):
