@@ -201,9 +201,10 @@ class KilledError(Exception):
 
 
 def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, monkeypatch):
-    model = one_layer(PRIORS["capped"], n_visible=10)
+    # Sizes of the capped case above, which has been compiled.
+    model = one_layer(PRIORS["capped"], n_visible=12)
     obs = model.simulate(jax.random.key(1), 3)
-    settings: dict[str, Any] = {"num_warmup": 10, "num_chains": 2}
+    settings: dict[str, Any] = {"num_warmup": 10}
     whole = pr.gibbs(jax.random.key(2), model, obs, num_samples=33, **settings)
     # Seven steps at a time from here on: that makes no difference either.
     monkeypatch.setattr(chain, "CHUNK_STEPS", 7)
@@ -262,13 +263,15 @@ def test_float32():
     ],
 )
 def test_noise_is_needed(change, message):
-    model = one_layer(PRIORS["uncapped"], **change)
-    obs = model.simulate(jax.random.key(0), 1)
+    # Sizes of the capped case above, which has been compiled.
+    model = one_layer(PRIORS["capped"], n_visible=12, **change)
+    obs = model.simulate(jax.random.key(0), 3)
+    settings = {"num_warmup": 10, "num_samples": 50}
     if message is None:
-        assert np.isfinite(pr.gibbs(jax.random.key(0), model, obs, num_samples=50).draws).all()
+        assert np.isfinite(pr.gibbs(jax.random.key(0), model, obs, **settings).draws).all()
         return
     with pytest.raises(ValueError, match=message):
-        pr.gibbs(jax.random.key(0), model, obs)
+        pr.gibbs(jax.random.key(0), model, obs, **settings)
 
 
 def test_what_it_refuses():
