@@ -42,12 +42,31 @@ def enumerate_posterior(
     Raises:
         ValueError: the states are too many or not finite, or some x has probability zero.
     """
-    states = model.states()
-    count = check_count(states)
     # A model without a density says so here, while its numbers can still be seen.
     state = jax.ShapeDtypeStruct((model.n_hidden,), x.dtype)
     jax.eval_shape(lambda h: model.log_joint(h, x[0]), state)
-    sums = _enumerate(model, states, count, x, num_draws, num_top, draw_seed, progress)
+    settings = {"num_draws": num_draws, "num_top": num_top, "draw_seed": draw_seed}
+    return enumerate_table(model, x, make_table(model, x), **settings, progress=progress)
+
+
+def enumerate_table(
+    model: Model,
+    x: Float[Array, "obs visible"],
+    table: JointTable,
+    *,
+    num_draws: int,
+    num_top: int,
+    draw_seed: int,
+    progress: Progress | None,
+) -> ExactResult:
+    """The same, log p(h, x) given as a table of its own.
+
+    Raises:
+        ValueError: the states are too many or not finite, or some x has probability zero.
+    """
+    states = model.states()
+    count = check_count(states)
+    sums = _enumerate(table, states, count, x.shape, num_draws, num_top, draw_seed, progress)
     impossible = np.flatnonzero(~(np.asarray(sums.mass) > 0))
     if impossible.size:
         raise ValueError(
@@ -74,25 +93,29 @@ def count_states(states: States) -> int:
 
 
 def _enumerate(
-    model: Model,
+    table: JointTable,
     states: States,
     count: int,
-    x: Float[Array, "obs visible"],
+    shape: tuple[int, ...],
     num_draws: int,
     num_top: int,
     draw_seed: int,
     progress: Progress | None,
 ) -> Sums:
-    """Streams all states through `_add_blocks`, every device a contiguous share of them."""
-    num_obs, n_visible = x.shape
+    """Streams all states through `_add_blocks`, every device a contiguous share of them.
+
+    `shape` is that of x.
+    """
+    num_obs, n_visible = shape
     mesh = Mesh(list_devices(), (SHARD,))
     share = -(-count // mesh.size)
     size = max(1, min(BLOCK_ELEMENTS // max(n_visible, num_obs), share))
     first = np.minimum(np.arange(mesh.size) * share, count)
     last = np.minimum(first + share, count)
     key = jax.random.key(draw_seed)
-    inputs = jax.device_put((key, make_table(model, x), states), NamedSharding(mesh, P()))
-    sums = no_sums(num_obs, model.n_hidden, num_draws, min(num_top, count))
+    inputs = jax.device_put((key, table, states), NamedSharding(mesh, P()))
+    n_hidden = states[jnp.arange(1)].shape[1]
+    sums = no_sums(num_obs, n_hidden, num_draws, min(num_top, count))
     sums = jax.tree.map(lambda leaf: np.stack([leaf] * mesh.size), sums)
     sums = jax.device_put(sums, NamedSharding(mesh, P(SHARD)))
     step = BLOCKS_PER_CALL * size

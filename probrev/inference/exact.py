@@ -7,6 +7,8 @@ import jax
 from probrev.inference.enumeration import check_count, count_states, enumerate_posterior
 from probrev.inference.exact_result import NUM_CHAINS, make_groups
 from probrev.inference.integration import check_continuous, integrate_supports
+from probrev.inference.noiseless import check_noiseless, most_supports, solve_noiseless
+from probrev.inference.noiseless_table import enumerate_noiseless
 from probrev.inference.two_layer import check_two_layer, integrate_two_layers
 from probrev.model import LayeredModel, Model, Observations, check_pytree
 from probrev.posterior import Posterior, make_tree
@@ -20,6 +22,8 @@ __all__ = ["ExactPlan", "count_states", "exact", "plan_exact"]
 _METHODS = {
     "enumeration": enumerate_posterior,
     "integration": integrate_supports,
+    "noiseless": solve_noiseless,
+    "noiseless_enumeration": enumerate_noiseless,
     "two_layer": integrate_two_layers,
 }
 
@@ -28,8 +32,9 @@ class ExactPlan(NamedTuple):
     """Which exact method serves a model, and how much it has to do per observation.
 
     Attributes:
-        method: "enumeration", "integration" or "two_layer".
-        unit: what is counted: "num_states", "num_supports" or "num_integrals".
+        method: "enumeration", "integration", "two_layer", or without noise "noiseless" (continuous
+            slab) or "noiseless_enumeration" (finite slab).
+        unit: what is counted: "num_states", "num_supports", "max_supports" or "num_integrals".
         size: how many of them.
         reason: what will have been done, in words.
     """
@@ -55,6 +60,8 @@ def exact(
     - One layer, a half-normal, exponential or truncated normal slab and few active units: integrals
       over the supports that matter, the others bounded.
     - Two layers at tiny size, finite top prior: the layer between is integrated out.
+    - One ReLU layer with noise_std = 0: the points where the equations of the active rows hold,
+      by enumeration (finite slab), least squares, or a search over few supports.
 
     The group `exact` holds moments, inclusion probabilities, log evidence, the heaviest states and
     two numbers that must not be added: `unvisited_mass`, a proved bound on the posterior mass that
@@ -98,13 +105,30 @@ def plan_exact(model: Model) -> ExactPlan:
         count = check_two_layer(model)
         reason = f"all {count:,} integrals over the layer between computed"
         return ExactPlan("two_layer", "num_integrals", count, reason)
-    if isinstance(model, LayeredModel) and len(model.layers) == 1 and _has_continuous_slab(model):
+    if isinstance(model, LayeredModel) and len(model.layers) == 1:
+        return _plan_one_layer(model)
+    count = check_count(model.states())
+    return ExactPlan("enumeration", "num_states", count, f"all {count:,} states enumerated")
+
+
+def _plan_one_layer(model: LayeredModel) -> ExactPlan:
+    is_continuous = isinstance(model.prior, SparsePrior) and not isinstance(
+        model.prior.slab, FiniteSlab
+    )
+    if model.layers[0].noise_std == 0:
+        check_noiseless(model)
+        if is_continuous:
+            count = most_supports(model.sparse_prior)
+            reason = (
+                f"active rows solved, by least squares or on each of at most {count:,} supports"
+            )
+            return ExactPlan("noiseless", "max_supports", count, reason)
+        count = check_count(model.states())
+        reason = f"all {count:,} states enumerated, those kept that solve the active rows"
+        return ExactPlan("noiseless_enumeration", "num_states", count, reason)
+    if is_continuous:
         count = check_continuous(model)
         reason = "supports integrated in order of promise; see unvisited_mass, integration_error"
         return ExactPlan("integration", "num_supports", count, reason)
     count = check_count(model.states())
     return ExactPlan("enumeration", "num_states", count, f"all {count:,} states enumerated")
-
-
-def _has_continuous_slab(model: LayeredModel) -> bool:
-    return isinstance(model.prior, SparsePrior) and not isinstance(model.prior.slab, FiniteSlab)

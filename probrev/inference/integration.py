@@ -52,11 +52,6 @@ class _Visited(NamedTuple):
 def check_continuous(model: LayeredModel) -> int:
     """Number of supports; raises ValueError where they cannot be integrated over."""
     prior = model.sparse_prior
-    if model.layers[0].noise_std == 0:
-        raise ValueError(
-            "noise_std = 0 gives x no density, so there is nothing to integrate; a small noise_std "
-            "gives one"
-        )
     if not isinstance(prior.tilting_slab, LogQuadraticSlab):
         raise ValueError(
             f"a prior with slab {type(prior.slab).__name__} has no finite list of states, and "

@@ -179,13 +179,6 @@ def test_too_many_states_are_refused_at_once():
         pr.exact(model, pr.Observations(np.ones((1, 3))))
 
 
-def test_no_noise_is_refused():
-    prior = pr.SpikeAndSlab(4, 0.3, pr.FiniteSlab([1.0], [1.0]))
-    model = pr.LayeredModel(prior, [pr.Layer(np.ones((3, 4)))])
-    with pytest.raises(ValueError, match="noise_std = 0 gives x no density"):
-        pr.exact(model, pr.Observations(np.ones((1, 3))))
-
-
 def test_impossible_x_is_refused():
     points = jnp.asarray([[0.0, 1.0], [2.0, 0.5]])
 

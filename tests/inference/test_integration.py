@@ -173,13 +173,6 @@ def test_draws_are_from_the_posterior():
     assert np.all(gap < 4.5 * np.sqrt(p * (1 - p) / len(draws)) + 1e-3)
 
 
-def test_no_noise_is_refused():
-    prior = pr.SpikeAndSlab(3, 0.3, HalfNormal(1.0), max_active=2)
-    model = pr.LayeredModel(prior, [pr.Layer(np.ones((4, 3)))])
-    with pytest.raises(ValueError, match="noise_std = 0 gives x no density"):
-        pr.exact(model, pr.Observations(np.ones((1, 4))))
-
-
 def test_other_slabs_and_many_units_are_refused():
     layer = pr.Layer(np.ones((4, 30)), 0.5, 1.0)
     obs = pr.Observations(np.ones((1, 4)))
