@@ -259,6 +259,13 @@ def test_what_is_not_made_of_points_is_refused(weights, max_active, x, match):
         solve(build(weights, prior=spikes), np.asarray(x))
 
 
+def test_columns_that_span_x_and_trade_off_are_refused():
+    """Exactly two units, and columns 0 and 1 are one on the active rows: h_0 + h_1 is all known."""
+    exactly = build(TIED, prior=pr.KSparse(3, 2, HalfNormal(SCALE)))
+    with pytest.raises(ValueError, match="continuous posterior: on its 2 active rows"):
+        solve(exactly, make_x([0.5, 0.6, 0], TIED, dropped=[2, 3]))
+
+
 def test_nothing_active_allowed():
     posterior = solve(build(TIED, max_active=0), np.zeros(4))
     np.testing.assert_array_equal(posterior.mean[0], np.zeros(3))
