@@ -42,10 +42,9 @@ TRUTHS = np.array([[0.9, 0, 0, 1.7, 0, 0], [0, 0, 0.4, 0, 0, 0]])
 @pytest.mark.parametrize(
     ("prior", "dropped"),
     [
-        (pr.SpikeAndSlab(6, SPIKES, HalfNormal(SCALE), 3), ()),
-        (pr.SpikeAndSlab(6, SPIKES, HalfNormal(SCALE), 3), range(11)),
-        (pr.SpikeAndSlab(6, SPIKES, HalfNormal(SCALE)), ()),
-        (pr.SpikeAndSlab(6, 0.1, HalfNormal(np.linspace(0.5, 2, 6))), range(10)),
+        (pr.SpikeAndSlab(6, 0.1, HalfNormal(np.linspace(0.5, 2, 6)), 3), ()),
+        (pr.SpikeAndSlab(6, 0.1, HalfNormal(np.linspace(0.5, 2, 6)), 3), range(11)),
+        (pr.SpikeAndSlab(6, SPIKES, HalfNormal(SCALE)), range(10)),
     ],
 )
 def test_truth_is_recovered(prior, dropped):
