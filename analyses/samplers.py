@@ -29,7 +29,7 @@ def samplers(
     noise_std: float = 0.7,
     keep_prob: float = 0.5,
     num_chains: tuple[int, ...] = (4, 16, 64),
-    seconds: float = 45.0,
+    seconds: float = 30.0,
     with_pymc: bool = True,
 ) -> list[dict[str, Any]]:
     """Effective draws per second, smallest and median over units, of every sampler.

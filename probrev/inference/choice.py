@@ -12,7 +12,13 @@ from probrev.priors import SparsePrior
 MAX_SECONDS = 10.0
 # Seconds of a unit of each exact method, and of Gibbs (default settings) for each weight: rounded
 # up from runs on 2 CPU cores.
-SECONDS_PER_UNIT = {"enumeration": 3e-6, "integration": 2e-3, "two_layer": 1e-4, "noiseless": 1e-5}
+SECONDS_PER_UNIT = {
+    "enumeration": 3e-6,
+    "integration": 2e-3,
+    "two_layer": 1e-4,
+    "noiseless": 1e-5,
+    "noiseless_enumeration": 3e-6,
+}
 GIBBS_SECONDS_PER_WEIGHT = 1.5e-5
 # From here on independent units are a fair approximation (see `message_passing`).
 MANY_UNITS = 200

@@ -50,6 +50,7 @@ def test_a_function_is_left_to_numpyro():
 
 
 def test_no_method_says_why():
-    model = model_of(pr.SpikeAndSlab(24, 0.1, HalfNormal(1.0)), noise_std=0.0)
+    layers = [pr.Layer(np.ones((20, 6)), 0.5, 0.0), pr.Layer(np.ones((6, 3)), 0.5, 1.0)]
+    model = pr.LayeredModel(pr.SpikeAndSlab(3, 0.1, HalfNormal(1.0)), layers)
     with pytest.raises(ValueError, match=r"no inference method here serves this model: .*gibbs"):
         pr.choose_methods(model)
