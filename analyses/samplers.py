@@ -14,7 +14,7 @@ from numpyro.infer.gibbs import Gibbs, discrete_latent_sites
 
 import probrev as pr
 from probrev.inference.chain import run_chain
-from probrev.inference.gibbs import gibbs_step, init_state, top_layer
+from probrev.inference.gibbs import gibbs_step, init_groups, top_layer
 from probrev.timing import stopwatch
 
 OURS = "gibbs"
@@ -72,19 +72,24 @@ def run_gibbs(
     model: pr.LayeredModel, obs: pr.Observations, chains: int, seconds: float
 ) -> tuple[np.ndarray, float, float]:
     """Draws of h (chain, draw, hidden), the seconds they took, and those of compilation."""
-    state = init_state(jax.random.key(2), model, obs.x, chains)
+    states = init_groups(jax.random.key(2), model, obs.x, chains)
     settings: dict[str, Any] = {"keep": top_layer, "num_warmup": 0}
     steps = max(500, 100_000 // chains)
     parts, spent = [], 0.0
     with stopwatch() as timing:
-        (h,) = run_chain(gibbs_step, state, (model, obs.x), **settings, num_samples=500).draws
+        (h,) = run_chain(gibbs_step, states, (model, obs.x), **settings, num_samples=500).draws
     while not enough(parts, spent, seconds):
-        key = jax.random.fold_in(state.rng_key, len(parts))
-        state = state._replace(h=jnp.asarray(h[-1]), rng_key=key)
+        starts = np.split(h[:, -1], len(states))
+        states = [
+            state._replace(
+                h=jnp.asarray(start), rng_key=jax.random.fold_in(state.rng_key, len(parts))
+            )
+            for state, start in zip(states, starts, strict=True)
+        ]
         start = time.perf_counter()
-        (h,) = run_chain(gibbs_step, state, (model, obs.x), **settings, num_samples=steps).draws
+        (h,) = run_chain(gibbs_step, states, (model, obs.x), **settings, num_samples=steps).draws
         spent += time.perf_counter() - start
-        parts.append(np.moveaxis(h[:, :, 0], 0, 1))
+        parts.append(h[:, :, 0])
     return np.concatenate(parts, axis=1), spent, timing.compile_seconds
 
 

@@ -11,11 +11,12 @@ from numpyro.distributions import HalfNormal
 from timings import medians
 
 import probrev as pr
+from probrev.inference.chain import run_chain
 from probrev.inference.coordinate import UnitPrior, augment, update_units
-from probrev.inference.gibbs import GibbsState, gibbs_step, init_state
+from probrev.inference.gibbs import GibbsState, every_layer, gibbs_step, init_groups
 from probrev.timing import stopwatch
 
-WARMUP, REPEATS = 100, 20
+WARMUP, SWEEPS, REPEATS = 100, 100, 20
 
 
 def sweeps(
@@ -49,18 +50,21 @@ def measure_sweep(n: int, m: int, k: int, depth: int, chains: int, obs: int) -> 
     """One setting; with several layers the ratio is to passes over every layer's weights."""
     model = stack(n, m, k, depth)
     x = model.simulate(jax.random.key(1), obs).x
-    state = init_state(jax.random.key(2), model, x, chains)
-    sweep = jax.jit(partial(repeat, gibbs_step))
+    groups = init_groups(jax.random.key(2), model, x, chains)
+    run = partial(run_chain, gibbs_step, groups, (model, x), keep=every_layer, num_warmup=0)
     with stopwatch() as timing:
-        state = jax.block_until_ready(sweep(state, (model, x), WARMUP))
+        h, *intermediates = run(num_samples=WARMUP).draws
+    last = [jnp.asarray(draws[:, -1]) for draws in (h, *intermediates)]
+    state = GibbsState(last[0], tuple(last[1:]), groups[0].rng_key)
     calls = [
-        lambda: sweep(state, (model, x), REPEATS),
+        lambda: run(num_samples=SWEEPS),
         bare_passes(model, state),
         *parts(model, state, x),
     ]
     seconds = medians(*calls)
     cases = chains * obs
-    whole, bare, augmenting, updating = (time / REPEATS / cases for time in seconds)
+    times = (SWEEPS, REPEATS, REPEATS, REPEATS)
+    whole, bare, augmenting, updating = np.divide(seconds, times) / cases
     return {
         "n": n, "m": m, "k": k, "depth": depth, "chains": chains, "obs": obs,
         "sweep_us": whole * 1e6,

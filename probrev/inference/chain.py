@@ -1,7 +1,8 @@
 """Drives a pure MCMC step in compiled chunks, with progress and a checkpoint between them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +21,11 @@ SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
 
 class Chain(NamedTuple):
-    """What is left of a chain.
+    """What is left of the chains, those of all groups one after the other.
 
     Attributes:
-        draws: pytree of what was kept, (draw, ...).
-        means: pytree of the averages over the kept steps.
+        draws: pytree of what was kept, (chain, draw, ...).
+        means: pytree of the averages over the kept steps, (chain, ...).
     """
 
     draws: Any
@@ -39,7 +40,7 @@ def nothing(state: Any) -> tuple[()]:
 
 def run_chain(
     step: Callable[..., Any],
-    state: Any,
+    states: Sequence[Any],
     args: tuple,
     *,
     keep: Callable[[Any], Any],
@@ -49,16 +50,17 @@ def run_chain(
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Chain:
-    """Runs a chain and returns its draws, and averages over them.
+    """Runs groups of chains side by side and returns their draws, and averages over them.
 
-    The key lives in the state, so the draws do not depend on how the run is cut into chunks.
+    A step leaves cores idle between its parallel parts, so each group has a thread of its own. The
+    key lives in the state, so the draws do not depend on how the run is cut into chunks.
 
     Args:
         step: (state, *args) -> state, a pure module-level function (it is compiled once a shape).
-        state: start of all chains, a pytree with the random key in it.
+        states: start of each group of chains, a pytree with the random key in it.
         args: what the step needs besides, pytrees.
-        keep: state -> pytree of what every draw keeps, a module-level function.
-        average: state -> pytree of what is only averaged, a module-level function.
+        keep: state -> pytree of what every draw keeps, (chain, ...); a module-level function.
+        average: state -> pytree of what is only averaged, alike.
         num_warmup: steps that are thrown away.
         num_samples: steps that are kept.
         checkpoint: file to save in and to resume from.
@@ -72,39 +74,67 @@ def run_chain(
             "num_warmup must be at least 0 and num_samples at least 1; "
             f"got {num_warmup} and {num_samples}"
         )
-    kept_shape, sums_shape = jax.eval_shape(lambda state: (keep(state), average(state)), state)
-    sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float), sums_shape)
+    kept_shape, sums_shape = jax.eval_shape(lambda state: (keep(state), average(state)), states[0])
+    num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept_shape))
+    size = int(np.clip(CHUNK_BYTES // max(num_bytes * len(states), 1), 1, CHUNK_STEPS))
+    groups = [(state, _zeros(sums_shape)) for state in states]
     total, done, kept = num_warmup + num_samples, 0, []
     names = (step.__qualname__, keep.__qualname__, average.__qualname__)
-    run = (names, (state, sums), args, num_warmup)
+    run = (names, groups, args, num_warmup)
     if checkpoint is not None and Path(checkpoint).exists():
-        (state, sums), done, kept = load_checkpoint(checkpoint, run, kept_shape)
+        groups, done, kept = load_checkpoint(checkpoint, run, kept_shape)
     if done > total:
         raise ValueError(
             f"the checkpoint {checkpoint} holds {done - num_warmup} draws, more than "
             f"num_samples = {num_samples}: ask for at least as many, or name another file"
         )
-    num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept_shape))
-    size = int(np.clip(CHUNK_BYTES // max(num_bytes, 1), 1, CHUNK_STEPS))
+    advance = partial(_advance, step, keep, average, size)
+    # Compiled here, once, and not in every thread: no step is made.
+    jax.block_until_ready(advance(*groups[0], jnp.asarray(0), jnp.asarray(False), args))
     saved = time.monotonic()
     while done < total:
         # A chunk holds warm-up or draws, never both.
         keeping = done >= num_warmup
         end = min(done + size, total if keeping else num_warmup)
-        chunk = jnp.asarray(end - done), jnp.asarray(keeping)
-        state, sums, draws = _advance(step, keep, average, size, state, sums, *chunk, args)
+        groups, draws = _advance_all(advance, groups, end - done, keeping, args)
         if keeping:
-            kept.append(jax.tree.map(lambda leaf: np.asarray(leaf[: end - done]), draws))  # noqa: B023
+            kept.append(draws)
         done = end
         if progress is not None:
             progress(done, total)
         if checkpoint is not None and (
             done == total or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
         ):
-            save_checkpoint(checkpoint, run, (state, sums), done, kept)
+            save_checkpoint(checkpoint, run, groups, done, kept)
             saved = time.monotonic()
-    draws = jax.tree.map(lambda *leaves: np.concatenate(leaves), *kept)
-    return Chain(draws, jax.tree.map(lambda leaf: np.asarray(leaf) / num_samples, sums))
+    draws = jax.tree.map(lambda *leaves: np.moveaxis(np.concatenate(leaves), 0, 1), *kept)
+    sums = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(sums for _, sums in groups))
+    return Chain(draws, jax.tree.map(lambda leaf: leaf / num_samples, sums))
+
+
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float), shapes)
+
+
+def _advance_all(
+    advance: Callable[..., Any], groups: list[Any], num_steps: int, keeping: bool, args: tuple
+) -> tuple[list[Any], Any]:
+    """A chunk of every group; the groups, and their draws (draw, chain, ...) put together."""
+    chunk = jnp.asarray(num_steps), jnp.asarray(keeping)
+    x64, device = jax.config.jax_enable_x64, jax.config.jax_default_device
+
+    def run(group: Any) -> tuple[Any, Any, Any]:
+        # Threads do not inherit what a `with` has set.
+        with jax.enable_x64(x64), jax.default_device(device):
+            return jax.block_until_ready(advance(*group, *chunk, args))
+
+    with ThreadPoolExecutor(len(groups)) as pool:
+        results = list(pool.map(run, groups))
+    draws = jax.tree.map(
+        lambda *leaves: np.concatenate([np.asarray(leaf[:num_steps]) for leaf in leaves], axis=1),
+        *(draws for *_, draws in results),
+    )
+    return [(state, sums) for state, sums, _ in results], draws
 
 
 @partial(jax.jit, static_argnames=("step", "keep", "average", "size"))

@@ -168,10 +168,12 @@ def _shift(
         changed = jnp.argsort(change == 0)  # those cases first
 
         def shift(index: Int[Array, ""], residual: Array) -> Array:
-            case = changed[index]
-            row = residual[case] - change[case] * column * precision[case]
-            # Unlike residual.at[case].set, this is done in place.
-            return jax.lax.dynamic_update_index_in_dim(residual, row, case, 0)
+            # Unlike jnp's indexing these check no bounds, and the row is renewed in place.
+            case = jax.lax.dynamic_index_in_dim(changed, index, keepdims=False)
+            step = jax.lax.dynamic_index_in_dim(change, case) * column
+            row = jax.lax.dynamic_index_in_dim(residual, case, keepdims=False)
+            weight = jax.lax.dynamic_index_in_dim(precision, case, keepdims=False)
+            return jax.lax.dynamic_update_index_in_dim(residual, row - step * weight, case, 0)
 
         return jax.lax.fori_loop(0, (change != 0).sum(), shift, residual)
 

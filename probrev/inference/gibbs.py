@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, override
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpyro.infer.mcmc import MCMCKernel
 
@@ -22,6 +21,8 @@ from probrev.timing import stopwatch
 
 # A relocation costs as much as a pass over all units, and helps only between correlated columns.
 RELOCATION_PROB = 0.25
+# Fixed, so that draws do not depend on the machine: two keep most cores busy (see `run_chain`).
+NUM_GROUPS = 2
 
 
 class GibbsState(NamedTuple):
@@ -81,13 +82,13 @@ def gibbs(
     model.check(obs)
     settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
     with stopwatch() as timing:
-        state = init_state(key, model, obs.x, num_chains)
         chain = run_chain(
-            gibbs_step, state, (model, obs.x), keep=every_layer if keep_layers else top_layer,
-            average=powers, checkpoint=checkpoint, progress=progress,
+            gibbs_step, init_groups(key, model, obs.x, num_chains), (model, obs.x),
+            keep=every_layer if keep_layers else top_layer, average=powers,
             num_warmup=num_warmup, num_samples=num_samples,
+            checkpoint=checkpoint, progress=progress,
         )  # fmt: skip
-    h, *intermediates = (np.moveaxis(draws, 0, 1) for draws in chain.draws)
+    h, *intermediates = chain.draws
     means = [[power.mean(0) for power in layer] for layer in chain.means]
     moments = [Moments(mean, square - mean**2, active) for mean, square, active in means]
     return from_draws(
@@ -111,11 +112,22 @@ def powers(state: GibbsState) -> tuple[tuple[Array, ...], ...]:
     return tuple((h, h**2, (h > 0).astype(h.dtype)) for h in state.intermediates)
 
 
+def init_groups(
+    key: PRNGKeyArray, model: LayeredModel, x: Float[Array, "obs visible"], num_chains: int
+) -> list[GibbsState]:
+    """Starts of all chains, in groups of equal size that can run side by side."""
+    num_groups = NUM_GROUPS if num_chains % NUM_GROUPS == 0 else 1
+    return [
+        init_state(jax.random.fold_in(key, group), model, x, num_chains // num_groups)
+        for group in range(num_groups)
+    ]
+
+
 @partial(jax.jit, static_argnames="num_chains")
 def init_state(
     key: PRNGKeyArray, model: LayeredModel, x: Float[Array, "obs visible"], num_chains: int
 ) -> GibbsState:
-    """Starts every chain from a draw of the model: over-dispersed, and blind to x."""
+    """Starts the chains of a group from draws of the model: over-dispersed, and blind to x."""
     key_start, rng_key = jax.random.split(key)
     start = model.simulate(key_start, num_chains * x.shape[0])
     unfold = lambda h: h.reshape(num_chains, x.shape[0], -1)  # noqa: E731

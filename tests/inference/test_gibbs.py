@@ -192,7 +192,7 @@ def test_numpyro_driver_gives_the_same_draws():
     obs = model.simulate(jax.random.key(1), 3)
     ours = pr.gibbs(jax.random.key(2), model, obs, num_warmup=15, num_samples=20, num_chains=1)
     mcmc = MCMC(pr.GibbsKernel(model), num_warmup=15, num_samples=20, progress_bar=False)
-    mcmc.run(jax.random.key(2), obs.x)
+    mcmc.run(jax.random.fold_in(jax.random.key(2), 0), obs.x)
     np.testing.assert_array_equal(mcmc.get_samples()[:, 0], ours.draws[0])
 
 
