@@ -140,6 +140,7 @@ def test_only_common_observations_are_compared(exact):
         measure_agreement(replace(part, tree=tree), exact)
 
 
+@pytest.mark.slow
 def test_an_approximation_is_no_reference(exact):
     rough = small_case.approximation()
     found = measure_agreement(rough, exact)

@@ -131,6 +131,7 @@ def test_untrusted_posterior_makes_it_inconclusive(obs, exact):
 # What goes in
 
 
+@pytest.mark.slow
 def test_two_priors_stand_side_by_side(obs, exact, sampler):
     """Posteriors under different models need not agree, and neither is in doubt for that."""
     other = small_case.exact("other")

@@ -17,6 +17,7 @@ def make(**parameters):
         parameters=parameters,
         seed=7,
         command=["probrev", "compare", "my model.py", "--seed", "7"],
+        methods={"exact": "it is quick"},
     )
 
 

@@ -46,6 +46,7 @@ def test_a_run_says_its_verdict_and_where_its_files_are(small_run):
     assert files(folder / "first") == ["report.html", "run.nc"]
 
 
+@pytest.mark.slow
 def test_a_run_can_be_repeated_from_its_record(small_run, tmp_path, probrev):
     folder, _ = small_run
     with xr.open_datatree(folder / "first" / RUN, engine="h5netcdf") as tree:

@@ -105,6 +105,7 @@ np.savez(sys.argv[1], done=done, draws=posterior.draws, **exact)
 """
 
 
+@pytest.mark.slow
 def test_several_devices_share_the_states(tmp_path):
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}

@@ -64,7 +64,7 @@ def slow(*values):
     ("name", "activation"),
     [
         ("capped", "relu"),
-        ("exactly k", "relu"),
+        slow("exactly k", "relu"),
         slow("uncapped", "relu"),
         slow("per unit", "relu"),
         slow("capped", "identity"),
@@ -80,7 +80,8 @@ def test_agrees_with_exact(name, activation):
     assert (np.abs(gibbs.mean - exact.mean) <= 5 * np.sqrt(gibbs.mean_error_var) + 2e-3).all()
 
 
-@pytest.mark.parametrize("n_hidden", [2, slow(4)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_hidden", [2, 4])
 def test_half_normal_slab_agrees_with_quadrature(n_hidden):
     rng = np.random.default_rng(n_hidden)
     weights = rng.normal(0.2, 1, (7, n_hidden))
@@ -173,6 +174,7 @@ def test_two_layers_leave_the_joint_law_alone(prior):
     assert np.abs(z_scores).max() < 4, z_scores
 
 
+@pytest.mark.slow
 def test_moments_of_intermediate_layers_are_those_of_their_draws():
     model = two_layers(pr.SpikeAndSlab(3, 0.4, HalfNormal(0.9)))
     obs = model.simulate(jax.random.key(1), 3)
@@ -187,6 +189,7 @@ def test_moments_of_intermediate_layers_are_those_of_their_draws():
     np.testing.assert_allclose(moments["h_1_inclusion_prob"], (draws > 0).mean(over), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_numpyro_driver_gives_the_same_draws():
     model = one_layer(PRIORS["capped"], n_visible=10)
     obs = model.simulate(jax.random.key(1), 3)
@@ -246,6 +249,7 @@ def test_silent_x_and_certain_spikes():
     assert posterior.tree["diagnostics/behaviour"].to_numpy()[0, 0] == "constant"
 
 
+@pytest.mark.slow
 def test_float32():
     with jax.enable_x64(False):
         model = one_layer(pr.SpikeAndSlab(6, 0.3, HalfNormal(1.0), max_active=3))

@@ -96,6 +96,7 @@ def test_two_layers_agree_with_gibbs():
         np.testing.assert_allclose(theirs, ours, atol=0.03, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_by_default_only_the_first_two_observations():
     model = model_of(EASY["finite"])
     obs = model.simulate(jax.random.key(4), 3)

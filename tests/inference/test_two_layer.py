@@ -44,6 +44,7 @@ def found():
     return obs, pr.exact(MODEL, obs, num_draws=4000, num_top=5)
 
 
+@pytest.mark.slow
 def test_agrees_with_integrals_in_plain_numpy(found):
     obs, posterior = found
     states = np.asarray(MODEL.states()[jax.numpy.arange(MODEL.states().count)])
@@ -84,6 +85,7 @@ def test_the_oracle_of_the_oracle_is_right():
     )
 
 
+@pytest.mark.slow
 def test_schema_and_draws(found):
     obs, posterior = found
     assert posterior.tree["intermediates/h_1_mean"].dims == ("obs", "hidden_1")
