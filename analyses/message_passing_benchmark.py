@@ -14,8 +14,6 @@ import json
 import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,14 +26,13 @@ import numpyro
 from numpyro.distributions import HalfNormal
 from rich.console import Console
 from rich.table import Table
+from timings import medians
 
 import probrev as pr
 from probrev.channel import observed_score
 from probrev.inference.message_passing import init_messages, sweep_messages
 from probrev.inference.row_stream import stream_rows
 from probrev.provenance import versions
-
-REPEATS = 5
 
 
 def compute(out: Path, **sizes: Any) -> None:
@@ -139,18 +136,6 @@ def check_pass(layer: pr.Layer, W2: jax.Array, x: jax.Array, messages: Any) -> N
     wanted = (omega, V, score.g, score.g @ layer.weights, score.information @ W2)
     for mine, plain in zip(found, wanted, strict=True):
         np.testing.assert_allclose(mine, plain, rtol=1e-8, atol=1e-8 * np.abs(plain).max())
-
-
-def medians(*calls: Callable[[], Any]) -> list[float]:
-    """Median seconds of each call, run in turn A B C A B C ... after one warm-up each."""
-    times: list[list[float]] = [[] for _ in calls]
-    for repeat in range(REPEATS + 1):
-        for seconds, call in zip(times, calls, strict=True):
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            if repeat:
-                seconds.append(time.perf_counter() - start)
-    return [float(np.median(seconds)) for seconds in times]
 
 
 def peak_memory(n_visible: int = 20_000, n_hidden: int = 4000) -> dict[str, Any]:

@@ -168,6 +168,7 @@ def run_pymc(
         quiet: dict[str, Any] = {"progressbar": False, "compute_convergence_checks": False}
         start, draws = time.perf_counter(), 250
         with warnings.catch_warnings():
+            # PyMC forks its workers, which never call the JAX that this warns of.
             warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
             tree = pm.sample(draws, **sample, **quiet)
             elapsed = time.perf_counter() - start

@@ -9,6 +9,12 @@ import pytest
 ANALYSES = Path(__file__).parent.parent.parent / "analyses"
 
 
+@pytest.fixture(autouse=True)
+def _beside_each_other(monkeypatch):
+    """Scripts import what lies beside them, as they do when they are run."""
+    monkeypatch.syspath_prepend(ANALYSES)
+
+
 def analysis(name: str) -> dict:
     """The names in an analysis script, without running its command line."""
     return runpy.run_path(str(ANALYSES / f"{name}.py"))
@@ -29,8 +35,7 @@ def test_posterior_comparison(tmp_path):
 
 
 @pytest.mark.slow
-def test_benchmarks(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ANALYSES)
+def test_benchmarks(tmp_path):
     script = analysis("benchmarks")
     base = {"n": 20, "m": 6, "k": 2, "depth": 1, "chains": 2, "obs": 1}
     setting = {"n_visible": 20, "n_hidden": 4, "n_active": 1, "num_chains": (2,), "seconds": 0.1}
