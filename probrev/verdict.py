@@ -61,6 +61,8 @@ def judge(
     interval = f" [{low:.2f}, {high:.2f}]" if low <= high else " (no interval)"
     against = f"{posterior}, an approximation" if is_approximate else posterior
     figures = f"{what} = {ratio:.2f}{interval} at {setting}, against {against}"
+    if ratio == float("inf"):
+        figures = f"{against} recovers h at {setting}: Bayes risk 0"
     if trouble:
         word, phrase = "inconclusive", f"inconclusive: {trouble}"
     elif high < AS_GOOD_BELOW:

@@ -46,3 +46,9 @@ def test_a_posterior_in_trouble_decides_nothing(low, high):
     verdict = say(low, high, trouble="gibbs is stuck")
     assert verdict.word == "inconclusive"
     assert "inconclusive: gibbs is stuck" in verdict.sentence
+
+
+def test_a_posterior_that_recovers_h_is_said_to():
+    verdict = say(math.inf, math.inf, ratio=math.inf)
+    assert verdict.word == "far"
+    assert "exact recovers h at noise_std = 1.4: Bayes risk 0" in verdict.sentence

@@ -168,7 +168,7 @@ def headline(summary: Summary) -> Section:
     shown = [
         column
         for column in COLUMNS
-        if any(math.isfinite(summary.value(column[1], name)) for name in names)
+        if not all(math.isnan(summary.value(column[1], name)) for name in names)
     ]
     rows = []
     for name in names:

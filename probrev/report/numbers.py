@@ -7,8 +7,10 @@ ABSENT = "–"
 
 def plain(value: float, digits: int = 3) -> str:
     """A number to some significant digits, without an exponent where that stays readable."""
-    if not math.isfinite(value):
+    if math.isnan(value):
         return ABSENT
+    if math.isinf(value):
+        return "∞"
     if value == 0:
         return "0"
     if not 1e-4 <= abs(value) < 1e7:
