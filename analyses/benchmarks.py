@@ -32,6 +32,8 @@ SIZES: dict[str, list[dict[str, Any]]] = {
     "samplers": [
         {"n_visible": 200, "n_hidden": 60, "n_active": 5},
         {"n_visible": 100, "n_hidden": 30, "n_active": 3, "num_chains": (64,)},
+        {"n_visible": 100, "n_hidden": 30, "n_active": 3, "num_chains": (64,)}
+        | {"is_finite": True, "pymc_draws": 0},
     ],
     "enumerations": [{}],
 }
@@ -89,14 +91,15 @@ def plot(out: Path) -> Path:
 
 def plot_samplers(axes: Axes, rows: list[dict[str, Any]], console: Console) -> None:
     """Effective draws per second of every sampler at its best number of chains."""
-    for size in sorted({(row["n"], row["m"], row["k"]) for row in rows}):
+    names = ("n", "m", "k", "slab")
+    for size in sorted({tuple(row[name] for name in names) for row in rows}):
         best: dict[str, dict[str, Any]] = {}
-        of_size = [row for row in rows if (row["n"], row["m"], row["k"]) == size]
+        of_size = [row for row in rows if tuple(row[name] for name in names) == size]
         for row in sorted(of_size, key=lambda row: (row["agrees"], row["ess_per_second"])):
             best[row["name"]] = row  # the last one: agreeing, and the quickest of those
         rival = max(row["ess_per_second"] for name, row in best.items() if name != OURS)
         times = best[OURS]["ess_per_second"] / rival
-        label = "n={}, m={}, k={}".format(*size)
+        label = "n={}, m={}, k={}, {} slab".format(*size)
         console.print(f"{label}: gibbs has {times:.1f} times the smallest ESS/s of the best other")
         order = sorted(best, key=lambda name: best[name]["ess_per_second"])
         axes.plot([best[name]["ess_per_second"] for name in order], order, "o", label=label)

@@ -2,15 +2,16 @@
 
 import time
 import warnings
+from functools import partial
 from typing import Any
 
 import arviz as az
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import HalfNormal
-from numpyro.infer import HMC, MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, MixedHMC
+from numpyro.infer import HMC, MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, MixedHMC, Predictive
 from numpyro.infer.gibbs import Gibbs, discrete_latent_sites
+from scipy.stats import halfnorm
 
 import probrev as pr
 from probrev.inference.chain import run_chain
@@ -19,6 +20,7 @@ from probrev.timing import stopwatch
 
 OURS = "gibbs"
 ESS_WANTED = 1000
+NUM_WARMUP = 500
 
 
 def samplers(
@@ -30,13 +32,14 @@ def samplers(
     keep_prob: float = 0.5,
     num_chains: tuple[int, ...] = (4, 16, 64),
     seconds: float = 30.0,
-    with_pymc: bool = True,
+    pymc_draws: int = 5000,
+    is_finite: bool = False,
 ) -> list[dict[str, Any]]:
     """Effective draws per second, smallest and median over units, of every sampler.
 
-    One observation under uncapped spikes and a half-normal slab. Every sampler is warmed up and
-    compiled, then timed until the unit that mixes worst has 1000 effective draws, or the time is
-    up; each has every number of chains to do its best.
+    One observation under uncapped spikes and a half-normal slab, or four values in its place. Every
+    sampler is warmed up and compiled, then timed until the unit that mixes worst has 1000 effective
+    draws, or the time is up; each has every number of chains to do its best.
 
     Args:
         n_visible: n.
@@ -46,20 +49,25 @@ def samplers(
         keep_prob: rho.
         num_chains: numbers of chains to try.
         seconds: most seconds of a timed run.
-        with_pymc: measure PyMC too (extra `bench`), on 4 chains.
+        pymc_draws: draws of each of PyMC's 4 chains (extra `bench`); 0 leaves it out.
+        is_finite: active units take one of four values, so that every site is discrete.
     """
-    prior = pr.SpikeAndSlab(n_hidden, n_active / n_hidden, HalfNormal(1 / np.sqrt(n_active)))
+    scale = 1 / np.sqrt(n_active)
+    quartiles = halfnorm.ppf((np.arange(4) + 0.5) / 4, scale=scale)
+    slab = pr.FiniteSlab(quartiles, np.full(4, 0.25)) if is_finite else HalfNormal(scale)
+    prior = pr.SpikeAndSlab(n_hidden, n_active / n_hidden, slab)
     weights = np.asarray(jax.random.normal(jax.random.key(0), (n_visible, n_hidden)))
     model = pr.LayeredModel(prior, [pr.Layer(weights, keep_prob, noise_std)])
     obs = model.simulate(jax.random.key(1), 1)
-    setting = {"n": n_visible, "m": n_hidden, "k": n_active}
+    slab_name = "finite" if is_finite else "half-normal"
+    setting = {"n": n_visible, "m": n_hidden, "k": n_active, "slab": slab_name}
     runs = []
     for chains in num_chains:
         runs.append((OURS, chains, *run_gibbs(model, obs, chains, seconds)))
-        for name, kernel in numpyro_kernels(model).items():
-            runs.append((name, chains, *run_numpyro(kernel, obs.x[0], chains, seconds)))
-    if with_pymc:
-        runs.append(("PyMC", 4, *run_pymc(model, np.asarray(obs.x[0]), 4, seconds)))
+        for name, kernel in numpyro_kernels(model, is_finite=is_finite).items():
+            runs.append((name, chains, *run_numpyro(model, kernel, obs.x[0], chains, seconds)))
+    if pymc_draws:
+        runs.append(("PyMC", 4, *run_pymc(model, np.asarray(obs.x[0]), 4, pymc_draws)))
     rows = []
     for name, chains, h, spent, compiling in runs:
         rows.append({**setting, "name": name, "chains": chains, **measure(h, spent, compiling)})
@@ -72,22 +80,14 @@ def run_gibbs(
     model: pr.LayeredModel, obs: pr.Observations, chains: int, seconds: float
 ) -> tuple[np.ndarray, float, float]:
     """Draws of h (chain, draw, hidden), the seconds they took, and those of compilation."""
-    states = init_groups(jax.random.key(2), model, obs.x, chains)
-    settings: dict[str, Any] = {"keep": top_layer, "num_warmup": 0}
-    steps = max(500, 100_000 // chains)
+    states = init_groups(jax.random.key(2), model, obs.x, chains, NUM_WARMUP)
+    go_on = partial(run_chain, gibbs_step, args=(model, obs.x), keep=top_layer, num_warmup=0)
     parts, spent = [], 0.0
     with stopwatch() as timing:
-        (h,) = run_chain(gibbs_step, states, (model, obs.x), **settings, num_samples=500).draws
+        states = go_on(states, num_samples=NUM_WARMUP).states
     while not enough(parts, spent, seconds):
-        starts = np.split(h[:, -1], len(states))
-        states = [
-            state._replace(
-                h=jnp.asarray(start), rng_key=jax.random.fold_in(state.rng_key, len(parts))
-            )
-            for state, start in zip(states, starts, strict=True)
-        ]
         start = time.perf_counter()
-        (h,) = run_chain(gibbs_step, states, (model, obs.x), **settings, num_samples=steps).draws
+        (h,), _, states = go_on(states, num_samples=max(500, 100_000 // chains))
         spent += time.perf_counter() - start
         parts.append(h[:, :, 0])
     return np.concatenate(parts, axis=1), spent, timing.compile_seconds
@@ -98,9 +98,14 @@ def enough(parts: list[np.ndarray], spent: float, seconds: float) -> bool:
     return bool(parts) and (spent > seconds or smallest_ess(np.concatenate(parts, 1)) > ESS_WANTED)
 
 
-def numpyro_kernels(model: pr.LayeredModel) -> dict[str, Any]:
-    """NumPyro's samplers for programs with discrete and continuous sites."""
+def numpyro_kernels(model: pr.LayeredModel, *, is_finite: bool) -> dict[str, Any]:
+    """NumPyro's samplers for programs with discrete sites alone, or with continuous ones too."""
     program = model.program
+    if is_finite:
+        return {
+            "DiscreteGibbs": DiscreteGibbs(program),
+            "DiscreteGibbs, modified": DiscreteGibbs(program, random_walk=True, modified=True),
+        }
     return {
         "DiscreteHMCGibbs": DiscreteHMCGibbs(NUTS(program)),
         "DiscreteHMCGibbs, modified": DiscreteHMCGibbs(
@@ -114,12 +119,12 @@ def numpyro_kernels(model: pr.LayeredModel) -> dict[str, Any]:
 
 
 def run_numpyro(
-    kernel: Any, x: jax.Array, chains: int, seconds: float
+    model: pr.LayeredModel, kernel: Any, x: jax.Array, chains: int, seconds: float
 ) -> tuple[np.ndarray, float, float]:
     """The same of a NumPyro kernel, adapted in a first run."""
     mcmc = MCMC(
         kernel,
-        num_warmup=500,
+        num_warmup=NUM_WARMUP,
         num_samples=max(200, 4000 // chains),
         num_chains=chains,
         chain_method=jax.vmap,  # pyright: ignore[reportArgumentType]
@@ -131,21 +136,30 @@ def run_numpyro(
     parts, spent = [], 0.0
     while not enough(parts, spent, seconds):
         start = time.perf_counter()
-        parts.append(go_on(mcmc, x))
+        samples = go_on(mcmc, x)
         spent += time.perf_counter() - start
+        parts.append(h_of(model, samples, x))
     return np.concatenate(parts, axis=1), spent, timing.compile_seconds
 
 
-def go_on(mcmc: MCMC, x: jax.Array) -> np.ndarray:
-    """As many draws again, from where the chains are."""
+def go_on(mcmc: MCMC, x: jax.Array) -> dict[str, jax.Array]:
+    """Every site as many times again, from where the chains are."""
     state: Any = mcmc.last_state
     mcmc.post_warmup_state = state
     mcmc.run(state.rng_key, x)
-    return np.asarray(mcmc.get_samples(group_by_chain=True)["h"])
+    return jax.block_until_ready(mcmc.get_samples(group_by_chain=True))
+
+
+def h_of(model: pr.LayeredModel, samples: dict[str, jax.Array], x: jax.Array) -> np.ndarray:
+    """Draws of h, which DiscreteGibbs does not keep."""
+    if "h" not in samples:
+        sites = {"batch_ndims": 2, "return_sites": ["h"], "parallel": True}
+        samples = Predictive(model.program, samples, **sites)(jax.random.key(0), x)
+    return np.asarray(samples["h"])
 
 
 def run_pymc(
-    model: pr.LayeredModel, x: np.ndarray, chains: int, seconds: float
+    model: pr.LayeredModel, x: np.ndarray, chains: int, num_draws: int
 ) -> tuple[np.ndarray, float, float]:
     """The same of PyMC's compound step, on both cores, masks and noise summed out."""
     import pymc as pm
@@ -164,18 +178,26 @@ def run_pymc(
         silent: Any = pt.erfc(z[~seen] / (noise_std * np.sqrt(2)))
         mass: Any = pt.log(1 - keep_prob + 0.5 * keep_prob * silent)
         pm.Potential("silence", mass.sum())
-        sample: dict[str, Any] = {"tune": 500, "chains": chains, "cores": 2, "random_seed": 1}
+        sample: dict[str, Any] = {
+            "tune": NUM_WARMUP,
+            "chains": chains,
+            "cores": 2,
+            "random_seed": 1,
+        }
         quiet: dict[str, Any] = {"progressbar": False, "compute_convergence_checks": False}
-        start, draws = time.perf_counter(), 250
+        start = time.perf_counter()
         with warnings.catch_warnings():
             # PyMC forks its workers, which never call the JAX that this warns of.
             warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
-            tree = pm.sample(draws, **sample, **quiet)
+            tree = pm.sample(10, **sample, **quiet)
             elapsed = time.perf_counter() - start
-            tree = pm.sample(int(np.clip(draws * seconds / elapsed, 50, 4000)), **sample, **quiet)
+            tree = pm.sample(num_draws, **sample, **quiet)
     stats = tree["sample_stats"]
-    # Chains run side by side, so each core has its share of their time.
-    spent = float(stats["perf_counter_diff"].sum()) / min(2, chains)
+    # NUTS notes when it begins, and all else that a draw takes lies between two beginnings. Chains
+    # run side by side, so each core has its share of their time.
+    begun = stats["perf_counter_start"].to_numpy()
+    spans = (begun[:, -1] - begun[:, 0]) * begun.shape[1] / (begun.shape[1] - 1)
+    spent = float(spans.sum()) / min(2, chains)
     compiling = elapsed - float(tree["posterior"].attrs["sampling_time"])
     return tree["posterior"]["h"].to_numpy(), spent, max(compiling, 0.0)
 

@@ -50,14 +50,16 @@ def measure_sweep(n: int, m: int, k: int, depth: int, chains: int, obs: int) -> 
     """One setting; with several layers the ratio is to passes over every layer's weights."""
     model = stack(n, m, k, depth)
     x = model.simulate(jax.random.key(1), obs).x
-    groups = init_groups(jax.random.key(2), model, x, chains)
-    run = partial(run_chain, gibbs_step, groups, (model, x), keep=every_layer, num_warmup=0)
+    groups = init_groups(jax.random.key(2), model, x, chains, WARMUP)
+    run = partial(run_chain, gibbs_step, args=(model, x), keep=every_layer, num_warmup=0)
     with stopwatch() as timing:
-        h, *intermediates = run(num_samples=WARMUP).draws
-    last = [jnp.asarray(draws[:, -1]) for draws in (h, *intermediates)]
-    state = GibbsState(last[0], tuple(last[1:]), groups[0].rng_key)
+        groups = run(groups, num_samples=WARMUP).states
+    h, *intermediates = (
+        jnp.concatenate(parts) for parts in zip(*map(every_layer, groups), strict=True)
+    )
+    state = groups[0]._replace(h=h, intermediates=tuple(intermediates))
     calls = [
-        lambda: run(num_samples=SWEEPS),
+        lambda: run(groups, num_samples=SWEEPS),
         bare_passes(model, state),
         *parts(model, state, x),
     ]
@@ -121,12 +123,12 @@ def parts(
     sparse = model.sparse_prior
     logit = jnp.broadcast_to(sparse.inclusion_logit[:1], h.shape[-1:])
     prior = UnitPrior(logit, sparse.tilting_slab, (0, h.shape[-1]))
-    rows = jax.jit(augment)(jax.random.key(3), layer, h, rows_of_x)
+    rows = jax.jit(augment)(jax.random.key(3), layer, layer.pre_activation(h), rows_of_x)
     information = rows.precision @ layer.weights**2
 
     def renew(carry, layer, x):
         key, h, _ = carry
-        rows = augment(key, layer, h, x)
+        rows = augment(key, layer, layer.pre_activation(h), x)
         return jax.random.fold_in(key, 1), h, rows
 
     def update(carry, weights, information):

@@ -139,12 +139,18 @@ class Layer:
         possible = (x >= 0).all(-1) if self.activation == "relu" else True
         return jnp.where(jnp.broadcast_to(possible, table.shape), table, -jnp.inf)
 
+    def log_silence(
+        self, pre_activation: Float[Array, "*batch visible"]
+    ) -> Float[Array, "*batch visible"]:
+        """Log f(z) = log[(1 - rho) + rho Phi(-z / noise_std)], the mass of x_j = 0 (ReLU)."""
+        return log_silence_prob(pre_activation / self.noise_std, self.keep_prob)
+
     def _log_silence_table(
         self, z: Float[Array, "state visible"], silent: Bool[Array, "obs visible"]
     ) -> Float[Array, "#state obs"]:
         """Log mass of the rows that are 0, per state and observation."""
         if self.activation == "relu":
-            log_mass = log_silence_prob(z / self.noise_std, self.keep_prob)
+            log_mass = self.log_silence(z)
             return log_mass @ silent.astype(z.dtype).T
         count = silent.sum(-1)[None, :]
         return jnp.where(count > 0, count * jnp.log1p(-jnp.asarray(self.keep_prob)), 0.0)

@@ -26,10 +26,12 @@ class Chain(NamedTuple):
     Attributes:
         draws: pytree of what was kept, (chain, draw, ...).
         means: pytree of the averages over the kept steps, (chain, ...).
+        states: last state of each group.
     """
 
     draws: Any
     means: Any
+    states: list[Any]
 
 
 def nothing(state: Any) -> tuple[()]:
@@ -109,7 +111,8 @@ def run_chain(
             saved = time.monotonic()
     draws = jax.tree.map(lambda *leaves: np.moveaxis(np.concatenate(leaves), 0, 1), *kept)
     sums = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(sums for _, sums in groups))
-    return Chain(draws, jax.tree.map(lambda leaf: leaf / num_samples, sums))
+    means = jax.tree.map(lambda leaf: leaf / num_samples, sums)
+    return Chain(draws, means, [state for state, _ in groups])
 
 
 def _zeros(shapes: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from probrev.layer import Layer
 from probrev.tilted import Slab, invert_tilted, log_slab_ratio, sample_tilted, unit_slab
@@ -49,14 +49,13 @@ class Rows(NamedTuple):
 def augment(
     key: PRNGKeyArray,
     layer: Layer,
-    h: Float[Array, "case hidden"],
+    z: Float[Array, "case visible"],
     x: Float[Array, "case visible"],
 ) -> Rows:
-    """Draws which rows were kept and their noisy pre-activations, given h above and x below.
+    """Draws which rows were kept and their noisy pre-activations, given z = W h and x below.
 
     Source: Albert and Chib 1993, data augmentation; the masks are ours.
     """
-    z = layer.pre_activation(h)
     kept, noisy = layer.distribution(z).sample_latents(key, x)
     precision = kept / layer.noise_std**2
     return Rows(precision, precision * (noisy - z))
@@ -69,6 +68,8 @@ def update_units(
     information: Float[Array, "case hidden"],
     h: Float[Array, "case hidden"],
     rows: Rows,
+    *,
+    backwards: Bool[Array, ""] | bool = False,
 ) -> tuple[Float[Array, "case hidden"], Rows]:
     """Draws each unit in turn, spike and value jointly, given all others and the rows.
 
@@ -81,6 +82,8 @@ def update_units(
         information: what the rows say about each unit alone: precision @ W^2.
         h: the units.
         rows: the likelihood.
+        backwards: whether the last unit comes first. Either order leaves the law alone, and is the
+            other one's reversal.
 
     Returns:
         The new units, and the rows with their residuals.
@@ -91,8 +94,9 @@ def update_units(
     uniform = open_uniform(key, (h.shape[1], len(h)), h.dtype)
     fewest, most = prior.active_range
 
-    def update(unit, carry):
+    def update(step, carry):
         h, num_active, residual = carry
+        unit = jnp.where(backwards, h.shape[1] - 1 - step, step)
         column, old = columns[unit], h[:, unit]
         active = old > 0
         others = num_active - active

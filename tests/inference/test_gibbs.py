@@ -128,7 +128,7 @@ def joint_law_z_scores(model, *, num_pairs: int, num_steps: int) -> np.ndarray:
     """
     fresh = model.simulate(jax.random.key(7), num_pairs)
     start = model.simulate(jax.random.key(8), num_pairs)
-    state = init_state(jax.random.key(9), model, start.x, 1)._replace(
+    state = init_state(jax.random.key(9), model, start.x, 1, 0)._replace(
         h=start.h[None], intermediates=tuple(h[None] for h in start.intermediates)
     )
     step, generate = jax.jit(gibbs_step), jax.jit(model.layers[0].generate)
