@@ -1,4 +1,4 @@
-"""Two or three ReLU layers with noise relative to each layer's signal."""
+"""ReLU layers with noise relative to each layer's signal."""
 
 import jax
 import numpy as np
@@ -17,22 +17,23 @@ def build(
     relative_noise: float = 0.5,
     weight_seed: int = 0,
 ) -> pr.LayeredModel:
-    """Builds the model; with 3 layers the widths grow by the same factor towards x.
+    """Builds the model; hidden widths grow by the same factor from each layer to the next below.
 
     Args:
         n_visible: width of x.
-        n_intermediate: width of the hidden vector above x; between it and h widths are geometric.
+        n_intermediate: width of the hidden vector above x, where that is not h; between it and h
+            widths are geometric.
         n_hidden: width of the top vector h.
-        num_layers: 2 or 3.
+        num_layers: at least 1.
         n_active: expected number of active units of h.
         keep_prob: probability that a unit survives dropout, in every layer.
         relative_noise: noise_std of a layer over the root mean square norm of its input.
         weight_seed: seed of the N(0, 1) weights.
     """
-    if num_layers not in (2, 3):
-        raise ValueError(f"num_layers must be 2 or 3; got {num_layers}")
-    middle = np.geomspace(n_intermediate, n_hidden, num_layers).round().astype(int)
-    widths = [n_visible, *(int(width) for width in middle)]
+    if num_layers < 1:
+        raise ValueError(f"num_layers must be at least 1; got {num_layers}")
+    from_top = np.geomspace(n_hidden, n_intermediate, num_layers).round().astype(int)
+    widths = [n_visible, *(int(width) for width in reversed(from_top))]
     prior = pr.SpikeAndSlab(n_hidden, n_active / n_hidden, HalfNormal(1.0))
     energy, layers = float(n_active), []
     key = jax.random.key(weight_seed)

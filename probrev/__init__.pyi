@@ -17,6 +17,9 @@ from .report import write_report
 from .slabs import FiniteSlab, LogQuadraticSlab
 from .state_evolution import evolve_state
 from .states import FiniteStates
+from .sweeps.driver import sweep
+from .sweeps.grid import Grid, read_grid
+from .sweeps.store import load_sweep
 
 __all__ = [
     "Bias",
@@ -26,6 +29,7 @@ __all__ = [
     "FiniteStates",
     "FirstStep",
     "GibbsKernel",
+    "Grid",
     "KSparse",
     "Layer",
     "LayeredModel",
@@ -46,10 +50,13 @@ __all__ = [
     "gibbs",
     "hmc",
     "load",
+    "load_sweep",
     "measure_agreement",
     "message_passing",
     "predict_net_risk",
+    "read_grid",
     "sample_prior",
     "sparsity_conditions",
+    "sweep",
     "write_report",
 ]

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 Build = Callable[..., Any]
+# Parameter of a `build` that draws its weights.
+WEIGHT_SEED = "weight_seed"
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,20 @@ def call_hook(build: Build, name: str, arguments: Mapping[str, Any], **given: An
             f"any of build's: {', '.join(arguments)}"
         ) from error
     return hook(*bound.args, **bound.kwargs)
+
+
+def observe(build: Build, arguments: Mapping[str, Any], key: Any, model: Any, num_obs: int) -> Any:
+    """Observations by the model file's own `observe`, or else simulated by the model.
+
+    Args:
+        build: what `load` returned.
+        arguments: those that it got.
+        key: random key.
+        model: what it returned.
+        num_obs: number of observations.
+    """
+    found = call_hook(build, "observe", arguments, key=key, model=model, num_obs=num_obs)
+    return model.simulate(key, num_obs) if found is None else found
 
 
 def cause(error: BaseException) -> str:

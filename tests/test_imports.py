@@ -15,12 +15,13 @@ ROOT = Path(probrev.__file__).parent
 # place, and so is the public API as a whole.
 PUBLIC = "public API"
 ORDER = [
-    "pytree", "replacing", "broadcasting", "timing", "progress", "checkpoint",
+    "pytree", "methods", "streams", "replacing", "broadcasting", "timing", "progress", "checkpoint",
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
     "states", "priors", "layer", "channel", "evidence", "model",
     "feedforward", "net_risk", "ladder", "state_evolution",
     "diagnostics", "posterior", "inference", "agreement", "verdict", "metrics", "curve",
-    "comparison", "provenance", "plots", "report", "registry", PUBLIC, "cli",
+    "comparison", "provenance", "plots", "report", "registry", "settings", "sweeps",
+    PUBLIC, "cli",
 ]  # fmt: skip
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "scipy", "xarray", "pandas")
 

@@ -26,6 +26,12 @@ app.command(
     help="Compare nets with a model's posterior; write a run and a report.\n\n"
     "Exit status: 0 done, 3 inconclusive (a posterior is not to be trusted), 2 bad input.",
 )
+app.command(
+    "probrev.cli.sweep:sweep",
+    name="sweep",
+    help="Compute a grid of comparisons; killed, the same command resumes.\n\n"
+    "Exit status: 0 done, 3 some cells failed or are not to be trusted, 2 bad input.",
+)
 app.command("probrev.cli.report:report", name="report", help="Write a saved run's report anew.")
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from probrev import registry
-from probrev.cli.settings import parse_settings
-
-METHODS = ("exact", "gibbs", "hmc", "message_passing")
-WEIGHT_SEED = "weight_seed"
+from probrev.methods import METHODS
+from probrev.registry import WEIGHT_SEED
+from probrev.settings import parse_settings
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,17 @@ import xarray as xr
 import probrev as pr
 from probrev import registry
 from probrev.cli.display import Stages, stages
-from probrev.cli.plan import METHODS, WEIGHT_SEED, Plan, check_names
+from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
+from probrev.inference.choice import infer
 from probrev.progress import Progress
 from probrev.provenance import provenance
+from probrev.registry import WEIGHT_SEED
+from probrev.streams import streams
 
 # Draws of each chain of Gibbs: in rounds that grow while it has not converged, up to these bounds.
 FIRST_ROUND, GROWTH = 2000, 4
 MOST_BYTES, MOST_SECONDS = 2**30, 600
-
-STREAMS = ("simulate", "ladder", *METHODS)
 
 
 def run(plan: Plan) -> pr.Comparison:
@@ -57,18 +58,14 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     with refusing(plan.info):
         model = make(**settings)
         arguments = registry.arguments(make, settings)
-        obs = registry.call_hook(
-            make, "observe", arguments, key=keys["simulate"], model=model, num_obs=plan.num_obs
-        )
+        obs = registry.observe(make, arguments, keys["simulate"], model, plan.num_obs)
         own_inverses = registry.call_hook(make, "inverses", arguments, model=model)
-    if obs is None:
-        obs = model.simulate(keys["simulate"], plan.num_obs)
     check_hooks(plan.info, obs, own_inverses)
     inverses = {**pr.build_ladder(keys["ladder"], model), **(own_inverses or {})}
     check_names("inverse", plan.inverses, tuple(inverses))
     methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)
     posteriors = {
-        method: infer(method, keys[method], model, obs, stage)
+        method: infer_with_progress(method, keys[method], model, obs, stage)
         for method in (list(methods)[:1] if weight_draw else methods)
     }
     stage("comparison")
@@ -136,16 +133,14 @@ def check_hooks(info: registry.ModelInfo, obs: Any, inverses: Any) -> None:
         )
 
 
-def infer(
+def infer_with_progress(
     method: str, key: jax.Array, model: pr.Model, obs: pr.Observations, stage: Stages
 ) -> pr.Posterior:
     """One posterior, its progress shown."""
     progress = stage(method)
-    without_key = {"exact": pr.exact, "message_passing": pr.message_passing}
-    if method in without_key:
-        return without_key[method](model, obs, progress=progress)
-    sampler = {"gibbs": sample_until_converged, "hmc": pr.hmc}[method]
-    return sampler(key, model, obs, progress=progress)
+    if method == "gibbs":
+        return sample_until_converged(key, model, obs, progress=progress)
+    return infer(method, key, model, obs, progress=progress)
 
 
 def sample_until_converged(
@@ -167,9 +162,3 @@ def sample_until_converged(
             too_long = GROWTH * sum(spent.values()) > MOST_SECONDS
             if posterior.status == "ok" or too_many or too_long:
                 return posterior
-
-
-def streams(seed: int, weight_draw: int) -> dict[str, jax.Array]:
-    """Independent random keys, one per use, so that one more posterior changes no other."""
-    root = jax.random.fold_in(jax.random.key(seed), weight_draw)
-    return {name: jax.random.fold_in(root, index) for index, name in enumerate(STREAMS)}

@@ -1,13 +1,21 @@
-"""Which inference methods suit a model, where the user names none, and why."""
+"""Inference methods by name: how to call one, and which suit a model where the user names none."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from probrev.inference.exact import plan_exact
+from jaxtyping import PRNGKeyArray
+
+from probrev.inference.exact import exact, plan_exact
 from probrev.inference.gibbs import check_model as check_gibbs
+from probrev.inference.gibbs import gibbs
+from probrev.inference.hmc import hmc
 from probrev.inference.message_passing import check_model as check_message_passing
-from probrev.model import LayeredModel, Model
+from probrev.inference.message_passing import message_passing
+from probrev.model import LayeredModel, Model, Observations
+from probrev.posterior import Posterior
 from probrev.priors import SparsePrior
 
+_WITHOUT_KEY = {"exact": exact, "message_passing": message_passing}
+_SAMPLERS = {"gibbs": gibbs, "hmc": hmc}
 # What a default may cost for each observation, of one method.
 MAX_SECONDS = 10.0
 # Seconds of a unit of each exact method, and of Gibbs (default settings) for each weight: rounded
@@ -29,6 +37,23 @@ class _Candidate(NamedTuple):
 
     seconds: float
     reason: str
+
+
+def infer(
+    method: str, key: PRNGKeyArray, model: Model, obs: Observations, **settings: Any
+) -> Posterior:
+    """The posterior by the method of that name.
+
+    Args:
+        method: "exact", "gibbs", "hmc" or "message_passing".
+        key: random key; unused by methods that need none.
+        model: a model that the method can do.
+        obs: observations.
+        **settings: further arguments of the method.
+    """
+    if method in _WITHOUT_KEY:
+        return _WITHOUT_KEY[method](model, obs, **settings)
+    return _SAMPLERS[method](key, model, obs, **settings)
 
 
 def choose_methods(model: Model) -> dict[str, str]:

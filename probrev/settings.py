@@ -60,9 +60,7 @@ def parse_value(parameter: ModelParameter, text: str) -> Any:
             return _parse_as(annotation, text)
         except _MismatchError:
             continue
-    raise ValueError(
-        f"--set {parameter.name}={text}: expected {parameter.annotation}, got {text!r}"
-    )
+    raise ValueError(f"{parameter.name}={text}: expected {parameter.annotation}, got {text!r}")
 
 
 class _MismatchError(Exception):

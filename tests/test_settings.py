@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probrev.cli.settings import parse_settings, parse_value
 from probrev.registry import ModelInfo, ModelParameter
+from probrev.settings import parse_settings, parse_value
 
 
 def parameter(annotation: str, name: str = "value", default: str | None = "None"):
@@ -67,7 +67,7 @@ def test_values_are_read_by_annotation(annotation, text, expected):
     ],
 )
 def test_a_value_of_another_type_names_parameter_type_and_value(annotation, text):
-    with pytest.raises(ValueError, match="--set value=") as caught:
+    with pytest.raises(ValueError, match="value=") as caught:
         parse_value(parameter(annotation), text)
     assert f"expected {annotation}, got {text!r}" in str(caught.value)
 

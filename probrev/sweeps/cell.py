@@ -1,0 +1,103 @@
+"""One cell of a sweep: simulate, infer, hold the inverses against the posterior."""
+
+import time
+from functools import cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from probrev import registry
+from probrev.inference.choice import infer
+from probrev.ladder import build_ladder
+from probrev.metrics.case import Case
+from probrev.metrics.risk import squared_errors
+from probrev.streams import streams
+from probrev.sweeps.grid import Cell, Grid
+
+FAILED = "failed"
+# Only moments are kept, so that methods which know them are spared their draws.
+FEW_DRAWS = {"exact": {"num_draws": 4}, "message_passing": {"num_draws": 4}}
+Row = dict[str, Any]
+
+
+def compute_batch(grid: Grid, batch: int) -> list[Row]:
+    """The rows of a batch, in order; see `compute_cell`."""
+    return [compute_cell(grid, number) for number in grid.cells_of(batch)]
+
+
+def compute_cell(grid: Grid, number: int) -> Row:
+    """One comparison, as values by the names of `store.VARIABLES`; what is absent is left out.
+
+    Its numbers depend on the grid and its own place in it alone, whoever computes it. Whatever goes
+    wrong is its result: `status` is then "failed" and `reason` says what.
+    """
+    start = time.perf_counter()
+    try:
+        row = _measure(grid, grid.cell(number))
+    except Exception as error:
+        row = failure(registry.cause(error))
+    return {**row, "cell_seconds": time.perf_counter() - start}
+
+
+def failure(reason: str) -> Row:
+    """The row of a cell that has no result."""
+    return {"status": FAILED, "reason": reason}
+
+
+def _measure(grid: Grid, cell: Cell) -> Row:
+    keys, build = streams(cell.seed), _load(grid.model)
+    model = build(**cell.parameters)
+    arguments = registry.arguments(build, cell.parameters)
+    obs = registry.observe(build, arguments, keys["simulate"], model, grid.num_obs)
+    own = registry.call_hook(build, "inverses", arguments, model=model) or {}
+    inverses = {**build_ladder(keys["ladder"], model), **own}
+    unknown = set(grid.inverses) - set(inverses)
+    if unknown:
+        raise ValueError(f"the model has no inverse {min(unknown)!r}; it has {', '.join(inverses)}")
+    estimates = np.stack([np.asarray(inverses[name](obs.x), float) for name in grid.inverses])
+    settings = {**FEW_DRAWS.get(cell.method, {}), **grid.settings.get(cell.method, {})}
+    posterior = infer(cell.method, keys[cell.method], model, obs, **settings)
+    covered = posterior.obs
+    coords = {"inverse": list(grid.inverses), "obs": np.arange(obs.num_obs)}
+    dims = ("obs", "hidden")
+    case = Case(
+        posterior=posterior,
+        estimates=xr.DataArray(estimates, coords, ("inverse", *dims)).sel(obs=covered),
+        truth=None if obs.h is None else xr.DataArray(np.asarray(obs.h)[covered], dims=dims),
+        x=xr.DataArray(np.asarray(obs.x)[covered], dims=("obs", "visible")),
+        model=model,
+        seed=cell.seed,
+    )
+    return {
+        **_risks(case),
+        "status": posterior.status,
+        "reason": posterior.status_reason,
+        "run_seconds": posterior.tree.attrs["run_seconds"],
+        "compile_seconds": posterior.tree.attrs["compile_seconds"],
+    }
+
+
+def _risks(case: Case) -> Row:
+    """Squared errors, averaged over observations, and their pooled ratios."""
+    mean = {name: values.mean("obs").to_numpy() for name, values in squared_errors(case).items()}
+    row: Row = {name: mean[name] for name in ("excess_risk", "claimed_risk")}
+    if case.truth is None:
+        return {**row, "risk_ratio": 1 + mean["excess_risk"] / mean["claimed_risk"]}
+    energy = float((case.truth**2).sum("hidden").mean())
+    errors = np.append(mean["squared_error"], mean["bayes_squared_error"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = mean["squared_error"] / mean["bayes_squared_error"]
+        return {
+            **row,
+            "energy": energy,
+            "squared_error": errors,
+            "relative_risk": errors / energy,
+            "risk_ratio": ratio,
+        }
+
+
+@cache
+def _load(model: str) -> registry.Build:
+    """The model's `build`, its file run once per process."""
+    return registry.load(model)

@@ -1,0 +1,79 @@
+"""`probrev sweep`, as typed."""
+
+import json
+
+import pytest
+
+import probrev as pr
+from tests.sweeps.conftest import MODEL
+
+GRID = f"""
+model = "{MODEL}"
+num_obs = 3
+num_seeds = 2
+[axes]
+noise_std = [0.8, {{second}}]
+"""
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(GRID.format(second=1.6))
+    return path
+
+
+def test_a_sweep_says_what_it_did_and_where(grid, probrev, tmp_path):
+    done = probrev("sweep", grid)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[0] == "4 of 4 cells: ok"
+    assert "probrev.load_sweep('runs/small.zarr')" in done.out
+    result = pr.load_sweep(tmp_path / "runs" / "small.zarr")
+    assert dict(result["status"].sizes) == {"noise_std": 2, "method": 1, "seed": 2}
+    again = probrev("sweep", grid, "--json")
+    assert json.loads(again.out) == {
+        "store": "runs/small.zarr",
+        "cells": 4,
+        "status": {"ok": 4},
+        "trouble": [],
+    }
+
+
+def test_failed_cells_are_counted_and_explained(grid, probrev):
+    grid.write_text(GRID.format(second=9))
+    done = probrev("sweep", grid, "--out", "s.zarr")
+    assert done.status == 3
+    lines = done.out.splitlines()
+    assert lines[:3] == [
+        "2 of 4 cells: failed",
+        "2 of 4 cells: ok",
+        "    failed: ValueError: too noisy",
+    ]
+
+
+def test_a_shard_leaves_the_rest(grid, probrev):
+    grid.write_text("batch_size = 1" + GRID.format(second=1.6))
+    done = probrev("sweep", grid, "--shard", "2/2", "--out", "s.zarr")
+    assert done.status == 0
+    assert "2 of 4 cells: not computed yet" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--shard", "2"), "--shard 2: expected I/N, such as 1/4"),
+        (("--shard", "3/2"), "needs 1 <= i <= N"),
+        (("--workers", "0"), "workers"),
+    ],
+)
+def test_what_is_refused_in_one_line(grid, probrev, words, message):
+    done = probrev("sweep", grid, *words)
+    assert done.status == 2
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_grid_that_is_not_there(probrev):
+    done = probrev("sweep", "none.toml")
+    assert done.status == 2
+    assert "cannot read the grid none.toml" in done.err

@@ -1,0 +1,70 @@
+"""One cell beside `compare` on the same model and seeds, and what goes wrong in it."""
+
+import re
+
+import numpy as np
+import pytest
+
+import probrev as pr
+from probrev import registry
+from probrev.streams import streams
+from probrev.sweeps.cell import compute_batch, compute_cell
+from tests.sweeps.conftest import MODEL
+
+
+@pytest.mark.parametrize("method", ["exact", "gibbs"])
+def test_a_cell_says_what_compare_says(make_grid, method):
+    settings = {"gibbs": {"num_samples": 200}}
+    grid = make_grid(axes={"noise_std": (0.8,)}, methods=(method,), settings=settings)
+    row = compute_cell(grid, 1)
+    model = registry.load(str(MODEL))(noise_std=0.8, weight_seed=1)
+    keys = streams(1)
+    obs = model.simulate(keys["simulate"], 5)
+    nets = pr.build_ladder(keys["ladder"], model)
+    posterior = (
+        pr.exact(model, obs)
+        if method == "exact"
+        else pr.gibbs(keys["gibbs"], model, obs, num_samples=200)
+    )
+    inverses = {name: nets[name] for name in grid.inverses}
+    table = pr.compare(model, obs, inverses, {method: posterior}).table()
+    values = table.set_index(["metric", "subject"])["value"]
+    for metric in ("relative_risk", "risk_ratio", "excess_risk"):
+        names = [*grid.inverses, *(["posterior"] if metric == "relative_risk" else [])]
+        expected = [values[metric, name] for name in names]
+        np.testing.assert_allclose(row[metric], expected, rtol=1e-9)
+    assert row["status"] == posterior.status
+    assert row["energy"] == pytest.approx(float((obs.h**2).sum(-1).mean()))
+
+
+def test_a_cell_depends_on_its_place_alone(make_grid):
+    grid = make_grid()
+    batch = compute_batch(grid, 1)
+    alone = [compute_cell(grid, number) for number in grid.cells_of(1)]
+    for one, other in zip(batch, alone, strict=True):
+        assert one["status"] == "ok"
+        np.testing.assert_array_equal(one["squared_error"], other["squared_error"])
+    seeds = [tuple(row["squared_error"]) for row in batch]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"axes": {"noise_std": (9.0,)}}, "ValueError: too noisy"),
+        ({"inverses": ("perfect",)}, "the model has no inverse 'perfect'; it has theory, "),
+        ({"methods": ("exact",), "settings": {"exact": {"draws": 3}}}, "TypeError: .*draws"),
+    ],
+)
+def test_what_goes_wrong_is_the_result(make_grid, changes, reason):
+    row = compute_cell(make_grid(**changes), 0)
+    assert row["status"] == "failed"
+    assert "relative_risk" not in row
+    assert re.search(reason, row["reason"])
+
+
+def test_cells_of_one_shape_compile_once(make_grid):
+    grid = make_grid(axes={"n_visible": (31,)}, num_seeds=3)
+    first, *others = [compute_cell(grid, number) for number in range(3)]
+    assert first["compile_seconds"] > 0
+    assert all(row["compile_seconds"] == 0 for row in others)
