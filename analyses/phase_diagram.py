@@ -81,7 +81,7 @@ def compute(
                 "n_visible": widths(num_points, n_hidden),
             },
             fixed=fixed_but(axis, n_hidden),
-            methods=("gibbs",),
+            posteriors=("gibbs",),
             inverses=(INVERSE,),
             num_seeds=num_seeds,
             num_obs=num_obs,
@@ -131,7 +131,7 @@ def check(out: Path, num_checks: int, num_obs: int, n_visible: int) -> xr.Datase
                 "n_visible": n_visible, "num_layers": 1, "keep_prob": KEEP_PROB,
                 "n_active": N_ACTIVE / N_HIDDEN * n_hidden,
             },
-            methods=("message_passing",),
+            posteriors=("message_passing",),
             inverses=(INVERSE,),
             num_seeds=6,
             num_obs=num_obs,
@@ -139,14 +139,14 @@ def check(out: Path, num_checks: int, num_obs: int, n_visible: int) -> xr.Datase
         )  # fmt: skip
         store = out / f"check-{n_hidden}.zarr"
         result = pr.sweep(grid, store, progress=say(f"check at m = {n_hidden}"))
-        measured = result["relative_risk"].sel(subject="posterior").isel(method=0)
+        measured = result["relative_risk"].sel(subject="posterior").isel(posterior=0)
         build = registry.load("layered")
         predicted = []
         for noise in noises:
             model = build(**grid.fixed, relative_noise=noise, n_hidden=n_hidden)
             risk = pr.evolve_state(model.prior, model.layers).bayes_risk
             predicted.append([float(risk / model.prior.second_moment.sum())])
-        data = xr.Dataset({"measured": measured, "status": result["status"].isel(method=0)})
+        data = xr.Dataset({"measured": measured, "status": result["status"].isel(posterior=0)})
         parts.append(data.assign(predicted=(("relative_noise", "n_hidden"), predicted)))
     return xr.concat(parts, "n_hidden").assign_attrs(n_visible=n_visible)
 
@@ -242,11 +242,13 @@ def draw_map(axes: Axes, name: str, ground: xr.Dataset, measured: xr.Dataset) ->
     axes.clabel(curves, fmt="%g", fontsize=8)
     energy = measured["energy"]
     pooled = {
-        subject: (measured["squared_error"].sel(subject=subject)).sum(("method", "seed"))
+        subject: (measured["squared_error"].sel(subject=subject)).sum(("posterior", "seed"))
         for subject in (INVERSE, "posterior")
     }
-    points = (pooled[INVERSE] / pooled["posterior"]).where(energy.notnull().any(("method", "seed")))
-    trusted = (measured["status"] == "ok").all(("method", "seed"))
+    points = (pooled[INVERSE] / pooled["posterior"]).where(
+        energy.notnull().any(("posterior", "seed"))
+    )
+    trusted = (measured["status"] == "ok").all(("posterior", "seed"))
     for shown, edge in ((points.where(trusted), "white"), (points.where(~trusted), "red")):
         table = shown.to_dataframe("ratio").reset_index().dropna()
         axes.scatter(

@@ -32,7 +32,7 @@ def sweep(
 
     Args:
         grid: a TOML file; its keys are the attributes of probrev.Grid: model, a table of axes, and
-            fixed, methods, inverses, num_seeds, num_obs, settings, batch_size.
+            fixed, posteriors, inverses, num_seeds, num_obs, settings, batch_size.
         workers: worker processes on this machine; by default this process computes.
         scheduler: address of a running Dask scheduler whose workers compute.
         shard: I/N, to compute only every N-th batch, beginning with the I-th: for job arrays.

@@ -114,7 +114,7 @@ def _enumerate(
     last = np.minimum(first + share, count)
     key = jax.random.key(draw_seed)
     inputs = jax.device_put((key, table, states), NamedSharding(mesh, P()))
-    n_hidden = states[jnp.arange(1)].shape[1]
+    n_hidden = jax.eval_shape(lambda: states[jnp.arange(1)]).shape[1]
     sums = no_sums(num_obs, n_hidden, num_draws, min(num_top, count))
     sums = jax.tree.map(lambda leaf: np.stack([leaf] * mesh.size), sums)
     sums = jax.device_put(sums, NamedSharding(mesh, P(SHARD)))

@@ -1,4 +1,4 @@
-"""What a sweep covers: every combination of parameter values, method and seed."""
+"""What a sweep covers: every combination of parameter values, posterior and seed."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ from probrev.methods import METHODS
 from probrev.settings import parse_value
 
 # Names that the result uses for something else.
-TAKEN = ("method", "seed", "inverse", "subject", "cell", "batch")
+TAKEN = ("posterior", "seed", "inverse", "subject", "cell", "batch")
 DEFAULT_INVERSES = ("universal", "calibrated")
 
 
@@ -38,13 +38,13 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid of independent comparisons: axes x methods x seeds, the seed running fastest.
+    """A grid of independent comparisons: axes x posteriors x seeds, the seed running fastest.
 
     Attributes:
         model: a named model, or a path to a .py file with a function build.
         axes: values of each swept parameter of `build`, by name.
         fixed: values of parameters that stay the same.
-        methods: inference methods ("exact", "gibbs", "hmc", "message_passing").
+        posteriors: inference methods ("exact", "gibbs", "hmc", "message_passing").
         inverses: rungs of the ladder, or inverses of the model file, to hold against each
             posterior.
         num_seeds: cells that differ in their seed alone: each draws its own weights (where the
@@ -60,7 +60,7 @@ class Grid:
     model: str
     axes: Mapping[str, tuple[Any, ...]]
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    methods: tuple[str, ...] = ("exact",)
+    posteriors: tuple[str, ...] = ("exact",)
     inverses: tuple[str, ...] = DEFAULT_INVERSES
     num_seeds: int = 1
     num_obs: int = 32
@@ -68,10 +68,10 @@ class Grid:
     batch_size: int = 10
 
     def __post_init__(self):
-        for name in ("methods", "inverses"):
+        for name in ("posteriors", "inverses"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             _check_values(name, getattr(self, name))
-        for method in (*self.methods, *self.settings):
+        for method in (*self.posteriors, *self.settings):
             if method not in METHODS:
                 raise ValueError(
                     f"unknown method {method!r}{registry.did_you_mean(method, METHODS)}; "
@@ -111,13 +111,13 @@ class Grid:
     def shape(self) -> dict[str, int]:
         """Length of every dimension of the grid, the slowest first."""
         sizes = {name: len(values) for name, values in self.axes.items()}
-        return {**sizes, "method": len(self.methods), "seed": self.num_seeds}
+        return {**sizes, "posterior": len(self.posteriors), "seed": self.num_seeds}
 
     @property
     def coords(self) -> dict[str, list[Any]]:
         """Values along every dimension."""
         values = {name: list(values) for name, values in self.axes.items()}
-        return {**values, "method": list(self.methods), "seed": list(range(self.num_seeds))}
+        return {**values, "posterior": list(self.posteriors), "seed": list(range(self.num_seeds))}
 
     @property
     def num_cells(self) -> int:
@@ -140,7 +140,7 @@ class Grid:
         for name, size in reversed(self.shape.items()):
             number, place = divmod(number, size)
             found[name] = self.coords[name][place]
-        method, seed = found.pop("method"), found.pop("seed")
+        method, seed = found.pop("posterior"), found.pop("seed")
         given = {**self.fixed, **found}
         parameters = {name: self._read(name, value) for name, value in given.items()}
         names = {parameter.name for parameter in self.info.parameters}

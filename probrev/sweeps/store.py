@@ -128,8 +128,8 @@ def write_batch(path: str | Path, grid: Grid, batch: int, rows: Sequence[Row]) -
 def load_sweep(path: str | Path) -> xr.Dataset:
     """The results of a sweep, finished or not, as labelled arrays.
 
-    Dimensions: each axis of the grid, `method`, `seed`; with `inverse`, or `subject`, which is the
-    inverses and then "posterior". Variables: `relative_risk` and `squared_error` (subject; the
+    Dimensions: each axis of the grid, `posterior`, `seed`; with `inverse`, or `subject`, which is
+    the inverses and then "posterior". Variables: `relative_risk` and `squared_error` (subject; the
     latter per observation), `risk_ratio` and `excess_risk` (inverse), `claimed_risk`, `energy`
     (E||h||^2), `status` ("" if not computed yet, "failed", or the posterior's) with its `reason`,
     and seconds: `run_seconds` and `compile_seconds` of the posterior, `cell_seconds` of all.

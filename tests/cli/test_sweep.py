@@ -29,7 +29,7 @@ def test_a_sweep_says_what_it_did_and_where(grid, probrev, tmp_path):
     assert done.out.splitlines()[0] == "4 of 4 cells: ok"
     assert "probrev.load_sweep('runs/small.zarr')" in done.out
     result = pr.load_sweep(tmp_path / "runs" / "small.zarr")
-    assert dict(result["status"].sizes) == {"noise_std": 2, "method": 1, "seed": 2}
+    assert dict(result["status"].sizes) == {"noise_std": 2, "posterior": 1, "seed": 2}
     again = probrev("sweep", grid, "--json")
     assert json.loads(again.out) == {
         "store": "runs/small.zarr",

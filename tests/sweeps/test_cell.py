@@ -2,6 +2,7 @@
 
 import re
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,10 +13,10 @@ from probrev.sweeps.cell import compute_batch, compute_cell
 from tests.sweeps.conftest import MODEL
 
 
-@pytest.mark.parametrize("method", ["exact", "gibbs"])
+@pytest.mark.parametrize("method", ["exact", pytest.param("gibbs", marks=pytest.mark.slow)])
 def test_a_cell_says_what_compare_says(make_grid, method):
     settings = {"gibbs": {"num_samples": 200}}
-    grid = make_grid(axes={"noise_std": (0.8,)}, methods=(method,), settings=settings)
+    grid = make_grid(axes={"noise_std": (0.8,)}, posteriors=(method,), settings=settings)
     row = compute_cell(grid, 1)
     model = registry.load(str(MODEL))(noise_std=0.8, weight_seed=1)
     keys = streams(1)
@@ -53,7 +54,7 @@ def test_a_cell_depends_on_its_place_alone(make_grid):
     [
         ({"axes": {"noise_std": (9.0,)}}, "ValueError: too noisy"),
         ({"inverses": ("perfect",)}, "the model has no inverse 'perfect'; it has theory, "),
-        ({"methods": ("exact",), "settings": {"exact": {"draws": 3}}}, "TypeError: .*draws"),
+        ({"posteriors": ("exact",), "settings": {"exact": {"draws": 3}}}, "TypeError: .*draws"),
     ],
 )
 def test_what_goes_wrong_is_the_result(make_grid, changes, reason):
@@ -63,8 +64,24 @@ def test_what_goes_wrong_is_the_result(make_grid, changes, reason):
     assert re.search(reason, row["reason"])
 
 
+@pytest.mark.slow
 def test_cells_of_one_shape_compile_once(make_grid):
-    grid = make_grid(axes={"n_visible": (31,)}, num_seeds=3)
-    first, *others = [compute_cell(grid, number) for number in range(3)]
-    assert first["compile_seconds"] > 0
-    assert all(row["compile_seconds"] == 0 for row in others)
+    grid = make_grid(axes={"n_visible": (31,)}, posteriors=("exact", "gibbs"), num_seeds=2)
+    compiled = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        counts = []
+        for number in range(grid.num_cells):
+            compute_cell(grid, number)
+            counts.append(len(compiled))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    first, second, third, fourth = counts
+    assert first > 0
+    assert third > second
+    assert (second, fourth) == (first, third)

@@ -35,11 +35,12 @@ def fake_cells(monkeypatch):
     monkeypatch.setattr("probrev.sweeps.cell.compute_cell", compute)
 
 
+@pytest.mark.slow
 def test_results_are_labelled(make_grid, tmp_path):
     grid = make_grid(axes={"noise_std": (0.5, 9.0), "values": ("one", "two")})
     result = pr.sweep(grid, tmp_path / "s.zarr")
-    assert result["risk_ratio"].dims == ("noise_std", "values", "method", "seed", "inverse")
-    one = result.sel(noise_std=0.5, values="two", method="exact", seed=1)
+    assert result["risk_ratio"].dims == ("noise_std", "values", "posterior", "seed", "inverse")
+    one = result.sel(noise_std=0.5, values="two", posterior="exact", seed=1)
     row = compute_cell(grid, 3)
     np.testing.assert_array_equal(one["relative_risk"], row["relative_risk"])
     assert list(one["subject"].to_numpy()) == ["universal", "calibrated", "posterior"]
@@ -54,7 +55,7 @@ def test_results_are_labelled(make_grid, tmp_path):
 
 
 def test_every_cell_is_at_its_place(make_grid, tmp_path, fake_cells):
-    grid = make_grid(methods=("exact", "gibbs"))
+    grid = make_grid(posteriors=("exact", "gibbs"))
     told = []
     result = pr.sweep(grid, tmp_path / "s.zarr", progress=lambda *done: told.append(done))
     assert told == [(done, 5) for done in range(6)]

@@ -11,7 +11,7 @@ from tests.sweeps.conftest import MODEL
 
 
 def test_cells_are_the_product_with_the_seed_fastest(make_grid):
-    grid = make_grid(methods=("exact", "gibbs"))
+    grid = make_grid(posteriors=("exact", "gibbs"))
     cells = [grid.cell(number) for number in range(grid.num_cells)]
     found = [
         (cell.parameters["noise_std"], cell.parameters["values"], cell.method, cell.seed)
@@ -50,7 +50,7 @@ def test_arrays_of_axis_values_become_plain_numbers(make_grid):
         ({"axes": {"noise_std": 1.0}}, "axis noise_std must be a list of values; got 1.0"),
         ({"axes": {"noise_std": ("low",)}}, "noise_std=low: expected float"),
         ({"fixed": {"noise_std": 1.0}}, "noise_std is both an axis and fixed"),
-        ({"methods": ("gibs",)}, "unknown method 'gibs' .did you mean 'gibbs'"),
+        ({"posteriors": ("gibs",)}, "unknown method 'gibs' .did you mean 'gibbs'"),
         ({"settings": {"nuts": {}}}, "unknown method 'nuts'"),
         ({"inverses": ()}, "inverses has no values"),
         ({"num_obs": 0}, "num_obs must be a whole number, at least 1; got 0"),
