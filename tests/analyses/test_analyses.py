@@ -9,12 +9,6 @@ import pytest
 ANALYSES = Path(__file__).parent.parent.parent / "analyses"
 
 
-@pytest.fixture(autouse=True)
-def _beside_each_other(monkeypatch):
-    """Scripts import what lies beside them, as they do when they are run."""
-    monkeypatch.syspath_prepend(ANALYSES)
-
-
 def analysis(name: str) -> dict:
     """The names in an analysis script, without running its command line."""
     return runpy.run_path(str(ANALYSES / f"{name}.py"))
