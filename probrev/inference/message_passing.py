@@ -21,6 +21,8 @@ from probrev.tilted import Tilted, sample_tilted, slab_moments, tilted
 from probrev.timing import stopwatch
 
 NUM_CHAINS = 4
+# When an observation is done: after so many iterations, or at so small a relative change.
+MAX_ITERATIONS, TOLERANCE = 200, 1e-6
 ITERATIONS_PER_CALL = 10
 DRAW_ELEMENTS = 2**20
 # Damping: the share of a new belief that is taken over, cut where the last iteration moved away
@@ -86,8 +88,8 @@ def message_passing(
     model: LayeredModel,
     obs: Observations,
     *,
-    max_iterations: int = 200,
-    tolerance: float = 1e-6,
+    max_iterations: int = MAX_ITERATIONS,
+    tolerance: float = TOLERANCE,
     num_draws: int = 4000,
     draw_seed: int = 0,
     progress: Progress | None = None,
@@ -134,7 +136,7 @@ def message_passing(
         state = init_messages(model, obs.x)
         for done in range(0, max_iterations, ITERATIONS_PER_CALL):
             end = min(done + ITERATIONS_PER_CALL, max_iterations)
-            state = _iterate(state, model, obs.x, end, tolerance)
+            state = iterate_messages(state, model, obs.x, end, tolerance)
             finished = bool(jnp.all(state.converged | state.diverged))
             if progress is not None:
                 progress(max_iterations if finished else end, max_iterations)
@@ -166,8 +168,17 @@ def init_messages(model: LayeredModel, x: Float[Array, "obs visible"]) -> Messag
 
 
 @partial(jax.jit, donate_argnums=0)
-def _iterate(state, model, x, end, tolerance) -> MessageState:
-    """Iterates until every observation is done or has had `end` iterations."""
+def iterate_messages(
+    state: MessageState,
+    model: LayeredModel,
+    x: Float[Array, "obs visible"],
+    end: Int[Array, ""] | int,
+    tolerance: Float[Array, ""] | float,
+) -> MessageState:
+    """Iterates until every observation is done or has had `end` iterations.
+
+    An observation whose messages are no longer finite is left as it was before.
+    """
 
     def active(state):
         return ~(state.converged | state.diverged) & (state.num_iterations < end)

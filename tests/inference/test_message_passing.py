@@ -5,23 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from scipy.special import ndtr
 
 import probrev as pr
 from probrev import registry
 from probrev.agreement import effective_size
 from probrev.inference import message_passing as module
 from probrev.inference import row_stream
-
-FINITE = pr.FiniteSlab([0.5, 1.2, 1.9], [0.5, 0.3, 0.2])
-
-
-def one_layer(n_visible=40, n_hidden=7, seed=0, mean=0.1, **options):
-    """A small model of one layer in which rho / alpha is not 1."""
-    settings = {"keep_prob": 0.6, "noise_std": 0.9, "gain": 0.3, **options}
-    weights = np.random.default_rng(seed).normal(mean, 1, (n_visible, n_hidden))
-    prior = pr.SpikeAndSlab(n_hidden, np.linspace(0.1, 0.4, n_hidden), FINITE)
-    return pr.LayeredModel(prior, [pr.Layer(weights, **settings)])
+from tests.inference.plain_messages import FINITE, iterate_plainly, one_layer
 
 
 def large(n_visible, n_hidden, n_active, noise_std, seed=0):
@@ -39,45 +29,18 @@ def passed(model, obs, **options):
 # One layer
 
 
-def iterate_plainly(model, x, num_iterations=400):
-    """The fixed point for one x with W and W^2 as arrays, written from theory §6, half-damped."""
-    layer, prior = model.layers[0], model.prior
-    W, rho, alpha = np.asarray(layer.weights), float(layer.keep_prob), float(layer.gain)
-    sigma, values = float(layer.noise_std), np.asarray(FINITE.values)
-    pi = np.asarray(prior.inclusion_prob)[:, None]
-    probs = np.concatenate([1 - pi, pi * np.asarray(FINITE.probs)], axis=1)
-    levels = np.concatenate([[0.0], values])
-    mean, var, g = probs @ levels, probs @ levels**2 - (probs @ levels) ** 2, np.zeros(len(x))
-    for _ in range(num_iterations):
-        V = W**2 @ var
-        omega = W @ mean - V * g
-        c = np.sqrt(sigma**2 + V)
-        t = omega / c
-        f, density = 1 - rho + rho * ndtr(-t), np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
-        silent = -rho * density / (c * f)
-        g = np.where(x > 0, (x / alpha - omega) / c**2, silent)
-        info = np.where(x > 0, 1 / c**2, silent**2 - rho * t * density / (c**2 * f))
-        tau = 1 / (W.T**2 @ info)
-        r = mean + tau * (W.T @ g)
-        weight = probs * np.exp(-((r[:, None] - levels) ** 2) / (2 * tau[:, None]))
-        weight /= weight.sum(1, keepdims=True)
-        new = weight @ levels
-        mean, var = (mean + new) / 2, (var + weight @ levels**2 - new**2) / 2
-    return new, weight @ levels**2 - new**2, 1 - weight[:, 0]
-
-
 @pytest.mark.parametrize("rows", [17, 1000, pytest.param(1, marks=pytest.mark.slow)])
 def test_fixed_point_is_that_of_a_plain_iteration(monkeypatch, rows):
     """However the rows are cut into blocks, the last one overlapping the one before."""
     if rows < 40:  # else one block, compiled as for all other tests here
         monkeypatch.setattr(row_stream, "BLOCK_ELEMENTS", rows * 7)
-        module._iterate.clear_cache()
+        module.iterate_messages.clear_cache()
     model = one_layer()
     obs = model.simulate(jax.random.key(1), 3)
     found, posterior = passed(model, obs, tolerance=1e-10)
     assert posterior.status == "ok"
     if rows < 40:
-        module._iterate.clear_cache()
+        module.iterate_messages.clear_cache()
     for index, x in enumerate(np.asarray(obs.x)):
         expected = iterate_plainly(model, x)
         for name, values in zip(("mean", "var", "inclusion_prob"), expected, strict=True):
