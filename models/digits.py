@@ -116,7 +116,7 @@ def inverses(model: pr.LayeredModel, train_seed: int = 0) -> dict[str, Callable]
         train_seed: as in `build`.
     """
     trained = train_layer(train_seed)
-    return {"trained": lambda x: jax.nn.relu(x @ trained.weights + trained.bias)}
+    return {"as_trained": lambda x: jax.nn.relu(x @ trained.weights + trained.bias)}
 
 
 @cache

@@ -7,7 +7,13 @@ from .inference.exact import exact
 from .inference.gibbs import GibbsKernel, gibbs
 from .inference.hmc import hmc
 from .inference.message_passing import message_passing
-from .ladder import FirstStep, ScalarActivation, build_ladder
+from .ladder import (
+    FirstStep,
+    ScalarActivation,
+    UnrolledMessagePassing,
+    build_ladder,
+    list_rungs,
+)
 from .layer import Layer
 from .model import LayeredModel, Model, Observations
 from .net_risk import predict_net_risk
@@ -20,6 +26,7 @@ from .states import FiniteStates
 from .sweeps.driver import sweep
 from .sweeps.grid import Grid, read_grid
 from .sweeps.store import load_sweep
+from .trained_net import TrainedNet, train_net
 
 __all__ = [
     "Bias",
@@ -41,6 +48,8 @@ __all__ = [
     "RectifiedDropout",
     "ScalarActivation",
     "SpikeAndSlab",
+    "TrainedNet",
+    "UnrolledMessagePassing",
     "build_ladder",
     "choose_methods",
     "compare",
@@ -49,6 +58,7 @@ __all__ = [
     "from_datatree",
     "gibbs",
     "hmc",
+    "list_rungs",
     "load",
     "load_sweep",
     "measure_agreement",
@@ -58,5 +68,6 @@ __all__ = [
     "sample_prior",
     "sparsity_conditions",
     "sweep",
+    "train_net",
     "write_report",
 ]

@@ -24,7 +24,8 @@ from probrev.replacing import replacing
 from probrev.verdict import Verdict, judge
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-TIMED_CALLS = 5
+# A call is timed so often, or until that took so long.
+TIMED_CALLS, TIMED_SECONDS = 5, 1.0
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def _run_inverses(
 def _seconds_per_call(call: Callable[[], Any]) -> float:
     """Median time of a call that has been made before, so without compilation."""
     times = []
-    for _ in range(TIMED_CALLS):
+    while len(times) < TIMED_CALLS and sum(times) < TIMED_SECONDS:
         start = time.perf_counter()
         jax.block_until_ready(call())
         times.append(time.perf_counter() - start)

@@ -1,41 +1,87 @@
 """The ladder of inverses: from the paper's net towards Bayesian inference, rung by rung."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from probrev.feedforward import FeedforwardNet
+from probrev.feedforward import BIAS_RULES, FeedforwardNet
+from probrev.inference.message_passing import (
+    MAX_ITERATIONS,
+    TOLERANCE,
+    check_model,
+    init_messages,
+    iterate_messages,
+)
 from probrev.layer import Layer
 from probrev.model import LayeredModel
 from probrev.priors import SparsePrior
 from probrev.pytree import pytree
 from probrev.tilted import tilted
+from probrev.trained_net import train_net
 
 Inverse = Callable[[Array], ArrayLike]
-RUNGS = ("theory", "universal", "calibrated", "scalar", "first_step")
+# Iterations of message passing in each rung that it has.
+UNROLLED = {"two_steps": 2, "three_steps": 3, "converged": MAX_ITERATIONS}
+RUNGS = (*BIAS_RULES, "trained", "scalar", "first_step", *UNROLLED)
+# Up to so many weights training takes seconds: 2 at 9,600, TODO at 32,768, on 2 CPU cores.
+MAX_TRAINED_WEIGHTS = 2**15
 
 
-def build_ladder(key: PRNGKeyArray, model: LayeredModel) -> dict[str, Inverse]:
-    """Every rung that a model has, lowest first.
-
-    "theory", "universal" and "calibrated" are feedforward nets with that bias rule; "scalar" and
-    "first_step" need one layer under a prior with a spike and a slab.
+def build_ladder(
+    key: PRNGKeyArray, model: LayeredModel, names: Sequence[str] | None = None
+) -> dict[str, Inverse]:
+    """The rungs that a model has, lowest first; see `list_rungs`.
 
     Args:
-        key: random key, for the nets' calibration.
+        key: random key, for the nets' calibration and training.
         model: the model to invert.
+        names: the rungs to build; by default all.
+
+    Raises:
+        ValueError: the model has no rung of that name.
     """
-    inverses: dict[str, Inverse] = {
-        rule: FeedforwardNet.from_model(key, model, rule) for rule in RUNGS[:3]
-    }
-    if len(model.layers) == 1 and isinstance(model.prior, SparsePrior):
-        inverses["scalar"] = ScalarActivation(model.prior, model.layers[0])
-        inverses["first_step"] = FirstStep(model.prior, model.layers[0])
-    return inverses
+    known = list_rungs(model)
+    wanted = known if names is None else names
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"this model has no rung {name!r}; it has {', '.join(known)}")
+    return {name: _build_rung(key, model, name) for name in known if name in wanted}
+
+
+def list_rungs(model: LayeredModel) -> tuple[str, ...]:
+    """Names of the rungs that a model has, lowest first.
+
+    "theory", "universal" and "calibrated" are feedforward nets with that bias rule, of any depth.
+    "trained" (`train_net`) needs one layer, and is left out where training takes longer than
+    seconds. "scalar" and "first_step" need one layer under a prior with a spike and a slab.
+    "two_steps", "three_steps" and "converged" need a model that `message_passing` can do.
+    """
+    names = [*BIAS_RULES]
+    one_layer = len(model.layers) == 1
+    if one_layer and model.layers[0].weights.size <= MAX_TRAINED_WEIGHTS:
+        names.append("trained")
+    if one_layer and isinstance(model.prior, SparsePrior):
+        names += ["scalar", "first_step"]
+    try:
+        check_model(model)
+    except ValueError:
+        return tuple(names)
+    return (*names, *UNROLLED)
+
+
+def _build_rung(key: PRNGKeyArray, model: LayeredModel, name: str) -> Inverse:
+    if name in BIAS_RULES:
+        return FeedforwardNet.from_model(key, model, name)
+    if name == "trained":
+        return train_net(key, model)
+    if name in UNROLLED:
+        return UnrolledMessagePassing(model, UNROLLED[name])
+    denoiser = {"scalar": ScalarActivation, "first_step": FirstStep}[name]
+    return denoiser(model.sparse_prior, model.layers[0])
 
 
 @pytree(data=("prior", "layer"))
@@ -88,6 +134,32 @@ class FirstStep:
         message = jnp.where(x == 0, silence, x / (layer.gain * variance))
         readout = (message @ layer.weights) / information
         return _denoise(self.prior, readout, jnp.full(readout.shape, 1 / information))
+
+
+@pytree(data=("model", "num_iterations"))
+@dataclass(frozen=True)
+class UnrolledMessagePassing:
+    """The estimate after some iterations of message passing: a net of as many layers, W in each.
+
+    Like `message_passing`, an observation is done once it has converged, and is left as it was
+    where its messages grow beyond all bounds; with as many iterations as that has, the estimate is
+    its mean. It starts from the prior's mean and variance and uses every W_ji^2, where `FirstStep`
+    starts from 0 and averages them.
+
+    Attributes:
+        model: one that `message_passing` can do, of any depth.
+        num_iterations: passes up through the layers.
+    """
+
+    model: LayeredModel
+    num_iterations: Int[Array, ""] | int
+
+    def __call__(self, x: Float[Array, "obs visible"]) -> Float[Array, "obs hidden"]:
+        """The estimate of the top vector h."""
+        x = jnp.asarray(x, dtype=float)
+        state = init_messages(self.model, x)
+        state = iterate_messages(state, self.model, x, self.num_iterations, TOLERANCE)
+        return state.layers[-1].belief.mean
 
 
 def _denoise(prior: SparsePrior, readout: Array, variance: Array) -> Array:

@@ -18,12 +18,12 @@ ORDER = [
     "pytree", "methods", "streams", "replacing", "broadcasting", "timing", "progress", "checkpoint",
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
     "states", "priors", "layer", "channel", "evidence", "model",
-    "feedforward", "net_risk", "ladder", "state_evolution",
-    "diagnostics", "posterior", "inference", "agreement", "verdict", "metrics", "curve",
+    "feedforward", "net_risk", "trained_net", "state_evolution",
+    "diagnostics", "posterior", "inference", "ladder", "agreement", "verdict", "metrics", "curve",
     "comparison", "provenance", "plots", "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",
 ]  # fmt: skip
-HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "scipy", "xarray", "pandas")
+HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "optax", "scipy", "xarray", "pandas")
 
 
 def house_of(path):

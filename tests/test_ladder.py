@@ -1,4 +1,4 @@
-"""Rungs 3 and 4 of the ladder against direct sums and SciPy's quadrature."""
+"""The ladder against direct sums, SciPy's quadrature and plain message passing."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ from scipy.integrate import quad
 from scipy.stats import halfnorm, norm
 
 import probrev as pr
+from probrev.ladder import MAX_TRAINED_WEIGHTS, RUNGS
+from tests.inference.plain_messages import iterate_plainly, one_layer
 
 RNG = np.random.default_rng(33)
 W = RNG.normal(0, 0.6, (15, 4))
@@ -127,19 +129,74 @@ def test_silence_is_evidence(n, low, high):
     assert gain.mean() > 4 * gain.std() / np.sqrt(len(gain))
 
 
-def test_build_ladder_gives_the_rungs_that_a_model_has():
-    names = ("theory", "universal", "calibrated", "scalar", "first_step")
+@pytest.fixture(scope="module")
+def unrolled():
+    """A small model in which rho / alpha is not 1, and its observations."""
+    model = one_layer()
+    return model, np.asarray(model.simulate(jax.random.key(1), 3).x)
+
+
+@pytest.mark.parametrize("num_iterations", [1, 2, 3])
+def test_unrolled_message_passing_is_so_many_plain_iterations(unrolled, num_iterations):
+    """None of the first three beliefs is damped."""
+    model, x = unrolled
+    found = pr.UnrolledMessagePassing(model, num_iterations)(x)
+    expected = [iterate_plainly(model, one, num_iterations, step=1.0)[0] for one in x]
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_unrolled_to_convergence_it_has_the_mean_of_message_passing(unrolled):
+    model, x = unrolled
+    found = pr.build_ladder(jax.random.key(0), model, ["converged"])["converged"](x)
+    posterior = pr.message_passing(model, pr.Observations(x), num_draws=4)
+    assert posterior.status == "ok"
+    np.testing.assert_array_equal(found, posterior.mean)
+
+
+@pytest.mark.slow
+def test_unrolled_message_passing_of_two_layers():
+    two = pr.LayeredModel(FINITE, [pr.Layer(RNG.normal(size=(60, 15)), 0.5, 0.2), LAYERS["relu"]])
+    x = two.simulate(jax.random.key(0), 3).x
+    ladder = pr.build_ladder(jax.random.key(0), two)
+    assert tuple(ladder) == (
+        "theory", "universal", "calibrated", "two_steps", "three_steps", "converged",
+    )  # fmt: skip
+    expected = pr.message_passing(two, pr.Observations(x), num_draws=4).mean
+    np.testing.assert_array_equal(ladder["converged"](x), expected)
+    assert not np.allclose(ladder["two_steps"](x), expected, rtol=1e-3)
+
+
+def test_rungs_are_those_that_a_model_has():
+    nets = ("theory", "universal", "calibrated")
     one = pr.LayeredModel(FINITE, [LAYERS["relu"]])
-    ladder = pr.build_ladder(jax.random.key(0), one)
-    assert tuple(ladder) == names
+    assert pr.list_rungs(one) == RUNGS
+    assert set(nets) < set(RUNGS)
+    wide = pr.Layer(np.ones((MAX_TRAINED_WEIGHTS // 4 + 1, 4)), 0.5)
+    assert pr.list_rungs(pr.LayeredModel(FINITE, [wide])) == (*nets, "scalar", "first_step")
+    k_sparse = pr.LayeredModel(pr.KSparse(4, 2, FINITE.slab), [LAYERS["relu"]])
+    assert pr.list_rungs(k_sparse) == (*nets, "trained", "scalar", "first_step")
+    function = pr.LayeredModel(lambda: jnp.ones(4), [LAYERS["relu"]])
+    assert pr.list_rungs(function) == (*nets, "trained")
+    deep = pr.LayeredModel(FINITE, [pr.Layer(np.ones((9, 15)), 0.5), LAYERS["relu"]])
+    assert pr.list_rungs(deep) == nets
+
+
+def test_build_ladder_gives_the_rungs_asked_for():
+    names = [name for name in RUNGS if name != "trained"]
+    one = pr.LayeredModel(FINITE, [LAYERS["relu"]])
+    ladder = pr.build_ladder(jax.random.key(0), one, names[::-1])
+    assert list(ladder) == names
     x = observe("relu")
     for inverse in ladder.values():
         found = np.asarray(inverse(x))
         assert found.shape == (3, 4)
         assert np.all(np.isfinite(found) & (found >= 0))
+    assert pr.build_ladder(jax.random.key(0), one, []) == {}
+    with pytest.raises(ValueError, match="no rung 'two_steps'; it has theory, "):
+        pr.build_ladder(jax.random.key(0), pr.LayeredModel(FINITE, [pr.Layer(W)]), ["two_steps"])
 
 
 @pytest.mark.slow
-def test_ladder_of_a_deep_model_ends_at_the_nets():
-    two = pr.LayeredModel(FINITE, [pr.Layer(RNG.normal(size=(9, 15)), 0.5), LAYERS["relu"]])
-    assert tuple(pr.build_ladder(jax.random.key(0), two)) == ("theory", "universal", "calibrated")
+def test_the_whole_ladder_of_one_layer():
+    one = pr.LayeredModel(FINITE, [LAYERS["relu"]])
+    assert tuple(pr.build_ladder(jax.random.key(0), one)) == RUNGS

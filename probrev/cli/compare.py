@@ -40,7 +40,8 @@ def compare(
         assignments: a parameter of the model; a value that ends in .npy is a file with an array.
             Like the next two, can be given several times.
         posterior: exact, gibbs, message_passing or hmc; by default the best for the model's size.
-        inverse: a rung of the ladder of nets, such as universal; by default all.
+        inverse: theory, universal, calibrated, trained, scalar, first_step, two_steps, three_steps,
+            converged, or one of the model's own; by default all that it has.
         num_obs: number of observations to simulate.
         num_weights: number of draws of the weights; more than one shows the spread over them.
         seed: random seed of the observations and the samplers.

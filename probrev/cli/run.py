@@ -16,6 +16,7 @@ from probrev.cli.display import Stages, stages
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
 from probrev.inference.choice import infer
+from probrev.ladder import RUNGS
 from probrev.progress import Progress
 from probrev.provenance import provenance
 from probrev.registry import WEIGHT_SEED
@@ -61,18 +62,23 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
         obs = registry.observe(make, arguments, keys["simulate"], model, plan.num_obs)
         own_inverses = registry.call_hook(make, "inverses", arguments, model=model)
     check_hooks(plan.info, obs, own_inverses)
-    inverses = {**pr.build_ladder(keys["ladder"], model), **(own_inverses or {})}
-    check_names("inverse", plan.inverses, tuple(inverses))
+    own_inverses = own_inverses or {}
+    known = (*pr.list_rungs(model), *own_inverses)
+    check_names("inverse", plan.inverses, known)
+    wanted = plan.inverses or known
     methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)
     posteriors = {
         method: infer_with_progress(method, keys[method], model, obs, stage)
         for method in (list(methods)[:1] if weight_draw else methods)
     }
+    stage("inverses")
+    rungs = [name for name in wanted if name not in own_inverses]
+    inverses = {**pr.build_ladder(keys["ladder"], model, rungs), **own_inverses}
     stage("comparison")
     return pr.compare(
         model,
         obs,
-        inverses={name: inverses[name] for name in plan.inverses or inverses},
+        inverses={name: inverses[name] for name in wanted},
         posteriors=posteriors,
         seed=plan.seed,
         provenance=provenance(
@@ -121,7 +127,12 @@ def refusing(info: registry.ModelInfo) -> Iterator[None]:
 
 
 def check_hooks(info: registry.ModelInfo, obs: Any, inverses: Any) -> None:
-    """Raises TypeError unless a model file's `observe` and `inverses` returned what they should."""
+    """Raises unless a model file's `observe` and `inverses` returned what they should.
+
+    Raises:
+        TypeError: no observations, or no dict.
+        ValueError: an inverse has the name of a rung of the ladder, which tables tell it by.
+    """
     if not isinstance(obs, pr.Observations):
         raise TypeError(
             f"model {info.name}: observe must return probrev.Observations; got {type(obs).__name__}"
@@ -130,6 +141,12 @@ def check_hooks(info: registry.ModelInfo, obs: Any, inverses: Any) -> None:
         raise TypeError(
             f"model {info.name}: inverses must return a dict of callables by name; "
             f"got {type(inverses).__name__}"
+        )
+    taken = [name for name in inverses or () if name in RUNGS]
+    if taken:
+        raise ValueError(
+            f"model {info.name}: inverses has {taken[0]!r}, which is a rung of the ladder: "
+            "choose another name"
         )
 
 
