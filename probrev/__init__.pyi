@@ -2,6 +2,7 @@ from .agreement import measure_agreement
 from .comparison import Comparison, compare, load
 from .distributions import LinearDropout, RectifiedDropout
 from .feedforward import Bias, FeedforwardNet
+from .gap import split_gap
 from .inference.choice import choose_methods
 from .inference.exact import exact
 from .inference.gibbs import GibbsKernel, gibbs
@@ -67,6 +68,7 @@ __all__ = [
     "read_grid",
     "sample_prior",
     "sparsity_conditions",
+    "split_gap",
     "sweep",
     "train_net",
     "write_report",

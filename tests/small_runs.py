@@ -65,10 +65,10 @@ def stuck():
     return from_draws("gibbs", h, observations().x, model=model())
 
 
-def compare(obs, posteriors, of=None, **provenance):
+def compare(obs, posteriors, of=None, inverses=None, **provenance):
     """A comparison without its curve, which costs seconds."""
     with mock.patch("probrev.comparison.noise_curve", return_value=None):
-        inverses = {"net": net, "dense": dense_net}
+        inverses = inverses or {"net": net, "dense": dense_net}
         return pr.compare(of or model(), obs, inverses, posteriors, provenance=provenance)
 
 
@@ -125,9 +125,24 @@ def of_one():
 
 
 @cache
-def of_two_in_six():
+def of_two_in_six(name="net"):
     """A posterior of the first two observations only."""
-    return compare(observations(), {"hmc": sampled(2)})
+    return compare(observations(), {"hmc": sampled(2)}, inverses={name: net})
+
+
+@cache
+def with_rungs():
+    """Estimates between a net and Bayes, under the names of rungs."""
+    mean = exact().mean.to_numpy()
+    shares = {
+        "theory": 1.2, "universal": 1.0, "calibrated": 0.8, "trained": 0.5, "scalar": 0.9,
+        "first_step": 0.6, "two_steps": 0.3, "three_steps": 0.2, "converged": 0.1,
+    }  # fmt: skip
+    inverses = {
+        name: lambda x, share=share: mean + share * (net(x) - mean)
+        for name, share in shares.items()
+    }
+    return compare(observations(), {"exact": exact()}, inverses=inverses)
 
 
 RUNS = {
@@ -136,4 +151,5 @@ RUNS = {
     "without_atom": without_atom,
     "of_one": of_one,
     "of_two_in_six": of_two_in_six,
+    "with_rungs": with_rungs,
 }

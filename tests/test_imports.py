@@ -20,7 +20,7 @@ ORDER = [
     "states", "priors", "layer", "channel", "evidence", "model",
     "feedforward", "net_risk", "trained_net", "state_evolution",
     "diagnostics", "posterior", "inference", "ladder", "agreement", "verdict", "metrics", "curve",
-    "comparison", "provenance", "plots", "report", "registry", "settings", "sweeps",
+    "comparison", "gap", "provenance", "plots", "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",
 ]  # fmt: skip
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "optax", "scipy", "xarray", "pandas")

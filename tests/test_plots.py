@@ -1,19 +1,25 @@
+from itertools import pairwise
+
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+import probrev as pr
 from probrev import plots
+from probrev.ladder import RUNGS
 from probrev.plots.canvas import data_uri, marks
 from probrev.plots.observation import MAX_UNITS, shown_units
 from probrev.plots.ranks import _untied_ranks, worst_units
+from probrev.plots.rows import rows_of
 from probrev.posterior import from_draws
 from tests import small_runs
 
 DRAWN = {
     "calibration": lambda run: plots.plot_calibration(run, "exact"),
     "curve": lambda run: plots.plot_curve(run, "exact"),
+    "gap": lambda run: plots.plot_gap(pr.split_gap(small_runs.with_rungs(), "exact"), "exact"),
     "ladder": lambda run: plots.plot_ladder(run, "exact"),
     "observation": lambda run: plots.plot_observation(run, "exact", 3),
     "pit": lambda run: plots.plot_pit(run, "exact"),
@@ -111,3 +117,23 @@ def test_worst_units_are_stuck_first_then_slow_and_never_constant():
     assert units[:2] == ["obs 1, unit 2", "obs 1, unit 0"]
     assert "obs 0, unit 0" not in units
     assert len(units) == 5
+
+
+def test_the_bars_of_the_gap_lead_from_the_net_to_bayes():
+    run = small_runs.with_rungs()
+    figure = plots.plot_gap(pr.split_gap(run, "exact"), "exact")
+    (ax,) = figure.axes
+    rows = rows_of(run)
+    ladder = ["universal", "calibrated", "scalar", "first_step", "converged", "posterior"]
+    risks = [rows["relative_risk", name, "exact"].value for name in ladder]
+    trained = rows["relative_risk", "trained", "exact"].value
+    bars = [sorted([bar.get_x(), bar.get_x() + bar.get_width()]) for bar in ax.patches]
+    pairs = [*pairwise(risks), (risks[1], trained)]
+    np.testing.assert_allclose(bars, [sorted(pair) for pair in pairs], rtol=1e-9)
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels[0] == "bias\nuniversal → calibrated"
+    assert labels[-2:] == ["rest\nconverged → exact", "weights\ncalibrated → trained"]
+
+
+def test_no_two_rungs_look_alike():
+    assert len(set(marks(small_runs.with_rungs()).values())) == len(RUNGS)

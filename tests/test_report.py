@@ -11,7 +11,7 @@ import xarray as xr
 
 import probrev as pr
 from probrev.report import numbers
-from probrev.report.glossary import GLOSSARY
+from probrev.report.glossary import GLOSSARY, PARTS
 from tests import small_runs
 
 OUTSIDE = re.compile(r"https?:|//[a-z]|url\(|@import|<(link|script|iframe|object|base)\b")
@@ -138,6 +138,21 @@ def test_an_identity_that_fails_is_pointed_out(tmp_path):
     html = written(pr.Comparison(tree), tmp_path)
     assert "Risk is not Bayes risk + excess risk (z = -9.9 for dense)" in html
     assert "or exact is not their posterior" in html
+
+
+def test_a_ladder_is_split_into_parts():
+    run = small_runs.with_rungs()
+    outline = outline_of("with_rungs")
+    assert outline.headings.index("Where the net loses to Bayes") == (
+        outline.headings.index("The ladder") + 1
+    )
+    parts = pr.split_gap(run, "exact")
+    whole = float(parts["value"].where(parts["in_sum"]).sum())
+    assert f"universal exceeds the risk of Bayes by {numbers.plain(whole)}" in outline.text
+    for name in parts["part"].to_numpy():
+        one = parts.sel(part=name)
+        assert numbers.with_error(float(one["value"]), float(one["std_error"])) in outline.text
+        assert PARTS[name] in outline.text
 
 
 def test_an_inconclusive_run_says_so_and_why():

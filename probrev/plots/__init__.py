@@ -4,6 +4,7 @@ No figure is registered with pyplot, and none changes Matplotlib's settings for 
 """
 
 from probrev.plots.calibration import plot_calibration, plot_pit
+from probrev.plots.gap import plot_gap
 from probrev.plots.observation import plot_observation
 from probrev.plots.predictive import plot_predictive
 from probrev.plots.ranks import plot_ranks
@@ -13,6 +14,7 @@ from probrev.plots.support import plot_support
 __all__ = [
     "plot_calibration",
     "plot_curve",
+    "plot_gap",
     "plot_ladder",
     "plot_observation",
     "plot_pit",

@@ -15,9 +15,13 @@ from probrev.comparison import Comparison
 POSTERIOR_COLOR = "#2f5d8a"
 TRUTH_COLOR = "#111111"
 MUTED = "#8a8a8a"
-# Okabe and Ito's colours, which stay apart for colour-blind readers, and as many markers.
-COLORS = ("#D55E00", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8B6914", "#5B3A8C")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+# Okabe and Ito's colours, which stay apart for colour-blind readers, and more. There is one marker
+# more than there are colours, so that names beyond the last colour differ by both together.
+COLORS = (
+    "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8B6914", "#5B3A8C", "#999933",
+    "#882255",
+)  # fmt: skip
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
 LOOK: dict[Any, Any] = {
     "axes.edgecolor": "#555555",
     "axes.grid": False,

@@ -1,4 +1,4 @@
-"""What each metric of the summary table means, in one line."""
+"""What each metric of the summary table means, and each part of the gap, in one line."""
 
 GLOSSARY = {
     "relative_risk": "Squared error against the truth, Σ‖ĥ − h‖² / Σ‖h‖², over all observations.",
@@ -43,4 +43,14 @@ GLOSSARY = {
     "total_variation_floor": "The same between two halves of the reference's own draws.",
     "seconds_per_obs": "Run time per observation, without compilation.",
     "compile_seconds": "Time spent on compiling, once per shape.",
+}
+
+PARTS = {
+    "bias": "The paper's bias, √(2 log m) standard deviations of the readout, instead of as many "
+    "as minimise the risk.",
+    "activation": "A rectifier instead of E[hᵢ | uᵢ], what the prior makes of one noisy readout.",
+    "silence": "Rows that are 0 are evidence too, and Wᵀx does not hear them.",
+    "iteration": "One pass up instead of many, each correcting for what the others explain.",
+    "rest": "What message passing, unit by unit, still loses to the posterior itself.",
+    "weights": "What trained weights and biases take off the calibrated net.",
 }

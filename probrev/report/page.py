@@ -16,6 +16,7 @@ from probrev.plots.risks import own_noise
 from probrev.report.answer import answer, headline, setting
 from probrev.report.appendix import full_table, glossary, provenance
 from probrev.report.blocks import Section, Table, image
+from probrev.report.gap import gap
 from probrev.report.numbers import percent, plain, with_error
 from probrev.report.observations import observations
 from probrev.report.samplers import samplers
@@ -35,6 +36,7 @@ def describe(result: Comparison) -> dict[str, Any]:
         calibration(summary),
         *support(summary),
         ladder(summary),
+        *gap(summary),
         *samplers(summary),
         predictive(summary),
         full_table(summary),

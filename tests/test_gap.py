@@ -1,0 +1,109 @@
+"""The split of the gap against sums written out, and the delta method."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import probrev as pr
+from probrev.gap import split_errors
+from tests import small_runs
+
+RNG = np.random.default_rng(12)
+NUM_OBS = 300
+RISKS = {
+    "theory": 9.0, "universal": 7.0, "calibrated": 4.0, "trained": 2.5, "scalar": 4.3,
+    "first_step": 3.0, "converged": 2.2,
+}  # fmt: skip
+
+
+def random_errors(names):
+    """Errors that share what an observation does to all of them."""
+    shared = RNG.gamma(2.0, size=NUM_OBS)
+    errors = [RISKS[name] * shared * RNG.gamma(9.0, 1 / 9, size=NUM_OBS) for name in names]
+    error = xr.DataArray(np.stack(errors), {"inverse": list(names)}, ("inverse", "obs"))
+    bayes = xr.DataArray(1.8 * shared * RNG.gamma(9.0, 1 / 9, size=NUM_OBS), dims="obs")
+    return error, bayes, xr.DataArray(RNG.gamma(3.0, 4.0, size=NUM_OBS), dims="obs")
+
+
+def test_parts_are_differences_and_add_up():
+    error, bayes, energy = random_errors(RISKS)
+    found = split_errors(error, bayes, energy)
+    risk = {name: float(error.sel(inverse=name).sum() / energy.sum()) for name in RISKS}
+    risk["posterior"] = float(bayes.sum() / energy.sum())
+    expected = {
+        "bias": ("universal", "calibrated"),
+        "activation": ("calibrated", "scalar"),
+        "silence": ("scalar", "first_step"),
+        "iteration": ("first_step", "converged"),
+        "rest": ("converged", "posterior"),
+        "weights": ("calibrated", "trained"),
+    }
+    assert found["part"].to_numpy().tolist() == list(expected)
+    for part, (start, end) in expected.items():
+        one = found.sel(part=part)
+        assert (one["start"].item(), one["end"].item()) == (start, end)
+        assert one["value"] == pytest.approx(risk[start] - risk[end], rel=1e-10)
+        assert one["start_risk"] == pytest.approx(risk[start], rel=1e-10)
+        assert one["in_sum"].item() == (part != "weights")
+    whole = risk["universal"] - risk["posterior"]
+    assert float(found["value"].where(found["in_sum"]).sum()) == pytest.approx(whole, rel=1e-10)
+    assert found["value"].sel(part="activation") < 0
+
+
+def test_errors_are_paired():
+    """Delta method: the ratio of sums is a sum over observations, to first order."""
+    error, bayes, energy = random_errors(RISKS)
+    found = split_errors(error, bayes, energy).sel(part="bias")
+    own = (error.sel(inverse="universal") - error.sel(inverse="calibrated")).to_numpy()
+    weight = energy.to_numpy()
+    residual = own - own.sum() / weight.sum() * weight
+    std_error = np.sqrt(NUM_OBS) * residual.std(ddof=1) / weight.sum()
+    assert float(found["std_error"]) == pytest.approx(std_error, rel=0.06)
+    width = float(found["high"] - found["low"])
+    assert width == pytest.approx(2 * 1.96 * std_error, rel=0.08)
+
+
+def test_parts_around_missing_rungs_are_one():
+    names = ["theory", "calibrated", "first_step"]
+    error, bayes, energy = random_errors(names)
+    found = split_errors(error, bayes, energy)
+    assert found["part"].to_numpy().tolist() == ["activation + silence", "iteration + rest"]
+    assert found["end"].to_numpy().tolist() == ["first_step", "posterior"]
+    whole = float((error.sel(inverse="calibrated") - bayes).sum() / energy.sum())
+    assert float(found["value"].sum()) == pytest.approx(whole, rel=1e-10)
+
+
+def test_nothing_to_split():
+    error, bayes, energy = random_errors(["theory", "trained"])
+    assert split_errors(error, bayes, energy) is None
+    error, bayes, energy = random_errors(["universal"])
+    assert split_errors(error, bayes, 0 * energy) is None
+    assert pr.split_gap(small_runs.full(), "exact") is None
+    assert pr.split_gap(small_runs.without_truth(), "gibbs") is None
+
+
+def test_one_observation_has_no_error():
+    error, bayes, energy = (part.isel(obs=slice(1)) for part in random_errors(RISKS))
+    found = split_errors(error, bayes, energy)
+    assert set(found.data_vars) == {"value"}
+    assert np.isfinite(found["value"]).all()
+
+
+def test_a_comparison_is_split_by_what_it_saved():
+    run = small_runs.with_rungs()
+    found = pr.split_gap(run, "exact")
+    table = run.table().query("metric == 'relative_risk'").set_index(["subject", "posterior"])
+    risk = table["value"]
+    whole = risk["universal", "exact"] - risk["posterior", "exact"]
+    assert float(found["value"].where(found["in_sum"]).sum()) == pytest.approx(whole, rel=1e-9)
+    weights = risk["calibrated", "exact"] - risk["trained", "exact"]
+    assert float(found["value"].sel(part="weights")) == pytest.approx(weights, rel=1e-9)
+
+
+def test_only_the_observations_that_the_posterior_covers_count():
+    run = small_runs.of_two_in_six("universal")
+    found = pr.split_gap(run, "hmc")
+    table = run.table().query("metric == 'relative_risk'").set_index("subject")["value"]
+    assert found["part"].to_numpy().tolist() == ["bias + activation + silence + iteration + rest"]
+    whole = table["universal"] - table["posterior"]
+    assert float(found["value"].sum()) == pytest.approx(whole, rel=1e-9)
