@@ -55,6 +55,7 @@ def draw_gap(ax: Axes, parts: xr.Dataset) -> None:
         ax.plot([end, end], [place, place + 1], color=MUTED, lw=0.8, ls=":", zorder=1)
     ax.axvline(ends[-1], color=POSTERIOR_COLOR, lw=1, ls=":")
     ax.set(ylim=(len(value) - 0.5, -0.5), xlabel="relative risk  Σ‖ĥ − h‖² / Σ‖h‖²")
-    ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
+    low, high = ax.get_xlim()
+    ax.set_xlim(min(0.0, low), 1.03 * high)
     ax.grid(axis="x", color="#e4e4e4", lw=0.8)
     ax.set_axisbelow(True)

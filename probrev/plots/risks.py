@@ -77,7 +77,8 @@ def plot_curve(result: Comparison, posterior: str) -> Figure:
         ax.text(noise[-1] * 1.32, limit, f"{limit}", color="#555555", va="center", fontsize=8)
     verdicts = [one for one in result.verdicts if one.posterior == posterior]
     # Side by side around the run's own noise_std, so that the intervals can be told apart.
-    nudges = np.exp(np.linspace(-0.09, 0.09, len(verdicts)) if len(verdicts) > 1 else [0.0])
+    reach = min(0.18, 0.02 * len(verdicts))
+    nudges = np.exp(np.linspace(-reach, reach, len(verdicts)) if len(verdicts) > 1 else [0.0])
     for one, nudge in zip(verdicts, nudges, strict=True):
         color, marker = style[one.inverse]
         row = Row("risk_ratio", one.inverse, one.ratio, low=one.low, high=one.high)
