@@ -125,9 +125,9 @@ def of_one():
 
 
 @cache
-def of_two_in_six(name="net"):
+def of_two_in_six():
     """A posterior of the first two observations only."""
-    return compare(observations(), {"hmc": sampled(2)}, inverses={name: net})
+    return compare(observations(), {"hmc": sampled(2)})
 
 
 @cache

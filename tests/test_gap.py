@@ -6,7 +6,6 @@ import xarray as xr
 
 import probrev as pr
 from probrev.gap import split_errors
-from tests import small_runs
 
 RNG = np.random.default_rng(12)
 NUM_OBS = 300
@@ -78,8 +77,6 @@ def test_nothing_to_split():
     assert split_errors(error, bayes, energy) is None
     error, bayes, energy = random_errors(["universal"])
     assert split_errors(error, bayes, 0 * energy) is None
-    assert pr.split_gap(small_runs.full(), "exact") is None
-    assert pr.split_gap(small_runs.without_truth(), "gibbs") is None
 
 
 def test_one_observation_has_no_error():
@@ -89,21 +86,25 @@ def test_one_observation_has_no_error():
     assert np.isfinite(found["value"]).all()
 
 
-def test_a_comparison_is_split_by_what_it_saved():
-    run = small_runs.with_rungs()
-    found = pr.split_gap(run, "exact")
-    table = run.table().query("metric == 'relative_risk'").set_index(["subject", "posterior"])
-    risk = table["value"]
-    whole = risk["universal", "exact"] - risk["posterior", "exact"]
-    assert float(found["value"].where(found["in_sum"]).sum()) == pytest.approx(whole, rel=1e-9)
-    weights = risk["calibrated", "exact"] - risk["trained", "exact"]
-    assert float(found["value"].sel(part="weights")) == pytest.approx(weights, rel=1e-9)
+def saved(error, bayes, numbers, h):
+    """A comparison with a posterior of some observations, as `compare` lays it out."""
+    measured = {"squared_error": error, "bayes_squared_error": bayes}
+    measured = xr.Dataset(measured).assign_coords(obs=numbers)
+    truth = xr.Dataset({"h": (("obs", "hidden"), h)})
+    return pr.Comparison(xr.DataTree.from_dict({"truth": truth, "metrics/exact": measured}))
 
 
-def test_only_the_observations_that_the_posterior_covers_count():
-    run = small_runs.of_two_in_six("universal")
-    found = pr.split_gap(run, "hmc")
-    table = run.table().query("metric == 'relative_risk'").set_index("subject")["value"]
-    assert found["part"].to_numpy().tolist() == ["bias + activation + silence + iteration + rest"]
-    whole = table["universal"] - table["posterior"]
-    assert float(found["value"].sum()) == pytest.approx(whole, rel=1e-9)
+def test_a_comparison_is_split_on_the_observations_that_the_posterior_covers():
+    error, bayes, _ = random_errors(RISKS)
+    h = RNG.gamma(2.0, size=(2 * NUM_OBS, 3))
+    numbers = np.arange(1, 2 * NUM_OBS, 2)
+    found = pr.split_gap(saved(error, bayes, numbers, h), "exact")
+    whole = (error.sel(inverse="universal") - bayes).sum() / (h[numbers] ** 2).sum()
+    assert float(found["value"].where(found["in_sum"]).sum()) == pytest.approx(float(whole))
+    again = split_errors(error, bayes, xr.DataArray((h[numbers] ** 2).sum(1), dims="obs"))
+    xr.testing.assert_allclose(found, again)
+
+
+def test_without_a_truth_there_is_no_gap():
+    tree = xr.DataTree.from_dict({"metrics/exact": xr.Dataset({"excess_risk": 1.0})})
+    assert pr.split_gap(pr.Comparison(tree), "exact") is None

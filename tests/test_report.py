@@ -148,6 +148,8 @@ def test_a_ladder_is_split_into_parts():
     )
     parts = pr.split_gap(run, "exact")
     whole = float(parts["value"].where(parts["in_sum"]).sum())
+    risk = run.table().query("metric == 'relative_risk'").set_index("subject")["value"]
+    assert whole == pytest.approx(risk["universal"] - risk["posterior"], rel=1e-9)
     assert f"universal exceeds the risk of Bayes by {numbers.plain(whole)}" in outline.text
     for name in parts["part"].to_numpy():
         one = parts.sel(part=name)

@@ -44,5 +44,7 @@ def probrev(tmp_path, monkeypatch):
 def small_run(tmp_path_factory):
     """A folder in which a small comparison has been run into `first`, and what it said."""
     folder = tmp_path_factory.mktemp("small")
-    done = run_in(folder, "compare", "one_layer", *SMALL, "--posterior", "exact", "--out", "first")
+    rungs = ("--inverse", "universal", "--inverse", "calibrated", "--inverse", "first_step")
+    words = ("compare", "one_layer", *SMALL, "--posterior", "exact", *rungs, "--out", "first")
+    done = run_in(folder, *words)
     return folder, done

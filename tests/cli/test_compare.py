@@ -12,6 +12,7 @@ import probrev as pr
 from probrev import layer, registry
 from probrev.cli import compare, run
 from probrev.cli.output import RUN
+from probrev.ladder import RUNGS
 
 SMALL = ("--set", "n_visible=40", "--set", "n_hidden=6", "--set", "max_active=2", "--num-obs", "3")
 
@@ -99,7 +100,16 @@ def test_a_chosen_inverse_and_posteriors(probrev):
 
 def test_a_model_of_the_users_own(probrev, tmp_path):
     (tmp_path / "my model.py").write_text(USER_MODEL)
-    choice = ("--set", "keep_prob=0.6", "--num-obs", 2, "--posterior", "exact")
+    choice = (
+        "--set",
+        "keep_prob=0.6",
+        "--num-obs",
+        2,
+        "--posterior",
+        "exact",
+        "--inverse",
+        "theory",
+    )
     done = probrev("compare", "my model.py", *choice, "--out", "o")
     assert done.status in (0, 3)
     with xr.open_datatree(tmp_path / "o" / RUN, engine="h5netcdf") as tree:
@@ -167,6 +177,11 @@ def test_a_build_that_fails_names_file_line_and_cause(probrev, tmp_path, body, m
         ("(key, model, num_obs, noise_std):\n    raise ValueError(f'no {noise_std}')", "no 1.3"),
         ("(key, model, num_obs, gain):\n    return None", "missing a required argument: 'gain'"),
         ("(key, model, num_obs):\n    return [1.0]", "observe must return probrev.Observations"),
+        (
+            "(key, model, num_obs):\n    return model.simulate(key, 1)\n\ndef inverses(model):\n"
+            "    return {'own': abs, 'trained': abs}",
+            "inverses has 'trained', which is a rung of the ladder: choose another name",
+        ),
     ],
 )
 def test_an_observe_that_fails_is_one_line(probrev, tmp_path, body, message):
@@ -225,7 +240,9 @@ def test_spread_over_weights(probrev, tmp_path):
     done = probrev("compare", "one_layer", *SMALL, *wanted)
     assert done.status == 0
     assert "over 2 draws of the weights" in done.out
-    ratio = pr.load(tmp_path / "o" / RUN).tree["over_weights/ratio"]
+    run = pr.load(tmp_path / "o" / RUN)
+    assert tuple(run.inverses) == RUNGS
+    ratio = run.tree["over_weights/ratio"]
     assert ratio["weight_seed"].to_numpy().tolist() == [5, 6]
     assert np.all(np.ptp(ratio.to_numpy(), axis=0) > 0)
 
