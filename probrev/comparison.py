@@ -15,6 +15,7 @@ import xarray as xr
 
 from probrev.agreement import measure_agreement
 from probrev.curve import noise_curve
+from probrev.estimates import RandomInverse, as_estimate, sample_inverses, summarize_samples
 from probrev.ladder import Inverse
 from probrev.metrics import FAMILIES, Case, Measured, Row
 from probrev.metrics.case import POSTERIOR
@@ -33,7 +34,8 @@ class Comparison:
     """A finished comparison; everything a report needs is in its tree.
 
     Groups: `data` (x), `truth` (h, absent for real x), `inverses` (estimates and seconds per
-    observation), `posteriors/<name>` (see `Posterior`), `metrics/<name>` (arrays of each family
+    observation), `random_inverses` (mean and standard deviation of their samples, absent where
+    there are none), `posteriors/<name>` (see `Posterior`), `metrics/<name>` (arrays of each family
     against that posterior), `table` (the summary, a row each), `verdicts`, and `curve` (the risk
     ratio over noise_std, where the model has one). The root's attributes are the provenance.
 
@@ -47,6 +49,13 @@ class Comparison:
     def inverses(self) -> list[str]:
         """Names of the inverses, in the order given."""
         return [str(name) for name in self.tree["inverses/h"]["inverse"].to_numpy()]
+
+    @property
+    def random_inverses(self) -> list[str]:
+        """Names of the random inverses, in the order given."""
+        if "random_inverses" not in self.tree:
+            return []
+        return [str(name) for name in self.tree["random_inverses/mean"]["sampler"].to_numpy()]
 
     @property
     def posteriors(self) -> dict[str, Posterior]:
@@ -116,17 +125,24 @@ def compare(
     inverses: Mapping[str, Inverse],
     posteriors: Mapping[str, Posterior | xr.DataTree],
     *,
+    random_inverses: Mapping[str, RandomInverse] | None = None,
     seed: int = 0,
     provenance: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Measures how far each inverse is from each posterior.
+
+    An inverse gives an estimate, which is held against the posterior's mean and intervals. A random
+    one gives samples, which are held against the posterior's draws: is it a posterior sampler?
 
     Args:
         model: the model of x; posteriors that name none are taken to be under this one.
         obs: observations, with their h where they were simulated.
         inverses: by name, any callables x (obs, visible) -> h (obs, hidden).
         posteriors: by name, ours, or a DataTree of another tool with `h` in its `posterior` group.
-        seed: of ties, bootstrap and predictive draws; nothing else here is random.
+        random_inverses: by name, any callables (x, key) -> h (obs, hidden), such as a
+            `FeedforwardNet` with keep_prob < 1.
+        seed: of ties, bootstrap, predictive draws, samples and directions; nothing else here is
+            random.
         provenance: what to keep with the run, JSON-able.
 
     Raises:
@@ -134,16 +150,18 @@ def compare(
     """
     check_pytree(model)
     model.check(obs)
-    for name in (*inverses, *posteriors):
+    random_inverses = random_inverses or {}
+    for name in (*inverses, *random_inverses, *posteriors):
         if not NAME.fullmatch(name):
             raise ValueError(f"names must match [A-Za-z0-9_-]+; got {name!r}")
     if not inverses or not posteriors:
         raise ValueError("compare needs at least one inverse and one posterior")
-    taken = {POSTERIOR, *posteriors} & set(inverses)
+    named = [POSTERIOR, *posteriors, *inverses, *random_inverses]
+    taken = {name for name in (*inverses, *random_inverses) if named.count(name) > 1}
     if taken:
         raise ValueError(
-            f"an inverse must not be named {POSTERIOR!r}, nor as a posterior is, since the table "
-            f"could not tell them apart; got {min(taken)!r}"
+            f"an inverse must not be named {POSTERIOR!r}, nor as a posterior or another inverse "
+            f"is, since the table could not tell them apart; got {min(taken)!r}"
         )
     trusted = {name: _as_posterior(name, given, model, obs) for name, given in posteriors.items()}
     estimates, seconds = _run_inverses(model, obs, inverses)
@@ -153,9 +171,13 @@ def compare(
     }
     if obs.h is not None:
         groups["truth"] = xr.Dataset({"h": (("obs", "hidden"), np.asarray(obs.h))})
+    samples = None
+    if random_inverses:
+        samples = sample_inverses(seed, model, obs, random_inverses)
+        groups["random_inverses"] = summarize_samples(samples)
     frames = []
     for name, posterior in trusted.items():
-        measured = _measure(model, obs, estimates, posterior, seed)
+        measured = _measure(model, obs, estimates, samples, posterior, seed)
         groups[f"metrics/{name}"] = xr.Dataset(measured.arrays)
         frames.append(pd.DataFrame(measured.rows).assign(posterior=name))
     agreements = _agreements(model, trusted, seed)
@@ -203,16 +225,7 @@ def _run_inverses(
     """Every inverse's estimates, (inverse, obs, hidden), and its seconds per observation."""
     estimates, seconds = [], []
     for name, inverse in inverses.items():
-        estimate = np.asarray(inverse(obs.x), dtype=float)
-        wanted = (obs.num_obs, model.n_hidden)
-        if estimate.shape != wanted:
-            raise ValueError(
-                f"inverse {name!r} must return h of shape (num_obs, n_hidden) = {wanted}; "
-                f"got {estimate.shape}"
-            )
-        if not np.all(np.isfinite(estimate)):
-            raise ValueError(f"inverse {name!r} returned NaN or infinity")
-        estimates.append(estimate)
+        estimates.append(as_estimate(name, inverse(obs.x), model, obs))
         seconds.append(_seconds_per_call(lambda inverse=inverse: inverse(obs.x)) / obs.num_obs)
     coords = {
         "inverse": list(inverses),
@@ -233,7 +246,12 @@ def _seconds_per_call(call: Callable[[], Any]) -> float:
 
 
 def _measure(
-    model: Model, obs: Observations, estimates: xr.DataArray, posterior: Posterior, seed: int
+    model: Model,
+    obs: Observations,
+    estimates: xr.DataArray,
+    samples: xr.DataArray | None,
+    posterior: Posterior,
+    seed: int,
 ) -> Measured:
     """All families of metrics against one posterior, on the observations that it covers."""
     numbers = posterior.obs
@@ -248,6 +266,7 @@ def _measure(
         x=xr.DataArray(np.asarray(obs.x)[numbers], dims=("obs", "visible")),
         model=model if posterior.model is None else posterior.model,
         seed=seed,
+        samples=None if samples is None else samples.sel(obs=numbers),
     )
     found = [family(case) for family in FAMILIES]
     arrays = {name: array for one in found for name, array in one.arrays.items()}

@@ -1,5 +1,6 @@
 """Comparisons: what goes in is checked, what comes out is whole, and a file gives it back."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -8,6 +9,7 @@ import pytest
 import xarray as xr
 
 import probrev as pr
+from probrev.estimates import NUM_SAMPLES
 from probrev.posterior import from_draws
 from tests import small_case
 from tests.small_case import LAYER, MODEL, NUM_OBS, OTHER, SLAB
@@ -116,6 +118,52 @@ def test_real_x_has_no_truth(obs, exact):
         1 + excess / claimed, rel=1e-12
     )
     assert "1 + excess risk / posterior variance" in found.verdicts[0].sentence
+
+
+def drop_out(x, key):
+    return read_out(np.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0))
+
+
+def test_random_inverses_are_held_against_draws_and_get_no_verdict(obs, exact, sampler):
+    def sample(x, key):
+        """A perfect sampler: independent draws of the exact posterior."""
+        picked = jax.random.randint(key, (), 0, sampler.draws.sizes["draw"])
+        return sampler.draws.to_numpy()[0, int(picked)]
+
+    part = from_draws("hmc", sampler.draws[:, :, :2], obs.x[:2], model=MODEL)
+    random = {"dropout": drop_out, "perfect": sample}
+    found = pr.compare(MODEL, obs, INVERSES, {"exact": exact, "hmc": part}, random_inverses=random)
+    assert found.random_inverses == ["dropout", "perfect"]
+    assert {verdict.inverse for verdict in found.verdicts} == set(INVERSES)
+    halves = value_of(found, "energy_distance", "posterior", "exact")
+    assert value_of(found, "energy_distance", "dropout", "exact") > 3 * halves
+    assert value_of(found, "energy_distance", "perfect", "exact") < 1.5 * halves
+    assert value_of(found, "spread_ratio", "perfect", "exact") == pytest.approx(1, abs=0.05)
+    assert found.tree["metrics/hmc/energy_distance"].sizes == {"sampler": 3, "obs": 2}
+    summary = found.tree["random_inverses"].to_dataset()
+    assert summary.attrs["num_samples"] == NUM_SAMPLES
+    keys = jax.random.split(jax.random.key(9), 2000)
+    again = np.stack([drop_out(obs.x, key) for key in keys])
+    error = again.std(0) * np.sqrt(1 / NUM_SAMPLES + 1 / 2000)
+    assert (np.abs(summary["mean"][0] - again.mean(0)) < 4.5 * error + 1e-12).all()
+    np.testing.assert_allclose(summary["std"][0], again.std(0), rtol=0.25, atol=0.02)
+
+
+def test_every_call_of_a_random_inverse_has_a_key_of_its_own(obs, exact):
+    seen = []
+
+    def remember(x, key):
+        seen.append(tuple(jax.random.key_data(key).tolist()))
+        return drop_out(x, key)
+
+    random = {"one": remember, "two": remember}
+    pr.compare(MODEL, obs, INVERSES, {"exact": exact}, random_inverses=random)
+    assert len(seen) == len(set(seen)) == 2 * NUM_SAMPLES
+
+
+def test_without_random_inverses_nothing_is_said_of_them(result):
+    assert result.random_inverses == []
+    assert "energy_distance" not in set(result.table()["metric"])
 
 
 def test_untrusted_posterior_makes_it_inconclusive(obs, exact):
@@ -228,6 +276,15 @@ def test_names_are_checked(obs, exact, name):
 def test_inverses_are_not_named_as_posteriors_are(obs, exact, name):
     with pytest.raises(ValueError, match=f"the table could not tell them apart; got '{name}'"):
         pr.compare(MODEL, obs, {name: read_out}, {"exact": exact})
+
+
+def test_random_inverses_are_checked_too(obs, exact):
+    for name, match in (("a b", "names must match"), ("net", "or another inverse is.* got 'net'")):
+        with pytest.raises(ValueError, match=match):
+            pr.compare(MODEL, obs, INVERSES, {"exact": exact}, random_inverses={name: drop_out})
+    narrow = {"bad": lambda x, key: drop_out(x, key)[:, :2]}
+    with pytest.raises(ValueError, match=r"'bad' must return .* = \(6, 4\); got \(6, 2\)"):
+        pr.compare(MODEL, obs, INVERSES, {"exact": exact}, random_inverses=narrow)
 
 
 @pytest.mark.parametrize("given", [({}, True), (INVERSES, False)])

@@ -6,12 +6,13 @@ family it belongs to, or a new family in `FAMILIES`.
 """
 
 from probrev.metrics.case import Case, Measured, Row
+from probrev.metrics.distance import distance
 from probrev.metrics.likelihood import likelihood
 from probrev.metrics.position import position
 from probrev.metrics.predictive import predictive
 from probrev.metrics.risk import risk
 from probrev.metrics.support import support
 
-FAMILIES = (risk, support, position, likelihood, predictive)
+FAMILIES = (risk, support, position, likelihood, predictive, distance)
 
 __all__ = ["FAMILIES", "Case", "Measured", "Row"]

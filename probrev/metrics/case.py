@@ -27,7 +27,8 @@ class Case:
         truth: the h that made x, (obs, hidden), or None for real data.
         x: observations, (obs, visible).
         model: the model the posterior was computed under.
-        seed: seed of whatever is random in a metric (ties, bootstrap, predictive draws).
+        seed: seed of whatever is random in a metric: ties, bootstrap, predictive draws, directions.
+        samples: of every random inverse, (sampler, sample, obs, hidden); None without any.
     """
 
     posterior: Posterior
@@ -36,6 +37,7 @@ class Case:
     x: xr.DataArray
     model: Model
     seed: int
+    samples: xr.DataArray | None = None
 
     @property
     def draws(self) -> xr.DataArray:
@@ -58,7 +60,7 @@ class Row(NamedTuple):
 
     Attributes:
         metric: what is measured.
-        subject: name of the inverse, or "posterior".
+        subject: name of the inverse, random or not, or "posterior".
         value: the figure, pooled over observations.
         std_error: its standard error; NaN where it has none.
         low: lower end of its 95 % interval.

@@ -1,7 +1,8 @@
 """What each metric of the summary table means, and each part of the gap, in one line."""
 
 GLOSSARY = {
-    "relative_risk": "Squared error against the truth, Σ‖ĥ − h‖² / Σ‖h‖², over all observations.",
+    "relative_risk": "Squared error against the truth, Σ‖ĥ − h‖² / Σ‖h‖², over all observations. "
+    "Of a random inverse: of the mean of its samples.",
     "claimed_relative_risk": "The relative risk that the posterior expects of its own mean: its "
     "variance over Σ‖h‖². Near its relative risk if the posterior is honest.",
     "risk_ratio": "Risk over the risk of the posterior mean, R; 1 is as good as Bayes. Without a "
@@ -41,6 +42,13 @@ GLOSSARY = {
     "total_variation": "Between the active sets drawn by both, mean over observations; biased "
     "upwards by noise, so read it beside its floor.",
     "total_variation_floor": "The same between two halves of the reference's own draws.",
+    "energy_distance": "√(2 E‖h̃ − h‖ − E‖h̃ − h̃′‖ − E‖h − h′‖), h̃ samples of a random inverse and h "
+    "draws of the posterior, in units of h; mean over observations. Finite samples of one law are "
+    "not at 0: of “posterior” it is the same between two halves of its own draws.",
+    "sliced_wasserstein": "Mean Wasserstein-1 distance of the same, projected onto random "
+    "directions, in units of h; to be held against “posterior” too.",
+    "spread_ratio": "Spread of the samples over that of the posterior: root of the ratio of total "
+    "variances, pooled over observations. Of “posterior”: of two halves of its draws.",
     "seconds_per_obs": "Run time per observation, without compilation.",
     "compile_seconds": "Time spent on compiling, once per shape.",
 }

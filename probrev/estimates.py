@@ -1,0 +1,76 @@
+"""What inverses return: estimates of h, checked, and the samples of random ones."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from probrev.model import Model, Observations
+
+# x (obs, visible) and a key -> one random h (obs, hidden).
+RandomInverse = Callable[[Array, PRNGKeyArray], ArrayLike]
+
+# Samples of a random inverse per observation. Distances cost the square of it.
+NUM_SAMPLES = 500
+# Sets the keys of the samples apart from what else is folded from the same seed.
+STREAM = 4099
+
+
+def sample_inverses(
+    seed: int, model: Model, obs: Observations, inverses: Mapping[str, RandomInverse]
+) -> xr.DataArray:
+    """Independent samples of every random inverse, (sampler, sample, obs, hidden).
+
+    Args:
+        seed: of the keys; each call of an inverse gets one of its own.
+        model: the model of x.
+        obs: observations.
+        inverses: by name, callables (x, key) -> h.
+
+    Raises:
+        ValueError: what an inverse returns is not (num_obs, n_hidden), or not finite.
+    """
+    root = jax.random.fold_in(jax.random.key(seed), STREAM)
+    samples = np.empty((len(inverses), NUM_SAMPLES, obs.num_obs, model.n_hidden))
+    for index, (name, inverse) in enumerate(inverses.items()):
+        keys = jax.random.split(jax.random.fold_in(root, index), NUM_SAMPLES)
+        for number, key in enumerate(keys):
+            samples[index, number] = as_estimate(name, inverse(obs.x, key), model, obs)
+    coords = {"sampler": list(inverses), "obs": np.arange(obs.num_obs)}
+    return xr.DataArray(samples, coords, dims=("sampler", "sample", "obs", "hidden"))
+
+
+def summarize_samples(samples: xr.DataArray) -> xr.Dataset:
+    """Mean and standard deviation of every random inverse's samples, (sampler, obs, hidden)."""
+    mean, std = samples.mean("sample"), samples.std("sample", ddof=1)
+    return xr.Dataset({"mean": mean, "std": std}, attrs={"num_samples": samples.sizes["sample"]})
+
+
+def as_estimate(
+    name: str, returned: Any, model: Model, obs: Observations
+) -> Float[np.ndarray, "obs hidden"]:
+    """What an inverse returned, as an array.
+
+    Args:
+        name: name of the inverse.
+        returned: its output for `obs.x`.
+        model: the model of x.
+        obs: observations.
+
+    Raises:
+        ValueError: its shape is not (num_obs, n_hidden), or it is not finite.
+    """
+    estimate = np.asarray(returned, dtype=float)
+    wanted = (obs.num_obs, model.n_hidden)
+    if estimate.shape != wanted:
+        raise ValueError(
+            f"inverse {name!r} must return h of shape (num_obs, n_hidden) = {wanted}; "
+            f"got {estimate.shape}"
+        )
+    if not np.all(np.isfinite(estimate)):
+        raise ValueError(f"inverse {name!r} returned NaN or infinity")
+    return estimate
