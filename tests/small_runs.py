@@ -52,6 +52,11 @@ def dense_net(x):
     return net(x) + 0.05
 
 
+def dropout_net(x, key):
+    kept = jax.random.bernoulli(key, 0.5, x.shape)
+    return net(np.where(kept, 2 * x, 0))
+
+
 def sampled(num_obs=NUM_OBS):
     """Independent draws of the exact posterior, as a sampler would hand them in."""
     h = exact().draws.to_numpy()[:, ::2, :num_obs]
@@ -69,7 +74,10 @@ def compare(obs, posteriors, of=None, inverses=None, **provenance):
     """A comparison without its curve, which costs seconds."""
     with mock.patch("probrev.comparison.noise_curve", return_value=None):
         inverses = inverses or {"net": net, "dense": dense_net}
-        return pr.compare(of or model(), obs, inverses, posteriors, provenance=provenance)
+        return pr.compare(
+            of or model(), obs, inverses, posteriors, random_inverses={"dropout": dropout_net},
+            provenance=provenance,
+        )  # fmt: skip
 
 
 @cache

@@ -25,6 +25,7 @@ DRAWN = {
     "pit": lambda run: plots.plot_pit(run, "exact"),
     "predictive": lambda run: plots.plot_predictive(run, "exact"),
     "ranks": lambda run: plots.plot_ranks(run, "gibbs"),
+    "spreads": lambda run: plots.plot_spreads(run, "exact", "dropout"),
     "support": lambda run: plots.plot_support(run, "exact"),
 }
 
@@ -87,6 +88,17 @@ def test_curve_puts_the_run_at_its_own_noise():
     ratio = next(one.ratio for one in run.verdicts if one.inverse == "net")
     np.testing.assert_array_equal(point.get_ydata(), [ratio])
     assert np.asarray(point.get_xdata()).item() == pytest.approx(0.8, rel=0.15)
+
+
+def test_spreads_are_of_every_unit_that_the_posterior_covers():
+    run = small_runs.of_two_in_six()
+    mean, std = plots.plot_spreads(run, "hmc", "dropout").axes
+    law, samples = run.posteriors["hmc"], run.tree["random_inverses"].to_dataset().isel(sampler=0)
+    points = mean.get_lines()[1], std.get_lines()[1]
+    np.testing.assert_array_equal(points[0].get_xdata(), law.mean.to_numpy().ravel())
+    np.testing.assert_array_equal(points[0].get_ydata(), samples["mean"][:2].to_numpy().ravel())
+    np.testing.assert_allclose(points[1].get_xdata(), law.draws.std(("chain", "draw")).data.ravel())
+    np.testing.assert_array_equal(points[1].get_ydata(), samples["std"][:2].to_numpy().ravel())
 
 
 def test_ladder_is_of_risks_or_of_ratios_without_truth():

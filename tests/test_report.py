@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -88,12 +89,12 @@ def test_full_run_has_every_section_in_order():
     outline = outline_of("full")
     assert outline.headings == [
         "Setting", "Headline table", "The answer over noise_std", "Other weights",
-        "A typical observation", "The worst observation", "Calibration", "Support", "The ladder",
-        "Posterior exact: diagnostics", "Posterior gibbs: diagnostics",
-        "What the model predicts of x", "All numbers", "Glossary", "Provenance",
-        "Text of the model file",
+        "A typical observation", "The worst observation", "Calibration",
+        "Is dropout a posterior sampler?", "Support", "The ladder", "Posterior exact: diagnostics",
+        "Posterior gibbs: diagnostics", "What the model predicts of x", "All numbers", "Glossary",
+        "Provenance", "Text of the model file",
     ]  # fmt: skip
-    assert len(outline.images) == 9
+    assert len(outline.images) == 10
     assert "dense never says exactly 0" in outline.text
     assert "Every state was visited" in outline.text
 
@@ -126,6 +127,40 @@ def test_without_truth_nothing_speaks_of_risk():
     assert "calibration cannot be checked" in outline.text
     assert "1 + excess risk / posterior variance" in outline.text
     assert "Text of the model file" not in outline.headings
+
+
+def test_whether_dropout_samples_from_the_posterior_is_answered():
+    run = small_runs.full()
+    table = run.table().query("posterior == 'exact'").set_index(["metric", "subject"])["value"]
+    spread = f"spread is {table['spread_ratio', 'dropout']:.2f} ["
+    ratio = table["energy_distance", "dropout"] / table["energy_distance", "posterior"]
+    text = outline_of("full").text
+    assert f"It is not a posterior sampler: its samples are {ratio:.0f}" in text
+    assert spread in text
+    assert "their mean has a relative risk of" in text
+    assert "their mean has a relative risk" not in outline_of("without_truth").text
+    assert "One observation cannot tell whether it samples" in outline_of("of_one").text
+
+
+def changed(run, metric, values):
+    """A run in which the energy distance of dropout, per observation, is another."""
+    tree = run.tree.copy(deep=True)
+    tree[f"metrics/exact/{metric}"][:] = values
+    return pr.Comparison(tree)
+
+
+def test_a_perfect_sampler_is_not_told_from_the_posterior(tmp_path):
+    halves = np.linspace(0.1, 0.2, small_runs.NUM_OBS)
+    run = changed(small_runs.full(), "energy_distance", [1.01 * halves[::-1], halves])
+    assert "It cannot be told from a posterior sampler: its samples are 1.0" in written(
+        run, tmp_path
+    )
+
+
+def test_without_random_inverses_the_page_does_not_ask(tmp_path):
+    tree = small_runs.full().tree.copy()
+    del tree["random_inverses"]
+    assert "a posterior sampler?" not in written(pr.Comparison(tree), tmp_path)
 
 
 def test_an_identity_that_fails_is_pointed_out(tmp_path):

@@ -9,6 +9,7 @@ from probrev.plots.observation import plot_observation
 from probrev.plots.predictive import plot_predictive
 from probrev.plots.ranks import plot_ranks
 from probrev.plots.risks import plot_curve, plot_ladder
+from probrev.plots.spreads import plot_spreads
 from probrev.plots.support import plot_support
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "plot_pit",
     "plot_predictive",
     "plot_ranks",
+    "plot_spreads",
     "plot_support",
 ]

@@ -19,6 +19,7 @@ from probrev.report.blocks import Section, Table, image
 from probrev.report.gap import gap
 from probrev.report.numbers import percent, plain, with_error
 from probrev.report.observations import observations
+from probrev.report.random_inverses import random_inverses
 from probrev.report.samplers import samplers
 from probrev.report.summary import Summary
 from probrev.state_evolution import SAME_RISK
@@ -34,6 +35,7 @@ def describe(result: Comparison) -> dict[str, Any]:
         *over_weights(summary),
         *observations(summary),
         calibration(summary),
+        *random_inverses(summary),
         *support(summary),
         ladder(summary),
         *gap(summary),
