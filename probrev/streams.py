@@ -4,7 +4,7 @@ import jax
 
 from probrev.methods import METHODS
 
-STREAMS = ("simulate", "ladder", *METHODS)
+STREAMS = ("simulate", "ladder", *METHODS, "dropout")
 
 
 def streams(seed: int, weight_draw: int = 0) -> dict[str, jax.Array]:

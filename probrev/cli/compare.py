@@ -41,7 +41,8 @@ def compare(
             Like the next two, can be given several times.
         posterior: exact, gibbs, message_passing or hmc; by default the best for the model's size.
         inverse: theory, universal, calibrated, trained, scalar, first_step, two_steps, three_steps,
-            converged, or one of the model's own; by default all that it has.
+            converged, or one of the model's own; by default all that it has, and beside them the
+            net with dropout at test time, as a sampler.
         num_obs: number of observations to simulate.
         num_weights: number of draws of the weights; more than one shows the spread over them.
         seed: random seed of the observations and the samplers.

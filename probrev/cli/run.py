@@ -27,6 +27,10 @@ FIRST_ROUND, GROWTH = 2000, 4
 MOST_BYTES, MOST_SECONDS = 2**30, 600
 
 
+# Dropout of the net at test time, as in theorem 2.4 of Arora, Liang and Ma.
+DROPOUT_KEEP_PROB = 0.5
+
+
 def run(plan: Plan) -> pr.Comparison:
     """Builds the model, simulates observations, computes posteriors and compares.
 
@@ -48,7 +52,8 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     Args:
         plan: what was asked for.
         make: the model's `build`.
-        weight_draw: number of the draw; all but number 0 get the first posterior only.
+        weight_draw: number of the draw; all but number 0 get the first posterior only, and no
+            random inverse.
         stage: where to report progress.
     """
     keys = streams(plan.seed, weight_draw)
@@ -66,6 +71,9 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     known = (*pr.list_rungs(model), *own_inverses)
     check_names("inverse", plan.inverses, known)
     wanted = plan.inverses or known
+    samplers = {}
+    if not plan.inverses and not weight_draw:
+        samplers["dropout"] = dropout_net(keys["dropout"], model)
     methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)
     posteriors = {
         method: infer_with_progress(method, keys[method], model, obs, stage)
@@ -80,6 +88,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
         obs,
         inverses={name: inverses[name] for name in wanted},
         posteriors=posteriors,
+        random_inverses=samplers,
         seed=plan.seed,
         provenance=provenance(
             model=plan.info.name,
@@ -90,6 +99,16 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
             methods=methods,
         ),
     )
+
+
+def dropout_net(key: jax.Array, model: Any) -> pr.FeedforwardNet:
+    """The net that keeps its dropout at test time, as in theorem 2.4, calibrated under it.
+
+    That gives dropout its best chance of being a posterior sampler: of all multiples of ||x|| the
+    calibrated one has the least squared error of a single pass, while the universal one of the
+    theorem shrinks what it keeps, so that the mean of its samples alone would tell it apart.
+    """
+    return pr.FeedforwardNet.from_model(key, model, "calibrated", keep_prob=DROPOUT_KEEP_PROB)
 
 
 def over_weights(

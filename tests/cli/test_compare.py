@@ -47,6 +47,13 @@ def test_a_run_says_its_verdict_and_where_its_files_are(small_run):
     assert files(folder / "first") == ["report.html", "run.nc"]
 
 
+def test_dropout_is_beside_the_ladder(small_run):
+    result = pr.load(small_run[0] / "first" / RUN)
+    assert result.random_inverses == ["dropout"]
+    rows = result.table().query("metric == 'spread_ratio'")
+    assert list(rows["subject"]) == ["dropout", "posterior"]
+
+
 @pytest.mark.slow
 def test_a_run_can_be_repeated_from_its_record(small_run, tmp_path, probrev):
     folder, _ = small_run
@@ -82,7 +89,7 @@ def test_a_report_can_be_written_again(small_run, tmp_path, probrev):
 
 
 @pytest.mark.slow
-def test_a_chosen_inverse_and_posteriors(probrev):
+def test_a_chosen_inverse_and_posteriors(probrev, tmp_path):
     done = probrev(
         "compare",
         "baby_linear",
@@ -96,6 +103,8 @@ def test_a_chosen_inverse_and_posteriors(probrev):
     assert done.status in (0, 3)
     assert "calibrated" in done.out
     assert "theory" not in done.out
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert pr.load(folder / RUN).random_inverses == []
 
 
 def test_a_model_of_the_users_own(probrev, tmp_path):
