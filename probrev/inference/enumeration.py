@@ -192,7 +192,8 @@ def _summarize(states: States, sums: Sums) -> ExactResult:
     log_evidence = np.asarray(sums.log_scale) + np.log(mass)
     return ExactResult(
         mean=first,
-        var=second - first**2,
+        # A difference of moments: rounding takes it below 0 where h is all but certain.
+        var=np.maximum(second - first**2, 0),
         inclusion_prob=active,
         log_evidence=log_evidence,
         top_states=np.asarray(top_states),

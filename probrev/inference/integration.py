@@ -231,7 +231,8 @@ def _summarize(
     top_states[: len(order)] = np.concatenate(means)[order]
     return ExactResult(
         mean=mean,
-        var=second - mean**2,
+        # A difference of moments: rounding takes it below 0 where h is all but certain.
+        var=np.maximum(second - mean**2, 0),
         inclusion_prob=active,
         log_evidence=np.asarray(log_total),
         top_states=top_states,
