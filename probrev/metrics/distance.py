@@ -22,7 +22,8 @@ def distance(case: Case) -> Measured:
     evenly to as many draws as there are samples, fewer if there are not as many. The samples are
     held against the first half, and so is the second half, under the name "posterior": neither
     distance has a natural zero, since finite samples of one law differ, but with equal sizes this
-    bias is the same for the halves as for a perfect sampler. Draws that are correlated raise it.
+    bias is the same for the halves as for a perfect sampler. It falls as 1 / sqrt(n) with their
+    number n, an attribute of the arrays, and correlation of the draws raises it.
 
     `spread_ratio` is sqrt(total variance of the samples / total variance of the first half), the
     total variance being summed over units, pooled over observations. Where there is a truth,
@@ -49,7 +50,10 @@ def distance(case: Case) -> Measured:
         ],
         "spread_ratio": np.sqrt(_divide(own, variance)),
     }
-    arrays = {name: xr.DataArray(np.asarray(values), coords) for name, values in found.items()}
+    arrays = {
+        name: xr.DataArray(np.asarray(values), coords, attrs={"num_samples": size})
+        for name, values in found.items()
+    }
     rows = _risks(case, samples)
     for index, name in enumerate(coords["sampler"]):
         rows += [

@@ -19,7 +19,8 @@ def random_inverses(summary: Summary) -> list[Section]:
 
 
 def _section(summary: Summary, name: str) -> Section:
-    found = summary.result.tree["random_inverses"]
+    taken = summary.result.tree["random_inverses"].attrs["num_samples"]
+    size = summary.result.tree[f"metrics/{summary.judge}/energy_distance"].attrs["num_samples"]
     rows = []
     for metric, title in {**DISTANCES, "spread_ratio": "spread / posterior's spread"}.items():
         own, halves = (summary.rows[metric, who, summary.judge] for who in (name, POSTERIOR))
@@ -31,9 +32,10 @@ def _section(summary: Summary, name: str) -> Section:
         rows.append([title, *cells, times])
     caption = (
         f"Samples of {name} held against half of the draws of {summary.judge}, and the other half "
-        "of the draws held against the same, with equal numbers: a posterior sampler would score "
-        "what the halves do, not 0. Distances are in units of h, means over observations, and "
-        "their ratio has a 95 % interval from a paired bootstrap."
+        f"of the draws held against the same, {size} of each: a posterior sampler would score what "
+        "the halves do, not 0. Distances are in units of h, means over observations; their ratio "
+        "has a 95 % interval from a paired bootstrap, and grows with the number of samples, as "
+        "the halves come closer and what is no posterior sampler stays where it is."
     )
     header = ["statistic", name, "two halves of the posterior", "ratio"]
     figure = image(
@@ -43,8 +45,7 @@ def _section(summary: Summary, name: str) -> Section:
         f"against those of {summary.judge}. A posterior sampler's points lie on the dotted line.",
     )
     lines = [
-        f"{name} is run {found.attrs['num_samples']} times on each x, with fresh randomness. "
-        + _finding(summary, name)
+        f"{name} is run {taken} times on each x, with fresh randomness. " + _finding(summary, name)
     ]
     return Section(
         f"Is {name} a posterior sampler?", lines, [figure], [Table(header, rows, caption)]

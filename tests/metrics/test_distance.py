@@ -161,6 +161,7 @@ def test_sizes_are_equal_on_both_sides(known, measured):
     samples = known.samples.sel(sampler="wide").to_numpy()[:500, 7]
     for name, one in (("wide", samples), ("posterior", second)):
         at = {"sampler": name, "obs": 3 + 7}
+        assert found.arrays["energy_distance"].attrs["num_samples"] == 500
         energy = found.arrays["energy_distance"].sel(at)
         assert float(energy) == pytest.approx(energy_distance(one, first), rel=1e-12)
         spread = np.sqrt(one.var(0, ddof=1).sum() / first.var(0, ddof=1).sum())
