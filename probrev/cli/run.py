@@ -26,7 +26,6 @@ from probrev.streams import streams
 FIRST_ROUND, GROWTH = 2000, 4
 MOST_BYTES, MOST_SECONDS = 2**30, 600
 
-
 # Dropout of the net at test time, as in theorem 2.4 of Arora, Liang and Ma.
 DROPOUT_KEEP_PROB = 0.5
 

@@ -51,10 +51,8 @@ def _measure(grid: Grid, cell: Cell) -> Row:
     arguments = registry.arguments(build, cell.parameters)
     obs = registry.observe(build, arguments, keys["simulate"], model, grid.num_obs)
     own = registry.call_hook(build, "inverses", arguments, model=model) or {}
-    inverses = {**build_ladder(keys["ladder"], model), **own}
-    unknown = set(grid.inverses) - set(inverses)
-    if unknown:
-        raise ValueError(f"the model has no inverse {min(unknown)!r}; it has {', '.join(inverses)}")
+    rungs = [name for name in grid.inverses if name not in own]
+    inverses = {**build_ladder(keys["ladder"], model, rungs), **own}
     estimates = np.stack([np.asarray(inverses[name](obs.x), float) for name in grid.inverses])
     settings = {**FEW_DRAWS.get(cell.method, {}), **grid.settings.get(cell.method, {})}
     posterior = infer(cell.method, keys[cell.method], model, obs, **settings)

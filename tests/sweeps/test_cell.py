@@ -53,7 +53,7 @@ def test_a_cell_depends_on_its_place_alone(make_grid):
     ("changes", "reason"),
     [
         ({"axes": {"noise_std": (9.0,)}}, "ValueError: too noisy"),
-        ({"inverses": ("perfect",)}, "the model has no inverse 'perfect'; it has theory, "),
+        ({"inverses": ("perfect",)}, "this model has no rung 'perfect'; it has theory, "),
         ({"posteriors": ("exact",), "settings": {"exact": {"draws": 3}}}, "TypeError: .*draws"),
     ],
 )
