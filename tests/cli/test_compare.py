@@ -278,3 +278,15 @@ def test_an_untrusted_posterior_is_status_3(probrev, monkeypatch):
     monkeypatch.setattr(compare, "print_result", lambda result, folder: print("why"))
     done = probrev("compare", "one_layer")
     assert (done.status, done.out) == (3, "why\n")
+
+
+@pytest.mark.slow
+def test_without_noise_bayes_recovers_h(probrev, tmp_path):
+    choice = ("--set", "noise_std=0", "--inverse", "calibrated", "--posterior", "exact")
+    done = probrev("compare", "one_layer", *choice, "--num-obs", 3, "--out", "o")
+    assert done.status == 0
+    assert "calibrated is far from Bayesian inference" in done.out
+    assert "exact recovers h at noise_std = 0: Bayes risk 0" in done.out
+    ratio = pr.load(tmp_path / "o" / RUN).table().query("metric == 'risk_ratio'")["value"]
+    assert np.isinf(ratio).all()
+    assert "∞" in (tmp_path / "o" / "report.html").read_text()
