@@ -4,7 +4,7 @@
     uv run python analyses/benchmarks.py plot runs/benchmarks
 
 `compute` first checks that all sides compute the same thing, then times them, compilation apart,
-and writes benchmarks.json after each part. `plot` reads that, prints the tables and draws the
+and writes benchmarks.json after each size. `plot` reads that, prints the tables and draws the
 figure. Read times as ratios: everything is measured in one run, but machines differ.
 """
 
@@ -58,10 +58,13 @@ def compute(out: Path, sizes: dict[str, list[dict[str, Any]]] | None = None) -> 
         "versions": versions(),
     }
     for part, calls in (sizes or SIZES).items():
-        print(part, flush=True)
-        result[part] = [row for arguments in calls for row in PARTS[part](**arguments)]
-        result[f"peak_mb_after_{part}"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        (out / "benchmarks.json").write_text(json.dumps(result, indent=1))
+        result[part] = []
+        for arguments in calls:
+            print(part, arguments, flush=True)
+            result[part] += PARTS[part](**arguments)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            result[f"peak_mb_after_{part}"] = peak
+            (out / "benchmarks.json").write_text(json.dumps(result, indent=1))
 
 
 def plot(out: Path) -> Path:

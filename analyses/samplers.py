@@ -66,6 +66,8 @@ def samplers(
         runs.append((OURS, chains, *run_gibbs(model, obs, chains, seconds)))
         for name, kernel in numpyro_kernels(model, is_finite=is_finite).items():
             runs.append((name, chains, *run_numpyro(model, kernel, obs.x[0], chains, seconds)))
+            # Compiled programs are mapped into memory, and a process has so many maps and no more.
+            jax.clear_caches()
     if pymc_draws:
         runs.append(("PyMC", 4, *run_pymc(model, np.asarray(obs.x[0]), 4, pymc_draws)))
     rows = []
