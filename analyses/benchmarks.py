@@ -95,6 +95,8 @@ def plot(out: Path) -> Path:
 def plot_samplers(axes: Axes, rows: list[dict[str, Any]], console: Console) -> None:
     """Effective draws per second of every sampler at its best number of chains."""
     names = ("n", "m", "k", "slab")
+    quickest = {row["name"]: row["ess_per_second"] for row in sorted(rows, key=rate)}
+    order = sorted(quickest, key=lambda name: quickest[name])
     for size in sorted({tuple(row[name] for name in names) for row in rows}):
         best: dict[str, dict[str, Any]] = {}
         of_size = [row for row in rows if tuple(row[name] for name in names) == size]
@@ -104,11 +106,17 @@ def plot_samplers(axes: Axes, rows: list[dict[str, Any]], console: Console) -> N
         times = best[OURS]["ess_per_second"] / rival
         label = "n={}, m={}, k={}, {} slab".format(*size)
         console.print(f"{label}: gibbs has {times:.1f} times the smallest ESS/s of the best other")
-        order = sorted(best, key=lambda name: best[name]["ess_per_second"])
-        axes.plot([best[name]["ess_per_second"] for name in order], order, "o", label=label)
+        places = [order.index(name) for name in best]
+        axes.plot([rate(row) for row in best.values()], places, "o", label=label)
     axes.set(xscale="log", xlabel="effective draws per second, smallest over units")
+    axes.set_yticks(range(len(order)), order)
     axes.grid(axis="x", which="both", color="#e4e4e4")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def rate(row: dict[str, Any]) -> float:
+    """What samplers are ranked by."""
+    return row["ess_per_second"]
 
 
 def plot_sweeps(axes: Axes, rows: list[dict[str, Any]]) -> None:
