@@ -38,12 +38,12 @@ keep_prob = [0.25, 0.5, 0.75, 1.0]
 
 [fixed]
 n_visible = {n_visible}
-n_hidden = 16
+n_hidden = 10
 """
 
 
 def compute(
-    out: Path, *, num_seeds: int = 5, n_visible: int = 200, num_kills: int = 3, seed: int = 0
+    out: Path, *, num_seeds: int = 5, n_visible: int = 100, num_kills: int = 3, seed: int = 0
 ) -> None:
     """Runs the three sweeps and writes their times.
 

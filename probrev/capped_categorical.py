@@ -137,12 +137,7 @@ class CappedCategorical(dist.Distribution):
     @property
     def active_prob(self) -> Float[Array, "*batch n"]:
         """P(level_i != 0) under the cap: the derivative of the log normaliser in log p_i(on)."""
-        log_off, log_on = self._log_off_on()
-
-        def log_normaliser(log_on: Array) -> Array:
-            return jnp.sum(logsumexp(self._allowed_log_probs(log_off, log_on), axis=-1))
-
-        return jax.grad(log_normaliser)(log_on)
+        return _active_prob(self)
 
     @property
     def num_active_log_probs(self) -> Float[Array, "*batch counts"]:
@@ -176,6 +171,16 @@ class CappedCategorical(dist.Distribution):
         return _suffix_table(log_off, log_on, initial)
 
 
+@jax.jit
+def _active_prob(law: CappedCategorical) -> Float[Array, "*batch n"]:
+    log_off, log_on = law._log_off_on()
+
+    def log_normaliser(log_on: Array) -> Array:
+        return jnp.sum(logsumexp(law._allowed_log_probs(log_off, log_on), axis=-1))
+
+    return jax.grad(log_normaliser)(log_on)
+
+
 def _shift(table: Float[Array, "... counts"]) -> Float[Array, "... counts"]:
     """Return the table at one count less, log 0 = -inf entering at count 0."""
     first = jnp.full((*table.shape[:-1], 1), -jnp.inf, table.dtype)
@@ -189,6 +194,7 @@ def _log_add(a: Array, b: Array) -> Array:
     return jnp.where(impossible, -jnp.inf, total)
 
 
+@jax.jit
 def _suffix_table(
     log_off: Float[Array, "*batch n"],
     log_on: Float[Array, "*batch n"],
