@@ -261,6 +261,7 @@ def plot(out: Path) -> Path:
         right.set(xlabel="level (1 is next to x)", title=f"every level of {deepest} layers")
         for axes in (left, right):
             axes.set(ylabel="squared error / ||h||²", yscale="log", xticks=range(1, deepest + 1))
+        left.plot([], [], "ok", markerfacecolor="white", label="not converged, or two fixed points")
         left.legend(frameon=False, fontsize="small")
     return show(figure, find(data), out / f"{NAME}.png")
 
