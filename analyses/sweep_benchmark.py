@@ -133,7 +133,9 @@ def kill_during(grid: Path, store: Path, after: float, *, whole: bool) -> None:
 
 def workers_of(pid: int) -> list[int]:
     """Worker processes of a driver: its children that the multiprocessing module spawned."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    # Each thread has children of its own, and Dask spawns its workers from one of them.
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [child for task in tasks for child in task.read_text().split()]
     spawned = [
         int(child)
         for child in children
