@@ -223,9 +223,10 @@ def plot(out: Path) -> Path:
     checked = script.load(out, "check")
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     *maps, right = figure.subplots(1, 3, width_ratios=(1, 1, 0.7))
-    drawn = None
-    for axes, name in zip(maps, MAPS, strict=True):
-        drawn = draw_map(axes, name, grounds[name], pr.load_sweep(out / f"measured_{name}.zarr"))
+    drawn, _ = (
+        draw_map(axes, name, grounds[name], pr.load_sweep(out / f"measured_{name}.zarr"))
+        for axes, name in zip(maps, MAPS, strict=True)
+    )
     maps[0].set_ylabel("n / m")
     bar = figure.colorbar(drawn, ax=maps, shrink=0.9, label="risk of the net / Bayes risk")
     ticks = [1, AS_GOOD_BELOW, NEAR_BELOW, 2, 3, 5, 10]

@@ -171,6 +171,7 @@ def init_state(
     key_start, rng_key = jax.random.split(key)
     start = model.simulate(key_start, num_chains * x.shape[0])
     unfold = lambda h: h.reshape(num_chains, x.shape[0], -1)  # noqa: E731
+    assert start.h is not None
     layers = (*start.intermediates, start.h)
     warmth = []
     for layer, h in zip(model.layers, layers, strict=True):

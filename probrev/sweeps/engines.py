@@ -76,7 +76,7 @@ def local_workers(num_workers: int) -> Iterator[Any]:
             n_workers=num_workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=None,  # pyright: ignore[reportArgumentType]
             env={"NPROC": str(threads)},  # the size of XLA's thread pool
         ) as cluster,
         Client(cluster) as client,

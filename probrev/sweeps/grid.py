@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +58,7 @@ class Grid:
     """
 
     model: str
-    axes: Mapping[str, tuple[Any, ...]]
+    axes: Mapping[str, Sequence[Any] | np.ndarray]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     posteriors: tuple[str, ...] = ("exact",)
     inverses: tuple[str, ...] = DEFAULT_INVERSES
@@ -200,8 +200,8 @@ def _listed(name: str, values: Any) -> tuple[Any, ...]:
     return tuple(np.asarray(values).tolist() if isinstance(values, np.ndarray) else values)
 
 
-def _check_values(name: str, values: tuple[Any, ...]) -> None:
-    if not values:
+def _check_values(name: str, values: Sequence[Any] | np.ndarray) -> None:
+    if len(values) == 0:
         raise ValueError(f"{name} has no values")
     for one, other in itertools.combinations(map(str, values), 2):
         if one == other:
