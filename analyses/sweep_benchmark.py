@@ -169,7 +169,7 @@ def plot(out: Path) -> Path:
     data = script.load(out, "sweep_benchmark")
     figure = Figure(figsize=(6, 2.6), layout="constrained")
     axes = figure.subplots()
-    bars = [f"{number} worker{'s' * (number > 1)}" for number in data["workers"].to_numpy()]
+    bars = [f"{number} worker{'s' if number > 1 else ''}" for number in data["workers"].to_numpy()]
     starting = data["starting_seconds"].to_numpy()
     axes.barh(bars, starting, color="#bbbbbb", label="to the first batch")
     axes.barh(bars, data["computing_seconds"].to_numpy(), left=starting, label="from there on")
