@@ -43,11 +43,10 @@ def fit_surrogate(
         center: mean of each row's pre-activation.
         var: its variance.
     """
-    silent, exactly = jnp.zeros_like(center), jnp.zeros_like(center)
-    slope, precision = exactly, exactly
-    for node, weight in zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True):
-        score = observed_score(layer, silent, center + node * jnp.sqrt(var), exactly)
-        slope, precision = slope + weight * score.g, precision + weight * score.information
+    weights = jnp.asarray(WEIGHTS / WEIGHTS.sum(), center.dtype)
+    at = center[..., None] + jnp.sqrt(var)[..., None] * jnp.asarray(NODES, center.dtype)[None, None]
+    score = observed_score(layer, jnp.zeros_like(at), at, jnp.zeros_like(at))
+    slope, precision = score.g @ weights, score.information @ weights
     if layer.activation == "relu":
         precision = jnp.maximum(precision, LEAST_PRECISION / layer.noise_std**2)
     return Surrogate(center, slope, precision)

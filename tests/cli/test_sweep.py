@@ -23,6 +23,19 @@ def grid(tmp_path):
     return path
 
 
+@pytest.fixture
+def quick_cells(monkeypatch):
+    """Cells that cost nothing, and fail where the noise is 9."""
+
+    def compute(grid, number):
+        if grid.cell(number).parameters["noise_std"] == 9:
+            return {"status": "failed", "reason": "ValueError: too noisy"}
+        return {"status": "ok"}
+
+    monkeypatch.setattr("probrev.sweeps.cell.compute_cell", compute)
+
+
+@pytest.mark.slow
 def test_a_sweep_says_what_it_did_and_where(grid, probrev, tmp_path):
     done = probrev("sweep", grid)
     assert (done.status, done.err) == (0, "")
@@ -39,6 +52,7 @@ def test_a_sweep_says_what_it_did_and_where(grid, probrev, tmp_path):
     }
 
 
+@pytest.mark.usefixtures("quick_cells")
 def test_failed_cells_are_counted_and_explained(grid, probrev):
     grid.write_text(GRID.format(second=9))
     done = probrev("sweep", grid, "--out", "s.zarr")
@@ -51,6 +65,7 @@ def test_failed_cells_are_counted_and_explained(grid, probrev):
     ]
 
 
+@pytest.mark.usefixtures("quick_cells")
 def test_a_shard_leaves_the_rest(grid, probrev):
     grid.write_text("batch_size = 1" + GRID.format(second=1.6))
     done = probrev("sweep", grid, "--shard", "2/2", "--out", "s.zarr")

@@ -38,6 +38,7 @@ def test_a_cell_says_what_compare_says(make_grid, method):
     assert row["energy"] == pytest.approx(float((obs.h**2).sum(-1).mean()))
 
 
+@pytest.mark.slow
 def test_a_cell_depends_on_its_place_alone(make_grid):
     grid = make_grid()
     batch = compute_batch(grid, 1)
