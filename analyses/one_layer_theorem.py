@@ -73,9 +73,9 @@ def compute(
     for slab in SLABS:
         for k in n_active:
             for n in n_visible:
-                key, key_h, key_point = jax.random.split(key, 3)
+                key, key_point = jax.random.split(key)
                 num_draws = max(MIN_DRAWS, round(budget / (n * n_hidden)))
-                h = draw_h(key_h, slab, num_draws, n_hidden, k)
+                h = draw_h(key_point, slab, num_draws, n_hidden, k)
                 points.append(measure(key_point, h, n, keep_prob))
             print(f"{slab} h, k = {k}: measured", flush=True)
     shape = [len(values) for values in grid.values()]
