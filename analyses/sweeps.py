@@ -13,7 +13,8 @@ from timings import medians
 import probrev as pr
 from probrev.inference.chain import run_chain
 from probrev.inference.coordinate import UnitPrior, augment, update_units
-from probrev.inference.gibbs import GibbsState, every_layer, gibbs_step, init_groups
+from probrev.inference.gibbs import every_layer, init_groups
+from probrev.inference.layered_sweep import LayeredState, layered_step
 from probrev.timing import stopwatch
 
 WARMUP, SWEEPS, REPEATS = 100, 100, 20
@@ -51,7 +52,7 @@ def measure_sweep(n: int, m: int, k: int, depth: int, chains: int, obs: int) -> 
     model = stack(n, m, k, depth)
     x = model.simulate(jax.random.key(1), obs).x
     groups = init_groups(jax.random.key(2), model, x, chains, WARMUP)
-    run = partial(run_chain, gibbs_step, args=(model, x), keep=every_layer, num_warmup=0)
+    run = partial(run_chain, layered_step, args=(model, x), keep=every_layer, num_warmup=0)
     with stopwatch() as timing:
         groups = run(groups, num_samples=WARMUP).states
     h, *intermediates = (
@@ -95,7 +96,7 @@ def repeat(step: Callable[..., Any], state: Any, args: tuple, times: int) -> Any
     return jax.lax.fori_loop(0, times, lambda _, state: step(state, *args), state)
 
 
-def bare_passes(model: pr.LayeredModel, state: GibbsState) -> Callable[[], Any]:
+def bare_passes(model: pr.LayeredModel, state: LayeredState) -> Callable[[], Any]:
     """W h and W^T r of all chains, for every layer, as often as there are sweeps."""
     signals = [h.reshape(-1, h.shape[-1]) for h in (*state.intermediates, state.h)]
 
@@ -112,7 +113,7 @@ def bare_passes(model: pr.LayeredModel, state: GibbsState) -> Callable[[], Any]:
 
 
 def parts(
-    model: pr.LayeredModel, state: GibbsState, x: jax.Array
+    model: pr.LayeredModel, state: LayeredState, x: jax.Array
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Augmentation and coordinate pass of the layer next to x, apart."""
     layer = model.layers[0]

@@ -1,4 +1,5 @@
 from .agreement import measure_agreement
+from .boltzmann import BoltzmannMachine
 from .comparison import Comparison, compare, load
 from .distributions import LinearDropout, RectifiedDropout
 from .feedforward import Bias, FeedforwardNet
@@ -8,13 +9,10 @@ from .inference.exact import exact
 from .inference.gibbs import GibbsKernel, gibbs
 from .inference.hmc import hmc
 from .inference.message_passing import message_passing
-from .ladder import (
-    FirstStep,
-    ScalarActivation,
-    UnrolledMessagePassing,
-    build_ladder,
-    list_rungs,
-)
+from .inference.partition import estimate_log_evidence, estimate_log_partition, log_partition
+from .ladder import build_ladder, build_samplers, list_rungs
+from .ladder.binary import MeanField, SigmoidPass, StochasticPass
+from .ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
 from .layer import Layer
 from .model import LayeredModel, Model, Observations
 from .net_risk import predict_net_risk
@@ -31,6 +29,7 @@ from .trained_net import TrainedNet, train_net
 
 __all__ = [
     "Bias",
+    "BoltzmannMachine",
     "Comparison",
     "FeedforwardNet",
     "FiniteSlab",
@@ -43,17 +42,23 @@ __all__ = [
     "LayeredModel",
     "LinearDropout",
     "LogQuadraticSlab",
+    "MeanField",
     "Model",
     "Observations",
     "Posterior",
     "RectifiedDropout",
     "ScalarActivation",
+    "SigmoidPass",
     "SpikeAndSlab",
+    "StochasticPass",
     "TrainedNet",
     "UnrolledMessagePassing",
     "build_ladder",
+    "build_samplers",
     "choose_methods",
     "compare",
+    "estimate_log_evidence",
+    "estimate_log_partition",
     "evolve_state",
     "exact",
     "from_datatree",
@@ -62,6 +67,7 @@ __all__ = [
     "list_rungs",
     "load",
     "load_sweep",
+    "log_partition",
     "measure_agreement",
     "message_passing",
     "predict_net_risk",

@@ -342,8 +342,6 @@ def _verdicts(
 ) -> list[Verdict]:
     """A verdict per inverse and posterior; posteriors of a part of the observations give none."""
     most = max(len(posterior.obs) for posterior in posteriors.values())
-    layers = getattr(model, "layers", ())
-    setting = ", ".join(f"noise_std = {float(layer.noise_std):.3g}" for layer in layers)
     verdicts = []
     for name, posterior in posteriors.items():
         if len(posterior.obs) < most:
@@ -357,7 +355,7 @@ def _verdicts(
                 row["value"],
                 row["low"],
                 row["high"],
-                setting=setting or type(model).__name__,
+                setting=getattr(model, "setting", type(model).__name__),
                 trouble=trouble,
                 has_truth=has_truth,
                 is_approximate=posterior.is_approximate,

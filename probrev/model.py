@@ -78,9 +78,11 @@ class Model(Protocol):
     """What `compare`, reports, the command line and enumeration ask of a model.
 
     Densities broadcast over leading axes: h (..., n_hidden), x (..., n_visible). `log_joint` may
-    leave out a constant. `states` and `program` raise ValueError where the model has none. Models
-    are passed to compiled functions, so they are pytrees: a NamedTuple of arrays, or a class
-    registered with `jax.tree_util.register_dataclass`.
+    leave out a constant. Of `states`, `program` and `log_likelihood` those that a model does not
+    have raise ValueError. It may also have `visible_mean(h)`, E[x | h], which raises alike;
+    `setting`, in words what a verdict holds for; and `log_joint_table(h, x)`. Models are passed to
+    compiled functions, so they are pytrees: a NamedTuple of arrays, or a class registered with
+    `jax.tree_util.register_dataclass`.
     """
 
     @property
@@ -208,6 +210,16 @@ class LayeredModel:
         """Length of h."""
         return self.layers[-1].n_hidden
 
+    @property
+    def num_weights(self) -> int:
+        """Number of weights, all layers together."""
+        return sum(layer.weights.size for layer in self.layers)
+
+    @property
+    def setting(self) -> str:
+        """What a verdict holds for: the noise, layer by layer."""
+        return ", ".join(f"noise_std = {float(layer.noise_std):.3g}" for layer in self.layers)
+
     def check(self, obs: Observations) -> None:
         """Raises ValueError for observations that the model cannot have made."""
         check_shape(self, obs)
@@ -305,6 +317,15 @@ class LayeredModel:
         """
         return self.sparse_prior.log_prob(h) + self._likelihood_layer.log_likelihood(h, x)
 
+    def visible_mean(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch visible"]:
+        """E[x | h], noise and dropout averaged out.
+
+        Raises:
+            ValueError: several layers: then it has no closed form.
+        """
+        layer = self._only_layer
+        return layer.distribution(layer.pre_activation(h)).mean
+
     def log_joint_table(
         self, h: Float[Array, "state hidden"], x: Float[Array, "obs visible"]
     ) -> Float[Array, "state obs"]:
@@ -336,13 +357,17 @@ class LayeredModel:
         return self.prior
 
     @property
-    def _likelihood_layer(self) -> Layer:
+    def _only_layer(self) -> Layer:
         if len(self.layers) > 1:
             raise ValueError(
                 f"p(x | h) of a model with {len(self.layers)} layers has no closed form; "
                 "a model with one layer has"
             )
-        layer = self.layers[0]
+        return self.layers[0]
+
+    @property
+    def _likelihood_layer(self) -> Layer:
+        layer = self._only_layer
         if is_concrete(layer.noise_std) and np.asarray(layer.noise_std) == 0:
             raise ValueError(
                 "noise_std = 0 gives x no density, so there is nothing to evaluate; "

@@ -19,7 +19,8 @@ ORDER = [
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
     "states", "priors", "layer", "channel", "evidence", "model",
     "feedforward", "net_risk", "trained_net", "state_evolution", "estimates",
-    "diagnostics", "posterior", "inference", "ladder", "agreement", "verdict", "metrics", "curve",
+    "diagnostics", "binary_layers", "binary_draws", "boltzmann",
+    "posterior", "inference", "ladder", "agreement", "verdict", "metrics", "curve",
     "comparison", "gap", "provenance", "plots", "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from probrev.cli.display import Stages, stages
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
 from probrev.inference.choice import infer
-from probrev.ladder import RUNGS
+from probrev.ladder import RUNGS, build_samplers
 from probrev.progress import Progress
 from probrev.provenance import provenance
 from probrev.registry import WEIGHT_SEED
@@ -25,9 +25,6 @@ from probrev.streams import streams
 # Draws of each chain of Gibbs: in rounds that grow while it has not converged, up to these bounds.
 FIRST_ROUND, GROWTH = 2000, 4
 MOST_BYTES, MOST_SECONDS = 2**30, 600
-
-# Dropout of the net at test time, as in theorem 2.4 of Arora, Liang and Ma.
-DROPOUT_KEEP_PROB = 0.5
 
 
 def run(plan: Plan) -> pr.Comparison:
@@ -72,7 +69,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     wanted = plan.inverses or known
     samplers = {}
     if not plan.inverses and not weight_draw:
-        samplers["dropout"] = dropout_net(keys["dropout"], model)
+        samplers = build_samplers(keys["dropout"], model)
     methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)
     posteriors = {
         method: infer_with_progress(method, keys[method], model, obs, stage)
@@ -98,16 +95,6 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
             methods=methods,
         ),
     )
-
-
-def dropout_net(key: jax.Array, model: Any) -> pr.FeedforwardNet:
-    """The net that keeps its dropout at test time, as in theorem 2.4, calibrated under it.
-
-    That gives dropout its best chance of being a posterior sampler: of all multiples of ||x|| the
-    calibrated one has the least squared error of a single pass, while the universal one of the
-    theorem shrinks what it keeps, so that the mean of its samples alone would tell it apart.
-    """
-    return pr.FeedforwardNet.from_model(key, model, "calibrated", keep_prob=DROPOUT_KEEP_PROB)
 
 
 def over_weights(

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from jaxtyping import PRNGKeyArray
 
+from probrev.boltzmann import BoltzmannMachine
 from probrev.inference.exact import exact, plan_exact
-from probrev.inference.gibbs import check_model as check_gibbs
-from probrev.inference.gibbs import gibbs
+from probrev.inference.gibbs import find_sweep, gibbs
 from probrev.inference.hmc import hmc
 from probrev.inference.message_passing import check_model as check_message_passing
 from probrev.inference.message_passing import message_passing
@@ -22,6 +22,7 @@ MAX_SECONDS = 10.0
 # up from runs on 2 CPU cores.
 SECONDS_PER_UNIT = {
     "enumeration": 3e-6,
+    "collapsed_enumeration": 3e-6,
     "integration": 2e-3,
     "two_layer": 1e-4,
     "noiseless": 1e-5,
@@ -95,16 +96,16 @@ def choose_methods(model: Model) -> dict[str, str]:
 def _exact(model: Model) -> _Candidate:
     plan = plan_exact(model)
     # Of another Model it is not known what a state costs.
-    known = isinstance(model, LayeredModel)
+    known = isinstance(model, LayeredModel | BoltzmannMachine)
     seconds = plan.size * SECONDS_PER_UNIT[plan.method] if known else 0.0
     size = f"{plan.size:,} {plan.unit.removeprefix('num_')}"
     return _Candidate(seconds, f"it is exact, and quick with {size}")
 
 
 def _gibbs(model: Model) -> _Candidate:
-    check_gibbs(model)
-    assert isinstance(model, LayeredModel)
-    size = sum(layer.weights.size for layer in model.layers)
+    find_sweep(model)
+    assert isinstance(model, LayeredModel | BoltzmannMachine)
+    size = model.num_weights
     reason = f"it samples the posterior itself, and is quick with {size:,} weights"
     return _Candidate(size * GIBBS_SECONDS_PER_WEIGHT, reason)
 
@@ -112,6 +113,6 @@ def _gibbs(model: Model) -> _Candidate:
 def _messages(model: Model) -> _Candidate:
     check_message_passing(model)
     assert isinstance(model, LayeredModel)
-    size = sum(layer.weights.size for layer in model.layers)
+    size = model.num_weights
     reason = f"it approximates the posterior in tens of passes over {size:,} weights"
     return _Candidate(size * GIBBS_SECONDS_PER_WEIGHT / 100, reason)

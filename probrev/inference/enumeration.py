@@ -46,11 +46,11 @@ def enumerate_posterior(
     state = jax.ShapeDtypeStruct((model.n_hidden,), x.dtype)
     jax.eval_shape(lambda h: model.log_joint(h, x[0]), state)
     settings = {"num_draws": num_draws, "num_top": num_top, "draw_seed": draw_seed}
-    return enumerate_table(model, x, make_table(model, x), **settings, progress=progress)
+    return enumerate_table(model.states(), x, make_table(model, x), **settings, progress=progress)
 
 
 def enumerate_table(
-    model: Model,
+    states: States,
     x: Float[Array, "obs visible"],
     table: JointTable,
     *,
@@ -59,12 +59,11 @@ def enumerate_table(
     draw_seed: int,
     progress: Progress | None,
 ) -> ExactResult:
-    """The same, log p(h, x) given as a table of its own.
+    """The same over any states, log p(h, x) given as a table of its own.
 
     Raises:
         ValueError: the states are too many or not finite, or some x has probability zero.
     """
-    states = model.states()
     count = check_count(states)
     sums = _enumerate(table, states, count, x.shape, num_draws, num_top, draw_seed, progress)
     impossible = np.flatnonzero(~(np.asarray(sums.mass) > 0))

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import jax
 
+from probrev.boltzmann import BoltzmannMachine
+from probrev.inference.collapsed_enumeration import count_collapsed, enumerate_collapsed
 from probrev.inference.enumeration import check_count, count_states, enumerate_posterior
 from probrev.inference.exact_result import NUM_CHAINS, make_groups
 from probrev.inference.integration import check_continuous, integrate_supports
@@ -21,6 +23,7 @@ __all__ = ["ExactPlan", "count_states", "exact", "plan_exact"]
 
 _METHODS = {
     "enumeration": enumerate_posterior,
+    "collapsed_enumeration": enumerate_collapsed,
     "integration": integrate_supports,
     "noiseless": solve_noiseless,
     "noiseless_enumeration": enumerate_noiseless,
@@ -32,8 +35,9 @@ class ExactPlan(NamedTuple):
     """Which exact method serves a model, and how much it has to do per observation.
 
     Attributes:
-        method: "enumeration", "integration", "two_layer", or without noise "noiseless" (continuous
-            slab) or "noiseless_enumeration" (finite slab).
+        method: "enumeration", "integration", "two_layer", for a Boltzmann machine
+            "collapsed_enumeration", or without noise "noiseless" (continuous slab) or
+            "noiseless_enumeration" (finite slab).
         unit: what is counted: "num_states", "num_supports", "max_supports" or "num_integrals".
         size: how many of them.
         reason: what will have been done, in words.
@@ -56,7 +60,8 @@ def exact(
 ) -> Posterior:
     """p(h | x), exact to rounding or to an error that is reported.
 
-    - Any model with a finite list of states, noise_std > 0: complete enumeration.
+    - A Boltzmann machine: its odd layers enumerated, its even ones summed out.
+    - Any other model with a finite list of states, noise_std > 0: complete enumeration.
     - One layer, a half-normal, exponential or truncated normal slab and few active units: integrals
       over the supports that matter, the others bounded.
     - Two layers at tiny size, finite top prior: the layer between is integrated out.
@@ -107,6 +112,10 @@ def plan_exact(model: Model) -> ExactPlan:
         return ExactPlan("two_layer", "num_integrals", count, reason)
     if isinstance(model, LayeredModel) and len(model.layers) == 1:
         return _plan_one_layer(model)
+    if isinstance(model, BoltzmannMachine):
+        count = count_collapsed(model)
+        reason = f"all {count:,} states of the odd layers enumerated"
+        return ExactPlan("collapsed_enumeration", "num_states", count, reason)
     count = check_count(model.states())
     return ExactPlan("enumeration", "num_states", count, f"all {count:,} states enumerated")
 

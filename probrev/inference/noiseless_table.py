@@ -80,4 +80,4 @@ def enumerate_noiseless(
         keep_prob=layer.keep_prob,
     )
     settings = {"num_draws": num_draws, "num_top": num_top, "draw_seed": draw_seed}
-    return enumerate_table(model, x, table, **settings, progress=progress)
+    return enumerate_table(model.states(), x, table, **settings, progress=progress)

@@ -10,9 +10,10 @@ from probrev.metrics.distance import distance
 from probrev.metrics.likelihood import likelihood
 from probrev.metrics.position import position
 from probrev.metrics.predictive import predictive
+from probrev.metrics.reconstruction import reconstruction
 from probrev.metrics.risk import risk
 from probrev.metrics.support import support
 
-FAMILIES = (risk, support, position, likelihood, predictive, distance)
+FAMILIES = (risk, support, position, likelihood, reconstruction, predictive, distance)
 
 __all__ = ["FAMILIES", "Case", "Measured", "Row"]

@@ -12,7 +12,7 @@ from numpyro.infer import MCMC
 import probrev as pr
 from probrev import registry
 from probrev.inference import chain
-from probrev.inference.gibbs import gibbs_step, init_state
+from probrev.inference.layered_sweep import init_layered, layered_step
 from tests.inference import brute_force
 
 
@@ -128,10 +128,10 @@ def joint_law_z_scores(model, *, num_pairs: int, num_steps: int) -> np.ndarray:
     """
     fresh = model.simulate(jax.random.key(7), num_pairs)
     start = model.simulate(jax.random.key(8), num_pairs)
-    state = init_state(jax.random.key(9), model, start.x, 1, 0)._replace(
+    state = init_layered(jax.random.key(9), model, start.x, 1, 0)._replace(
         h=start.h[None], intermediates=tuple(h[None] for h in start.intermediates)
     )
-    step, generate = jax.jit(gibbs_step), jax.jit(model.layers[0].generate)
+    step, generate = jax.jit(layered_step), jax.jit(model.layers[0].generate)
     x = start.x
     for index in range(num_steps):
         state = step(state, model, x)

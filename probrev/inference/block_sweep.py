@@ -1,0 +1,61 @@
+"""A sweep of block Gibbs over the hidden layers of a Boltzmann machine, all chains together."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from probrev.binary_layers import EVEN, ODD, draw_units
+from probrev.boltzmann import BoltzmannMachine
+
+
+class BlockState(NamedTuple):
+    """State of all chains.
+
+    Attributes:
+        h: all hidden units, (chain, obs, hidden).
+        rng_key: key of the next step.
+        intermediates: none: h has every layer.
+    """
+
+    h: Float[Array, "chain obs hidden"]
+    rng_key: PRNGKeyArray
+    intermediates: tuple[()] = ()
+
+
+def check_block(machine: BoltzmannMachine) -> None:
+    """Block Gibbs samples every machine."""
+    del machine
+
+
+@partial(jax.jit, static_argnames="num_chains")
+def init_block(
+    key: PRNGKeyArray,
+    machine: BoltzmannMachine,
+    x: Float[Array, "obs visible"],
+    num_chains: int,
+    num_warmup: int,
+) -> BlockState:
+    """Starts the chains of a group from fair coins: over-dispersed, and blind to x."""
+    del num_warmup
+    key_start, rng_key = jax.random.split(key)
+    coins = jnp.zeros((num_chains, x.shape[0], machine.n_hidden))
+    return BlockState(draw_units(key_start, coins), rng_key)
+
+
+def block_step(
+    state: BlockState, machine: BoltzmannMachine, x: Float[Array, "obs visible"]
+) -> BlockState:
+    """One sweep: the odd layers given the others, then the even ones above x.
+
+    Of a restricted machine, whose one hidden layer is odd, it is an independent draw.
+    """
+    rng_key, key_odd, key_even = jax.random.split(state.rng_key, 3)
+    below = jnp.broadcast_to(x, (*state.h.shape[:2], x.shape[-1]))
+    layers = dict(enumerate((below, *machine.split(state.h))))
+    layers = machine.renew(key_odd, layers, machine.levels(ODD))
+    layers = machine.renew(key_even, layers, machine.levels(EVEN)[1:])
+    h = jnp.concatenate([layers[level] for level in range(1, len(layers))], axis=-1)
+    return BlockState(h, rng_key)
