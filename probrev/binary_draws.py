@@ -3,7 +3,6 @@
 import warnings
 from functools import partial
 
-import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +10,7 @@ import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.binary_layers import EVEN, ODD, BinaryLayers, draw_units
-from probrev.diagnostics import R_HAT_MAX
+from probrev.diagnostics import H_DIMS, diagnose, status_of
 
 # States of one parity's units that are enumerated for exact draws, and so many at a time.
 MAX_STATES, BLOCK_STATES = 2**16, 2**10
@@ -28,7 +27,8 @@ def simulate(
     Where the units of the even or of the odd layers have at most 2^16 states, these are drawn by
     their exact probabilities, and the other layers given them: draws are independent. Else by block
     Gibbs: at most 256 chains from fair coins, 2000 sweeps, then draws 50 sweeps apart. Warns where
-    R-hat of the energy, over the second half of the 2000 sweeps, says that they were too few.
+    the energy or the activity of a layer, over the second half of the 2000 sweeps, says that they
+    were too few.
 
     Args:
         key: random key.
@@ -40,13 +40,13 @@ def simulate(
         return _draw_exactly(key, layers, parity, num_draws)
     num_chains = max(min(NUM_CHAINS, num_draws), FEWEST_CHAINS)
     num_rounds = -(-num_draws // num_chains)
-    drawn, energies = _run_chains(key, layers, num_chains, num_rounds)
-    late = np.asarray(energies)[NUM_WARMUP // 2 :].T
-    r_hat = float(az.rhat(xr.DataArray(late, dims=("chain", "draw"))))
-    if not r_hat <= R_HAT_MAX:
+    drawn, traces = _run_chains(key, layers, num_chains, num_rounds)
+    late = np.asarray(traces)[NUM_WARMUP // 2 :].swapaxes(0, 1)[:, :, None, :]
+    status, reason = status_of(diagnose(xr.DataArray(late, dims=H_DIMS)))
+    if status != "ok":
         warnings.warn(
-            f"block Gibbs has not converged after {NUM_WARMUP:,} sweeps: R-hat of the energy is "
-            f"{r_hat:.3f}, wanted at most {R_HAT_MAX}; these draws are not from the machine",
+            f"block Gibbs is {status} after {NUM_WARMUP:,} sweeps, judged by its energy and the "
+            f"activity of its layers: {reason}; these draws are not from the machine",
             stacklevel=3,
         )
     return [layer.reshape(-1, layer.shape[-1])[:num_draws] for layer in drawn]
@@ -73,8 +73,8 @@ def _draw_exactly(
 @partial(jax.jit, static_argnames=("num_chains", "num_rounds"))
 def _run_chains(
     key: PRNGKeyArray, layers: BinaryLayers, num_chains: int, num_rounds: int
-) -> tuple[list[Float[Array, "round chain unit"]], Float[Array, "sweep chain"]]:
-    """Layers after every round, and the energies of warm-up."""
+) -> tuple[list[Float[Array, "round chain unit"]], Float[Array, "sweep chain statistic"]]:
+    """Layers after every round; energy and active units of each layer in warm-up."""
     key_start, key_warmup, key_rounds = jax.random.split(key, 3)
     start = {
         level: draw_units(jax.random.fold_in(key_start, level), jnp.zeros((num_chains, width)))
@@ -84,12 +84,13 @@ def _run_chains(
     def sweep(drawn, key):
         for parity in (ODD, EVEN):
             drawn = layers.renew(jax.random.fold_in(key, parity), drawn, layers.levels(parity))
-        return drawn, -layers.log_weight(drawn)
+        active = [layer.sum(-1) for layer in drawn.values()]
+        return drawn, jnp.stack([-layers.log_weight(drawn), *active], axis=-1)
 
     def advance(drawn, key):
         drawn, _ = jax.lax.scan(sweep, drawn, jax.random.split(key, NUM_BETWEEN))
         return drawn, drawn
 
-    warm, energies = jax.lax.scan(sweep, start, jax.random.split(key_warmup, NUM_WARMUP))
+    warm, traces = jax.lax.scan(sweep, start, jax.random.split(key_warmup, NUM_WARMUP))
     _, drawn = jax.lax.scan(advance, warm, jax.random.split(key_rounds, num_rounds))
-    return [drawn[level] for level in range(len(layers.widths))], energies
+    return [drawn[level] for level in range(len(layers.widths))], traces

@@ -8,6 +8,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
+H_DIMS = ("chain", "draw", "obs", "hidden")
 R_HAT_MAX = 1.01
 ESS_MIN = 400
 

@@ -9,10 +9,8 @@ import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 
-from probrev.diagnostics import diagnose, status_of
+from probrev.diagnostics import H_DIMS, diagnose, status_of
 from probrev.timing import Timing
-
-H_DIMS = ("chain", "draw", "obs", "hidden")
 
 
 class Moments(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from probrev.posterior import H_DIMS
+from probrev.diagnostics import H_DIMS
 
 NUM_CHAINS = 4
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 import probrev as pr
 from probrev.feedforward import Bias
-from probrev.ladder import RUNGS
+from probrev.ladder.layered import RUNGS
 from probrev.metrics import Case
 from probrev.metrics.risk import risk
 from tests.small_case import LAYER, MODEL

@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.stats import halfnorm, norm
 
 import probrev as pr
-from probrev.ladder import MAX_TRAINED_WEIGHTS, RUNGS
+from probrev.ladder.layered import MAX_TRAINED_WEIGHTS, RUNGS
 from tests.inference.plain_messages import iterate_plainly, one_layer
 
 RNG = np.random.default_rng(33)
