@@ -42,11 +42,14 @@ def run(
     parser.add_argument("--size", choices=tuple(sizes), default=next(iter(sizes)))
     arguments = parser.parse_args()
     numpyro.enable_x64()
-    if arguments.step == "compute":
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        compute(arguments.out, **sizes[arguments.size])
-    else:
-        print(plot(arguments.out))
+    try:
+        if arguments.step == "compute":
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            compute(arguments.out, **sizes[arguments.size])
+        else:
+            print(plot(arguments.out))
+    except FileNotFoundError as error:
+        sys.exit(f"{parser.prog}: {error}")
 
 
 def save(out: Path, name: str, data: xr.Dataset) -> None:
