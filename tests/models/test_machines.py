@@ -9,10 +9,10 @@ from probrev import registry
 
 def compare(name):
     model = registry.load(name)()
-    obs = model.simulate(jax.random.key(0), 24)
+    obs = model.simulate(jax.random.key(0), 150)
     posteriors = {
         "exact": pr.exact(model, obs, num_draws=400),
-        "gibbs": pr.gibbs(jax.random.key(1), model, obs, num_samples=1000),
+        "gibbs": pr.gibbs(jax.random.key(1), model, obs[:16], num_samples=1000),
     }
     names = [rung for rung in pr.list_rungs(model) if rung != "affine"]
     ladder = pr.build_ladder(jax.random.key(2), model, names)
@@ -37,5 +37,5 @@ def test_deep_machine_has_a_gap_that_every_pass_shows():
     result = compare("dbm")
     assert rows(result, "agreement", "exact").loc["gibbs", "value"] == 1
     ratios = rows(result, "risk_ratio", "exact")
-    assert (ratios.loc[["sigmoid", "bottom_up", "mean_field"], "low"] > 1.2).all()
-    assert {verdict.word for verdict in result.verdicts} <= {"far", "undecided"}
+    assert (ratios.loc[["sigmoid", "bottom_up", "mean_field"], "low"] > 1.5).all()
+    assert {verdict.word for verdict in result.verdicts} == {"far"}
