@@ -11,7 +11,7 @@ def build(
     n_intermediate: int = 12,
     n_top: int = 12,
     coupling: float = 1.0,
-    top_coupling: float = 4.0,
+    top_coupling: float = 3.5,
     weight_seed: int = 0,
 ) -> pr.BoltzmannMachine:
     """Builds x - h^1 - h^2, h = (h^1, h^2); at its defaults 4,096 states of h^1 to visit.

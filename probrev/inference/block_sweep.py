@@ -1,4 +1,4 @@
-"""A sweep of block Gibbs over the hidden layers of a Boltzmann machine, all chains together."""
+"""Sweeps of block Gibbs over the hidden layers of a Boltzmann machine, all chains together."""
 
 from functools import partial
 from typing import NamedTuple
@@ -9,6 +9,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.binary_layers import EVEN, ODD, draw_units
 from probrev.boltzmann import BoltzmannMachine
+
+# Sweeps a step of a deep machine: they are cheap, and at strong couplings neighbours are alike.
+NUM_SWEEPS = 20
 
 
 class BlockState(NamedTuple):
@@ -48,14 +51,17 @@ def init_block(
 def block_step(
     state: BlockState, machine: BoltzmannMachine, x: Float[Array, "obs visible"]
 ) -> BlockState:
-    """One sweep: the odd layers given the others, then the even ones above x.
-
-    Of a restricted machine, whose one hidden layer is odd, it is an independent draw.
-    """
-    rng_key, key_odd, key_even = jax.random.split(state.rng_key, 3)
+    """Twenty sweeps of a deep machine; of a restricted one a single sweep, an independent draw."""
+    rng_key, key_sweeps = jax.random.split(state.rng_key)
     below = jnp.broadcast_to(x, (*state.h.shape[:2], x.shape[-1]))
-    layers = dict(enumerate((below, *machine.split(state.h))))
-    layers = machine.renew(key_odd, layers, machine.levels(ODD))
-    layers = machine.renew(key_even, layers, machine.levels(EVEN)[1:])
+
+    def sweep(number, layers):
+        """The odd layers given the others, then the even ones above x."""
+        key_odd, key_even = jax.random.split(jax.random.fold_in(key_sweeps, number))
+        layers = machine.renew(key_odd, layers, machine.levels(ODD))
+        return machine.renew(key_even, layers, machine.levels(EVEN)[1:])
+
+    start = dict(enumerate((below, *machine.split(state.h))))
+    layers = jax.lax.fori_loop(0, NUM_SWEEPS if len(machine.weights) > 1 else 1, sweep, start)
     h = jnp.concatenate([layers[level] for level in range(1, len(layers))], axis=-1)
     return BlockState(h, rng_key)

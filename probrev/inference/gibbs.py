@@ -68,8 +68,8 @@ def gibbs(
     stand for silent rows instead, and is accepted or rejected as a whole: that holds on to less
     (see `surrogate`). Chains start from draws of the model.
 
-    Of a Boltzmann machine by blocks: the odd layers together, then the even ones. Chains start from
-    fair coins.
+    Of a Boltzmann machine by blocks: the odd layers together, then the even ones; of a deep one
+    every 20th such sweep is one of the sweeps counted here. Chains start from fair coins.
 
     Args:
         key: random key.
