@@ -1,15 +1,18 @@
+from .activations import ActivationProfile, profile_activations
 from .agreement import measure_agreement
 from .boltzmann import BoltzmannMachine
 from .comparison import Comparison, compare, load
 from .distributions import LinearDropout, RectifiedDropout
 from .feedforward import Bias, FeedforwardNet
+from .fitted_layer import fit_layer, fit_prior
 from .gap import split_gap
 from .inference.choice import choose_methods
 from .inference.exact import exact
 from .inference.gibbs import GibbsKernel, gibbs
 from .inference.hmc import hmc
+from .inference.log_evidence import estimate_log_evidence
 from .inference.message_passing import message_passing
-from .inference.partition import estimate_log_evidence, estimate_log_partition, log_partition
+from .inference.partition import estimate_log_partition, log_partition
 from .ladder import build_ladder, build_samplers, list_rungs
 from .ladder.binary import MeanField, SigmoidPass, StochasticPass
 from .ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
@@ -19,6 +22,8 @@ from .net_risk import predict_net_risk
 from .posterior import Posterior, from_datatree
 from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
 from .report import write_report
+from .reversal import measure_reversal, predict_cosine, reverse
+from .similarity import measure_similarity
 from .slabs import FiniteSlab, LogQuadraticSlab
 from .state_evolution import evolve_state
 from .states import FiniteStates
@@ -28,6 +33,7 @@ from .sweeps.store import load_sweep
 from .trained_net import TrainedNet, train_net
 
 __all__ = [
+    "ActivationProfile",
     "Bias",
     "BoltzmannMachine",
     "Comparison",
@@ -61,6 +67,8 @@ __all__ = [
     "estimate_log_partition",
     "evolve_state",
     "exact",
+    "fit_layer",
+    "fit_prior",
     "from_datatree",
     "gibbs",
     "hmc",
@@ -69,9 +77,14 @@ __all__ = [
     "load_sweep",
     "log_partition",
     "measure_agreement",
+    "measure_reversal",
+    "measure_similarity",
     "message_passing",
+    "predict_cosine",
     "predict_net_risk",
+    "profile_activations",
     "read_grid",
+    "reverse",
     "sample_prior",
     "sparsity_conditions",
     "split_gap",
