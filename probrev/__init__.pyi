@@ -26,6 +26,9 @@ from .sweeps.driver import sweep
 from .sweeps.grid import Grid, read_grid
 from .sweeps.store import load_sweep
 from .trained_net import TrainedNet, train_net
+from .weights.controls import gaussian_control, spectral_control
+from .weights.files import read_tensors
+from .weights.layers import TrainedLayer, read_layers
 
 __all__ = [
     "Bias",
@@ -51,6 +54,7 @@ __all__ = [
     "SigmoidPass",
     "SpikeAndSlab",
     "StochasticPass",
+    "TrainedLayer",
     "TrainedNet",
     "UnrolledMessagePassing",
     "build_ladder",
@@ -62,6 +66,7 @@ __all__ = [
     "evolve_state",
     "exact",
     "from_datatree",
+    "gaussian_control",
     "gibbs",
     "hmc",
     "list_rungs",
@@ -72,8 +77,11 @@ __all__ = [
     "message_passing",
     "predict_net_risk",
     "read_grid",
+    "read_layers",
+    "read_tensors",
     "sample_prior",
     "sparsity_conditions",
+    "spectral_control",
     "split_gap",
     "sweep",
     "train_net",

@@ -19,7 +19,7 @@ ORDER = [
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
     "states", "priors", "layer", "channel", "evidence", "model",
     "feedforward", "net_risk", "trained_net", "state_evolution", "estimates",
-    "diagnostics", "binary_layers", "binary_draws", "boltzmann",
+    "diagnostics", "binary_layers", "binary_draws", "boltzmann", "weights",
     "posterior", "inference", "ladder", "agreement", "verdict", "metrics", "curve",
     "comparison", "gap", "provenance", "plots", "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",
