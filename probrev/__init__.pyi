@@ -31,6 +31,9 @@ from .sweeps.driver import sweep
 from .sweeps.grid import Grid, read_grid
 from .sweeps.store import load_sweep
 from .trained_net import TrainedNet, train_net
+from .weights.controls import gaussian_control, spectral_control
+from .weights.files import read_tensors
+from .weights.layers import TrainedLayer, read_layers
 
 __all__ = [
     "ActivationProfile",
@@ -57,6 +60,7 @@ __all__ = [
     "SigmoidPass",
     "SpikeAndSlab",
     "StochasticPass",
+    "TrainedLayer",
     "TrainedNet",
     "UnrolledMessagePassing",
     "build_ladder",
@@ -70,6 +74,7 @@ __all__ = [
     "fit_layer",
     "fit_prior",
     "from_datatree",
+    "gaussian_control",
     "gibbs",
     "hmc",
     "list_rungs",
@@ -84,9 +89,12 @@ __all__ = [
     "predict_net_risk",
     "profile_activations",
     "read_grid",
+    "read_layers",
+    "read_tensors",
     "reverse",
     "sample_prior",
     "sparsity_conditions",
+    "spectral_control",
     "split_gap",
     "sweep",
     "train_net",

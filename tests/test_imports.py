@@ -20,7 +20,7 @@ ORDER = [
     "states", "priors", "layer", "channel", "evidence", "model",
     "fitted_layer", "feedforward", "net_risk", "trained_net", "state_evolution", "estimates",
     "similarity", "activations", "reversal",
-    "diagnostics", "binary_layers", "binary_draws", "boltzmann",
+    "diagnostics", "binary_layers", "binary_draws", "boltzmann", "weights",
     "posterior", "inference", "ladder", "agreement", "verdict", "metrics", "curve",
     "comparison", "gap", "provenance", "plots", "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",
