@@ -19,6 +19,11 @@ from .net_risk import predict_net_risk
 from .posterior import Posterior, from_datatree
 from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
 from .report import write_report
+from .shadow.calibration import expected_calibration_error
+from .shadow.classifier import Classifier
+from .shadow.recipe import Recipe
+from .shadow.synthetic import Shadow, draw_shadow
+from .shadow.training import Training, train_classifier
 from .slabs import FiniteSlab, LogQuadraticSlab
 from .state_evolution import evolve_state
 from .states import FiniteStates
@@ -30,6 +35,7 @@ from .trained_net import TrainedNet, train_net
 __all__ = [
     "Bias",
     "BoltzmannMachine",
+    "Classifier",
     "Comparison",
     "FeedforwardNet",
     "FiniteSlab",
@@ -46,21 +52,26 @@ __all__ = [
     "Model",
     "Observations",
     "Posterior",
+    "Recipe",
     "RectifiedDropout",
     "ScalarActivation",
+    "Shadow",
     "SigmoidPass",
     "SpikeAndSlab",
     "StochasticPass",
     "TrainedNet",
+    "Training",
     "UnrolledMessagePassing",
     "build_ladder",
     "build_samplers",
     "choose_methods",
     "compare",
+    "draw_shadow",
     "estimate_log_evidence",
     "estimate_log_partition",
     "evolve_state",
     "exact",
+    "expected_calibration_error",
     "from_datatree",
     "gibbs",
     "hmc",
@@ -76,6 +87,7 @@ __all__ = [
     "sparsity_conditions",
     "split_gap",
     "sweep",
+    "train_classifier",
     "train_net",
     "write_report",
 ]

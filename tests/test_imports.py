@@ -18,7 +18,7 @@ ORDER = [
     "pytree", "methods", "streams", "replacing", "broadcasting", "timing", "progress", "checkpoint",
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
     "states", "priors", "layer", "channel", "evidence", "model",
-    "feedforward", "net_risk", "trained_net", "state_evolution", "estimates",
+    "feedforward", "net_risk", "trained_net", "shadow", "state_evolution", "estimates",
     "diagnostics", "binary_layers", "binary_draws", "boltzmann",
     "posterior", "inference", "ladder", "agreement", "verdict", "metrics", "curve",
     "comparison", "gap", "provenance", "plots", "report", "registry", "settings", "sweeps",
