@@ -23,6 +23,11 @@ from .posterior import Posterior, from_datatree
 from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
 from .report import write_report
 from .reversal import measure_reversal, predict_cosine, reverse
+from .shadow.calibration import expected_calibration_error
+from .shadow.classifier import Classifier
+from .shadow.recipe import Recipe
+from .shadow.synthetic import Shadow, draw_shadow
+from .shadow.training import Training, train_classifier
 from .similarity import measure_similarity
 from .slabs import FiniteSlab, LogQuadraticSlab
 from .state_evolution import evolve_state
@@ -39,6 +44,7 @@ __all__ = [
     "ActivationProfile",
     "Bias",
     "BoltzmannMachine",
+    "Classifier",
     "Comparison",
     "FeedforwardNet",
     "FiniteSlab",
@@ -55,22 +61,27 @@ __all__ = [
     "Model",
     "Observations",
     "Posterior",
+    "Recipe",
     "RectifiedDropout",
     "ScalarActivation",
+    "Shadow",
     "SigmoidPass",
     "SpikeAndSlab",
     "StochasticPass",
     "TrainedLayer",
     "TrainedNet",
+    "Training",
     "UnrolledMessagePassing",
     "build_ladder",
     "build_samplers",
     "choose_methods",
     "compare",
+    "draw_shadow",
     "estimate_log_evidence",
     "estimate_log_partition",
     "evolve_state",
     "exact",
+    "expected_calibration_error",
     "fit_layer",
     "fit_prior",
     "from_datatree",
@@ -97,6 +108,7 @@ __all__ = [
     "spectral_control",
     "split_gap",
     "sweep",
+    "train_classifier",
     "train_net",
     "write_report",
 ]
