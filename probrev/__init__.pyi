@@ -1,15 +1,18 @@
+from .activations import ActivationProfile, profile_activations
 from .agreement import measure_agreement
 from .boltzmann import BoltzmannMachine
 from .comparison import Comparison, compare, load
 from .distributions import LinearDropout, RectifiedDropout
 from .feedforward import Bias, FeedforwardNet
+from .fitted_layer import fit_layer, fit_prior
 from .gap import split_gap
 from .inference.choice import choose_methods
 from .inference.exact import exact
 from .inference.gibbs import GibbsKernel, gibbs
 from .inference.hmc import hmc
+from .inference.log_evidence import estimate_log_evidence
 from .inference.message_passing import message_passing
-from .inference.partition import estimate_log_evidence, estimate_log_partition, log_partition
+from .inference.partition import estimate_log_partition, log_partition
 from .ladder import build_ladder, build_samplers, list_rungs
 from .ladder.binary import MeanField, SigmoidPass, StochasticPass
 from .ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
@@ -19,6 +22,13 @@ from .net_risk import predict_net_risk
 from .posterior import Posterior, from_datatree
 from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
 from .report import write_report
+from .reversal import measure_reversal, predict_cosine, reverse
+from .shadow.calibration import expected_calibration_error
+from .shadow.classifier import Classifier
+from .shadow.recipe import Recipe
+from .shadow.synthetic import Shadow, draw_shadow
+from .shadow.training import Training, train_classifier
+from .similarity import measure_similarity
 from .slabs import FiniteSlab, LogQuadraticSlab
 from .state_evolution import evolve_state
 from .states import FiniteStates
@@ -26,10 +36,15 @@ from .sweeps.driver import sweep
 from .sweeps.grid import Grid, read_grid
 from .sweeps.store import load_sweep
 from .trained_net import TrainedNet, train_net
+from .weights.controls import gaussian_control, spectral_control
+from .weights.files import read_tensors
+from .weights.layers import TrainedLayer, read_layers
 
 __all__ = [
+    "ActivationProfile",
     "Bias",
     "BoltzmannMachine",
+    "Classifier",
     "Comparison",
     "FeedforwardNet",
     "FiniteSlab",
@@ -46,22 +61,31 @@ __all__ = [
     "Model",
     "Observations",
     "Posterior",
+    "Recipe",
     "RectifiedDropout",
     "ScalarActivation",
+    "Shadow",
     "SigmoidPass",
     "SpikeAndSlab",
     "StochasticPass",
+    "TrainedLayer",
     "TrainedNet",
+    "Training",
     "UnrolledMessagePassing",
     "build_ladder",
     "build_samplers",
     "choose_methods",
     "compare",
+    "draw_shadow",
     "estimate_log_evidence",
     "estimate_log_partition",
     "evolve_state",
     "exact",
+    "expected_calibration_error",
+    "fit_layer",
+    "fit_prior",
     "from_datatree",
+    "gaussian_control",
     "gibbs",
     "hmc",
     "list_rungs",
@@ -69,13 +93,22 @@ __all__ = [
     "load_sweep",
     "log_partition",
     "measure_agreement",
+    "measure_reversal",
+    "measure_similarity",
     "message_passing",
+    "predict_cosine",
     "predict_net_risk",
+    "profile_activations",
     "read_grid",
+    "read_layers",
+    "read_tensors",
+    "reverse",
     "sample_prior",
     "sparsity_conditions",
+    "spectral_control",
     "split_gap",
     "sweep",
+    "train_classifier",
     "train_net",
     "write_report",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -95,6 +96,41 @@ class FeedforwardNet:
             net = cls((*net.layers, layer), (*net.biases, fitted), keep_prob)
         return net
 
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Sequence[ArrayLike],
+        biases: Sequence[ArrayLike],
+        *,
+        layer_keep_prob: float = 0.5,
+    ) -> "FeedforwardNet":
+        """A net that was trained elsewhere: h^(l) = r(W_l^T h^(l-1) + b_l), with its own biases.
+
+        Its layers have the default gain, at which the readout is W^T x as it stands, and no noise.
+
+        Args:
+            weights: of each layer, next to x first, (n_in, n_out): W as x = gain r(W h) has it.
+            biases: of each layer, (n_out,).
+            layer_keep_prob: keep_prob of the layers in the generative direction; upwards this net
+                drops nothing.
+
+        Raises:
+            ValueError: widths that do not fit each other, or see `Layer`.
+        """
+        if len(weights) != len(biases) or not len(weights):
+            raise ValueError(
+                "weights and biases must be lists of the same length, one of each per layer; "
+                f"got {len(weights)} and {len(biases)}"
+            )
+        layers = tuple(Layer(matrix, layer_keep_prob) for matrix in weights)
+        for level, (below, above) in enumerate(pairwise(layers)):
+            if below.n_hidden != above.n_visible:
+                raise ValueError(
+                    f"weights[{level}] has {below.n_hidden} columns, but weights[{level + 1}] has "
+                    f"{above.n_visible} rows; each must be (n_in, n_out), the one next to x first"
+                )
+        return cls(layers, tuple(map(_check_bias, layers, biases)))
+
     def __call__(
         self, x: Float[Array, "*batch visible"], key: PRNGKeyArray | None = None
     ) -> Float[Array, "*batch hidden"]:
@@ -162,13 +198,7 @@ def _make_bias(rule: BiasRule, layer: Layer, x: Array, h: Array, keep_prob: floa
     """
     threshold = float(np.sqrt(2 * np.log(layer.n_hidden)))
     if not isinstance(rule, str):
-        values = np.asarray(rule, dtype=float)
-        if values.shape not in ((), (layer.n_hidden,)) or not np.isfinite(values).all():
-            raise ValueError(
-                f"a bias array must be finite and have shape ({layer.n_hidden},), "
-                f"one entry per hidden unit; got shape {values.shape}"
-            )
-        return Bias(offset=jnp.asarray(values))
+        return _check_bias(layer, rule)
     if rule == "theory":
         energy = (h**2).sum(-1).mean()
         std = layer.prior_readout_std(energy) / np.sqrt(keep_prob)
@@ -178,6 +208,17 @@ def _make_bias(rule: BiasRule, layer: Layer, x: Array, h: Array, keep_prob: floa
     if rule == "calibrated":
         return Bias(multiple=_calibrate(layer, x, h, threshold))
     raise ValueError(f"bias must be one of {', '.join(BIAS_RULES)}, or an array; got {rule!r}")
+
+
+def _check_bias(layer: Layer, values: ArrayLike) -> Bias:
+    """A bias of given numbers, where they fit the layer."""
+    values = np.asarray(values, dtype=float)
+    if values.shape not in ((), (layer.n_hidden,)) or not np.isfinite(values).all():
+        raise ValueError(
+            f"a bias array must be finite and have shape ({layer.n_hidden},), "
+            f"one entry per hidden unit; got shape {values.shape}"
+        )
+    return Bias(offset=jnp.asarray(values))
 
 
 def _calibrate(layer: Layer, x: Array, h: Array, threshold: float) -> float:

@@ -79,37 +79,23 @@ def estimate_log_partition(
 
     Source: Neal 2001; for these machines Salakhutdinov and Murray 2008.
     """
-    _check_sizes(num_chains, num_temperatures)
+    check_sizes(num_chains, num_temperatures)
     log_weights = _anneal(key, machine, num_chains, num_temperatures)
-    return _estimate(np.asarray(log_weights))
+    return estimate_log_mean(np.asarray(log_weights))
 
 
-def estimate_log_evidence(
+def machine_log_evidence(
     key: PRNGKeyArray,
     machine: BoltzmannMachine,
     obs: Observations,
-    *,
-    num_chains: int = 1000,
-    num_temperatures: int = 1000,
+    num_chains: int,
+    num_temperatures: int,
 ) -> Estimate:
-    """Log p(x) of every observation by annealed importance sampling, (obs,).
+    """Log p(x) = b_0^T x + log Z_x - log Z of every observation, Z_x that of p(h | x).
 
-    log p(x) = b_0^T x + log Z_x - log Z, with Z_x the partition function of p(h | x). All
-    observations share one estimate of log Z, so that their errors are correlated; for a restricted
-    machine Z_x is exact.
-
-    Args:
-        key: random key.
-        machine: the machine.
-        obs: observations.
-        num_chains: see `estimate_log_partition`.
-        num_temperatures: the same.
-
-    Raises:
-        ValueError: x does not fit the machine; see `estimate_log_partition`.
+    All observations share one estimate of log Z, so that their errors are correlated; for a
+    restricted machine Z_x is exact.
     """
-    machine.check(obs)
-    _check_sizes(num_chains, num_temperatures)
     key_machine, key_given = jax.random.split(key)
     settings = {"num_chains": num_chains, "num_temperatures": num_temperatures}
     whole = estimate_log_partition(key_machine, machine, **settings)
@@ -118,12 +104,13 @@ def estimate_log_evidence(
         lambda pair: _anneal(pair[0], machine.given(pair[1]), num_chains, num_temperatures),
         (keys, obs.x),
     )
-    given = _estimate(np.asarray(log_weights))
+    given = estimate_log_mean(np.asarray(log_weights))
     value = np.asarray(obs.x @ machine.biases[0]) + given.value - whole.value
     return Estimate(value, np.hypot(given.std_error, whole.std_error))
 
 
-def _check_sizes(num_chains: int, num_temperatures: int) -> None:
+def check_sizes(num_chains: int, num_temperatures: int) -> None:
+    """Raises ValueError for fewer than two chains, or no step."""
     if num_chains < 2 or num_temperatures < 1:
         raise ValueError(
             "num_chains must be at least 2 and num_temperatures at least 1; "
@@ -181,7 +168,7 @@ def _side_by_side(layers: dict[int, Array], levels: range, num_chains: int) -> A
     return jnp.concatenate([layers[level] for level in levels], axis=-1)
 
 
-def _estimate(log_weights: Float[np.ndarray, "*batch chain"]) -> Estimate:
+def estimate_log_mean(log_weights: Float[np.ndarray, "*batch chain"]) -> Estimate:
     """Log of the mean weight, and its standard error by the delta method."""
     largest = log_weights.max(-1, keepdims=True)
     weights = np.exp(log_weights - largest)

@@ -73,42 +73,20 @@ def truncated_normal(prior):
     return -loc / scale, np.inf, loc, scale
 
 
-def test_prior_counts_one_image_more():
-    h = np.array([[0.0, 2.0, 1.0], [0.0, 0.0, 3.0], [0.0, 3.0, 5.0]])
-    prior = digits.fit_prior(h)
-    np.testing.assert_allclose(prior.inclusion_prob, [0.5 / 4, 2.5 / 4, 3.5 / 4])
-    average, square = (2 + 1 + 3 + 3 + 5) / 5, (4 + 1 + 9 + 9 + 25) / 5
-    mean, var = stats.truncnorm.stats(*truncated_normal(prior))
-    np.testing.assert_allclose(mean, [average, (5 + average) / 3, (9 + average) / 4], rtol=1e-5)
-    np.testing.assert_allclose(
-        var + mean**2, [square, (13 + square) / 3, (35 + square) / 4], rtol=1e-5
-    )
-
-
-def test_moments_that_no_truncated_normal_has_keep_the_mean():
-    loc, scale = digits.fit_truncated_normal(np.array([1.5]), np.array([9.0]))
-    (mean,) = stats.truncnorm.mean(-loc / scale, np.inf, loc=loc, scale=scale)
-    assert mean == pytest.approx(1.5, rel=1e-4)
-
-
 def test_prior_fits_held_out_activations_better_than_its_rivals(trained, model):
-    h, rivals = trained.h_held_out, {}
-    fired = trained.h_train[trained.h_train > 0]
-    num_fired = (trained.h_train > 0).sum(0)
-    mean, square = (
-        ((trained.h_train**k).sum(0) + (fired**k).mean()) / (num_fired + 1) for k in (1, 2)
-    )
-    rivals["half-normal"] = stats.halfnorm.logpdf(h, scale=np.sqrt(square))
-    rivals["exponential"] = stats.expon.logpdf(h, scale=mean)
-    loc, scale = digits.fit_truncated_normal(fired.mean(), (fired**2).mean())
-    rivals["shared"] = stats.truncnorm.logpdf(h, -loc / scale, np.inf, loc=loc, scale=scale)
-    scores = {
-        name: np.where(h > 0, log_prob, 0).sum(-1).mean() for name, log_prob in rivals.items()
+    h = trained.h_held_out
+    rivals = {
+        "half-normal": pr.fit_prior(trained.h_train, "half_normal"),
+        "exponential": pr.fit_prior(trained.h_train, "exponential"),
+        "shared": pr.fit_prior(trained.h_train, shared=True),
     }
+    with jax.numpy_rank_promotion("allow"):  # NumPyro's densities of a slab per unit
+        score = {name: np.mean(prior.log_prob(h)) for name, prior in rivals.items()}
+        best = np.mean(model.prior.log_prob(h))
     own = stats.truncnorm.logpdf(h, *truncated_normal(model.prior))
-    score = np.where(h > 0, own, 0).sum(-1).mean()
-    assert score == pytest.approx(-120, abs=3)
-    assert score > max(scores.values()) + 4
+    fired = np.where(h > 0, own, 0).sum(-1).mean()
+    assert fired == pytest.approx(-120, abs=3)
+    assert best > max(score.values()) + 4
     prob = np.asarray(model.prior.inclusion_prob)
     np.testing.assert_allclose(prob, (h > 0).mean(0), atol=0.12)
     assert np.all((prob > 0) & (prob < 1))

@@ -1,0 +1,128 @@
+"""A trained layer as a generative layer: a prior fitted to its real h, noise and gain to its x."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax.typing import ArrayLike
+from jaxtyping import Float
+from scipy.stats import norm
+
+from probrev.layer import Layer
+from probrev.priors import SpikeAndSlab
+
+SlabKind = Literal["truncated_normal", "half_normal", "exponential"]
+SLAB_KINDS = ("truncated_normal", "half_normal", "exponential")
+
+
+def fit_prior(
+    h: Float[ArrayLike, "obs hidden"],
+    slab: SlabKind = "truncated_normal",
+    *,
+    shared: bool = False,
+) -> SpikeAndSlab:
+    """Fits to each unit how often and how strongly it fires: a spike and a slab.
+
+    With N observations of which N_i make unit i fire, inclusion_prob_i = (N_i + 1/2) / (N + 1), and
+    the slab has the moments of h_i over those N_i and one more of average strength, so that a unit
+    that never fires has a prior too: E[h] and E[h^2] ("truncated_normal"), E[h^2] ("half_normal")
+    or E[h] ("exponential"), the likeliest slab of its kind.
+
+    Args:
+        h: real activations, nonnegative, not all 0.
+        slab: kind of slab.
+        shared: one inclusion probability and one slab for all units.
+
+    Raises:
+        ValueError: h is negative, NaN, infinite or all 0, or the kind is unknown.
+    """
+    h = np.asarray(h, dtype=float)
+    if slab not in SLAB_KINDS:
+        raise ValueError(f"slab must be one of {', '.join(SLAB_KINDS)}; got {slab!r}")
+    if h.ndim != 2 or not np.isfinite(h).all() or (h < 0).any():
+        raise ValueError(
+            "h must have shape (num_obs, n_hidden) and be finite and nonnegative; "
+            f"got shape {h.shape}"
+        )
+    if not h.any():
+        raise ValueError("h is 0 throughout: no unit fires, so there is no slab to fit")
+    values = h.reshape(-1, 1) if shared else h
+    active = values > 0
+    num_active = active.sum(0)
+    inclusion_prob = (num_active + 0.5) / (len(values) + 1)
+    mean = (values.sum(0) + values[active].mean()) / (num_active + 1)
+    mean_square = ((values**2).sum(0) + (values[active] ** 2).mean()) / (num_active + 1)
+    if shared:
+        inclusion_prob, mean, mean_square = inclusion_prob[0], mean[0], mean_square[0]
+    if slab == "half_normal":
+        law: dist.Distribution = dist.HalfNormal(np.sqrt(mean_square))
+    elif slab == "exponential":
+        law = dist.Exponential(1 / mean)
+    else:
+        loc, scale = fit_truncated_normal(mean, mean_square)
+        law = dist.TruncatedNormal(loc, scale, low=0.0)
+    return SpikeAndSlab(h.shape[1], inclusion_prob, law)
+
+
+def fit_truncated_normal(
+    mean: Float[ArrayLike, "*unit"], mean_square: Float[ArrayLike, "*unit"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The normals N(loc, scale^2) that have these two moments on h > 0: the likeliest ones.
+
+    E[h] = scale (t + phi(t) / Phi(t)) and E[h^2] = scale (scale + t E[h]), t = loc / scale, so
+    that E[h^2] / E[h]^2 falls with t alone, from 2 to 1. Beyond the grid of t the nearest one that
+    has the mean is returned.
+
+    Args:
+        mean: E[h], positive.
+        mean_square: E[h^2].
+    """
+    t = np.linspace(-4, 20, 10_001)
+    unit_mean = t + np.exp(norm.logpdf(t) - norm.logcdf(t))
+    shape = (1 + t * unit_mean) / unit_mean**2
+    mean, mean_square = np.asarray(mean), np.asarray(mean_square)
+    fitted = np.interp(mean_square / mean**2, shape[::-1], t[::-1])
+    scale = mean / np.interp(fitted, t, unit_mean)
+    return fitted * scale, scale
+
+
+def fit_layer(
+    weights: Float[ArrayLike, "visible hidden"],
+    x: Float[ArrayLike, "obs visible"],
+    h: Float[ArrayLike, "obs hidden"],
+    *,
+    keep_prob: float,
+    relative_noise: float,
+) -> Layer:
+    """A layer with trained weights, noise relative to the real W h, and a gain fitted to real x.
+
+    The gain is the one at which x made from the real h has as much energy, sum ||x||^2, as the real
+    x, so that real activations need no rescaling.
+
+    Args:
+        weights: W, of h = r(W^T x + b).
+        x: real activations below it.
+        h: real activations above it, on the same observations.
+        keep_prob: probability that a visible unit survives dropout.
+        relative_noise: noise_std over the root mean square of W h, positive.
+
+    Raises:
+        ValueError: relative_noise is not positive, x and h do not fit the weights, or see `Layer`.
+    """
+    if not relative_noise > 0:
+        raise ValueError(
+            f"relative_noise must be positive: without noise there is no density to compare with; "
+            f"got {relative_noise}"
+        )
+    weights, x, h = (np.asarray(value, dtype=float) for value in (weights, x, h))
+    if len(x) != len(h) or weights.shape != (x.shape[-1], h.shape[-1]):
+        raise ValueError(
+            "weights must have shape (n_visible, n_hidden), x (num_obs, n_visible) and h (num_obs, "
+            f"n_hidden); got {weights.shape}, {x.shape} and {h.shape}"
+        )
+    noise_std = relative_noise * np.sqrt(np.mean((h @ weights.T) ** 2))
+    unscaled = Layer(weights, keep_prob, noise_std, gain=1.0)
+    law = unscaled.distribution(unscaled.pre_activation(jnp.asarray(h)))
+    gain = float(np.sqrt((x**2).sum() / (law.mean**2 + law.variance).sum()))
+    return Layer(weights, keep_prob, noise_std, gain)

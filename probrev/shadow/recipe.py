@@ -1,0 +1,81 @@
+"""How a classifier is trained: the widths of its layers, and everything that is tuned."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from probrev.pytree import pytree
+
+
+@pytree(
+    data=("learning_rate", "weight_decay"),
+    meta=("hidden", "num_epochs", "batch_size", "input_keep_prob", "hidden_keep_prob"),
+)
+@dataclass(frozen=True)
+class Recipe:
+    """AdamW at a learning rate that falls to 0 as half a cosine, with dropout below every layer.
+
+    Attributes:
+        hidden: widths of the hidden layers, from x up; may be empty.
+        num_epochs: passes over the images, at least 1. A pass leaves out the images that fill no
+            whole batch, others every time.
+        batch_size: images of a step.
+        learning_rate: of the first step, positive.
+        weight_decay: share of every weight that a step at learning rate 1 would take off, at least
+            0; biases have none.
+        input_keep_prob: probability that a unit of x survives dropout, in (0, 1], rounded to a
+            multiple of 1/256, as is
+        hidden_keep_prob: the same for hidden units.
+
+    Source: Loshchilov and Hutter 2019 (arXiv:1711.05101); Srivastava et al. 2014 (JMLR 15).
+
+    Raises:
+        ValueError: an attribute out of its range.
+    """
+
+    hidden: tuple[int, ...] = (256, 128)
+    num_epochs: int = 20
+    batch_size: int = 100
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    input_keep_prob: float = 0.9
+    hidden_keep_prob: float = 0.5
+
+    def __post_init__(self):
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        for name in ("num_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden must have widths of at least 1; got {self.hidden}")
+        for name in ("input_keep_prob", "hidden_keep_prob"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name} must lie in (0, 1]: it is the probability that a unit survives "
+                    f"dropout; got {getattr(self, name)}"
+                )
+        if not 0 < self.learning_rate < np.inf:
+            raise ValueError(f"learning_rate must be positive; got {self.learning_rate}")
+        if not 0 <= self.weight_decay < np.inf:
+            raise ValueError(f"weight_decay must be at least 0; got {self.weight_decay}")
+
+    @property
+    def keep_probs(self) -> tuple[float, ...]:
+        """Of the input of every layer, the one of the logits too."""
+        return (self.input_keep_prob, *[self.hidden_keep_prob] * len(self.hidden))
+
+    def count_steps(self, num_images: int) -> int:
+        """Gradient steps in all.
+
+        Args:
+            num_images: that are trained on.
+        """
+        return self.num_epochs * (num_images // self.batch_size)
+
+    def lengthen(self, times: float) -> "Recipe":
+        """The same with more epochs, rounded, at least one.
+
+        Args:
+            times: how many times as many.
+        """
+        return replace(self, num_epochs=max(round(times * self.num_epochs), 1))
