@@ -35,6 +35,7 @@ from .states import FiniteStates
 from .sweeps.driver import sweep
 from .sweeps.grid import Grid, read_grid
 from .sweeps.store import load_sweep
+from .trained_machine import train_machine
 from .trained_net import TrainedNet, train_net
 from .weights.controls import gaussian_control, spectral_control
 from .weights.files import read_tensors
@@ -109,6 +110,7 @@ __all__ = [
     "split_gap",
     "sweep",
     "train_classifier",
+    "train_machine",
     "train_net",
     "write_report",
 ]

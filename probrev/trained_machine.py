@@ -46,7 +46,7 @@ def train_machine(
     widths: Sequence[int],
     *,
     num_steps: int = 4000,
-    learning_rate: float = 0.01,
+    learning_rate: float = 0.03,
     progress: Progress | None = None,
 ) -> BoltzmannMachine:
     """Fits a machine to binary data by maximum likelihood, both phases by persistent Gibbs chains.

@@ -20,7 +20,7 @@ ORDER = [
     "states", "priors", "layer", "channel", "evidence", "model",
     "fitted_layer", "feedforward", "net_risk", "trained_net", "shadow", "state_evolution",
     "estimates", "similarity", "activations", "reversal",
-    "diagnostics", "binary_layers", "binary_draws", "boltzmann", "weights",
+    "diagnostics", "binary_layers", "binary_draws", "boltzmann", "trained_machine", "weights",
     "posterior", "inference", "ladder", "agreement", "verdict", "metrics", "curve",
     "comparison", "gap", "provenance", "plots", "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",
