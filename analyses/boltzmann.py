@@ -22,6 +22,8 @@ import xarray as xr
 from datasets import load_images
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FixedLocator, NullLocator
 from script import load, run, save, show
 
 import probrev as pr
@@ -56,26 +58,27 @@ def compute(
     Args:
         out: folder to write in.
         num_steps: steps of training.
-        num_obs: observations of each machine.
+        num_obs: observations of each machine, and at most so many held-out digits.
         num_layered: observations of the layered model, which Gibbs samples.
         widths: units of the hidden layers of each machine.
         top_couplings: settings of the control.
         num_samples: draws of Gibbs, each of four chains.
     """
     train, test = binarised_digits()
+    test = test[:num_obs]
     keys = jax.random.split(jax.random.key(0), 4)
     evidence = {"independent": log_prob_independent(train, test)}
     gaps, pictures = [], {DIGITS: test[:NUM_FANTASIES]}
     for index, (name, units) in enumerate(widths.items()):
         key_train, key_obs = jax.random.split(jax.random.fold_in(keys[0], index))
         machine = pr.train_machine(key_train, train, units, num_steps=num_steps)
-        learned = pr.exact(machine, pr.Observations(test), num_draws=4)
+        held_out = pr.Observations(test)
+        learned = pr.exact(machine, held_out, num_draws=400)
         evidence[name] = learned.tree["exact/log_evidence"].to_numpy()
         own = machine.simulate(key_obs, num_obs)
         ladder = pr.build_ladder(keys[1], machine)
         exact = pr.exact(machine, own, num_draws=400)
         gaps += measure_gaps(name, OWN, pr.compare(machine, own, ladder, {"exact": exact}))
-        held_out = pr.Observations(test)
         gaps += measure_gaps(
             name, DIGITS, pr.compare(machine, held_out, ladder, {"exact": learned})
         )
@@ -175,7 +178,7 @@ def plot(out: Path) -> Path:
     figure = matplotlib.figure.Figure(figsize=(13, 6.2), layout="constrained")
     axes = figure.subplot_mosaic(
         [["pictures", "gaps", "gaps", "control"], ["learned", "gaps", "gaps", "control"]],
-        width_ratios=(1.0, 1, 1, 1.25),
+        width_ratios=(1.3, 1, 1, 1.25),
     )
     draw_pictures(axes["pictures"], learned)
     draw_learned(axes["learned"], learned)
@@ -233,6 +236,7 @@ def draw_gaps(axes: Axes, gaps: pd.DataFrame) -> None:
     )
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="risk / Bayes risk", title="three models of digits")
+    show_ratios(axes.xaxis)
     axes.legend(frameon=False, fontsize="small", loc="lower right")
 
 
@@ -249,7 +253,15 @@ def draw_control(axes: Axes, controls: pd.DataFrame) -> None:
         xlabel="top_coupling: field of h¹ on a unit of h²", ylabel="risk / Bayes risk",
         yscale="log", title="control dbm, own x",
     )  # fmt: skip
+    show_ratios(axes.yaxis)
     axes.legend(frameon=False, fontsize="small")
+
+
+def show_ratios(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis of ratios."""
+    axis.set_major_locator(FixedLocator([1, 1.5, 2, 3, 5, 10, 20, 50]))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def find(learned: xr.Dataset, gaps: pd.DataFrame, controls: pd.DataFrame) -> str:

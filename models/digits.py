@@ -113,7 +113,7 @@ def inverses(model: pr.LayeredModel, train_seed: int = 0) -> dict[str, Callable]
         train_seed: as in `build`.
     """
     trained = train_layer(train_seed)
-    return {"as_trained": lambda x: jax.nn.relu(x @ trained.weights + trained.bias)}
+    return {"as_trained": lambda x: jax.nn.relu(x @ trained.weights + trained.bias[None, :])}
 
 
 @cache
