@@ -29,6 +29,8 @@ from .trained_net import TrainedNet, train_net
 from .weights.controls import gaussian_control, spectral_control
 from .weights.files import read_tensors
 from .weights.layers import TrainedLayer, read_layers
+from .weights.marchenko_pastur import MarchenkoPastur
+from .weights.random_like import RandomLike, random_like
 
 __all__ = [
     "Bias",
@@ -45,10 +47,12 @@ __all__ = [
     "LayeredModel",
     "LinearDropout",
     "LogQuadraticSlab",
+    "MarchenkoPastur",
     "MeanField",
     "Model",
     "Observations",
     "Posterior",
+    "RandomLike",
     "RectifiedDropout",
     "ScalarActivation",
     "SigmoidPass",
@@ -76,6 +80,7 @@ __all__ = [
     "measure_agreement",
     "message_passing",
     "predict_net_risk",
+    "random_like",
     "read_grid",
     "read_layers",
     "read_tensors",
