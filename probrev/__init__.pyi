@@ -18,7 +18,7 @@ from .model import LayeredModel, Model, Observations
 from .net_risk import predict_net_risk
 from .posterior import Posterior, from_datatree
 from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
-from .report import write_report
+from .report import write_report, write_weights_report
 from .slabs import FiniteSlab, LogQuadraticSlab
 from .state_evolution import evolve_state
 from .states import FiniteStates
@@ -91,4 +91,5 @@ __all__ = [
     "sweep",
     "train_net",
     "write_report",
+    "write_weights_report",
 ]

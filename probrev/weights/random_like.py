@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
 
-from probrev.weights.controls import gaussian_control, spectral_control
+from probrev.weights.controls import draw_with_values, gaussian_control
 from probrev.weights.entries import (
     Entries,
     measure_entries,
@@ -25,19 +25,22 @@ MOST_KS = 0.05
 MOST_ENERGY_OUTSIDE = 0.05
 MOST_SPIKES = 0.25
 MOST_INIT_SHARE = 0.5
+# Eigenvalues repel each other, so that the sampling error of their distance is of order 1 / their
+# number: 99 % of Gaussian matrices of up to 100 eigenvalues are within this over the number.
+SAMPLING_KS = 3.0
 # Fewer singular values make no spectrum.
 FEWEST_VALUES = 16
 
 RANDOM, SPIKED, NOT_RANDOM = "random-like", "spikes on a random bulk", "not random-like"
 TOO_SMALL, NOT_GAUSSIAN = "too small to say", ", entries not Gaussian"
 THRESHOLDS = (
-    f"{RANDOM}: the singular values are within {MOST_KS:g} of Marchenko-Pastur "
-    f"(Kolmogorov-Smirnov distance), with at most {MOST_ENERGY_OUTSIDE:.0%} of the energy outside "
-    f"its edges. {SPIKED}: at most {MOST_SPIKES:.0%} of the singular values lie above the edges of "
-    f"the bulk, and the others are within {MOST_KS:g} of Marchenko-Pastur at the bulk's own scale. "
-    f"Else {NOT_RANDOM}. Entries are Gaussian if their excess kurtosis is within "
-    f"±{MOST_KURTOSIS:g} and their distance at most {MOST_KS:g}. Sampling error is allowed for in "
-    f"small matrices; one with fewer than {FEWEST_VALUES} singular values is {TOO_SMALL}."
+    f"“{RANDOM.capitalize()}” is said where the singular values are within {MOST_KS:g} of "
+    f"Marchenko-Pastur (Kolmogorov-Smirnov distance), with at most {MOST_ENERGY_OUTSIDE:.0%} of "
+    f"the energy outside its edges; “{SPIKED}” where at most {MOST_SPIKES:.0%} of them lie above "
+    f"the edge of the bulk, and the others are within {MOST_KS:g} of Marchenko-Pastur at the "
+    f"bulk's own scale; else “{NOT_RANDOM}”. Entries are Gaussian if their excess kurtosis is "
+    f"within ±{MOST_KURTOSIS:g} and their distance at most {MOST_KS:g}. Sampling error is allowed "
+    f"for in small matrices; one with fewer than {FEWEST_VALUES} singular values is {TOO_SMALL}."
 )
 
 
@@ -113,10 +116,14 @@ def random_like(
     weights = np.asarray(weights, float)
     _check(weights, init_share)
     key_gaussian, key_spectral = jax.random.split(key)
+    trained = measure(weights)
+    values = np.sqrt(trained.eigenvalues * max(weights.shape)) * weights.std()
+    same_values = draw_with_values(key_spectral, values, weights.shape)
+    same_eigenvalues = trained.eigenvalues * (weights.var() / same_values.var())
     measures = {
-        TRAINED: measure(weights),
+        TRAINED: trained,
         GAUSSIAN: measure(gaussian_control(key_gaussian, weights)),
-        SPECTRAL: measure(spectral_control(key_spectral, weights)),
+        SPECTRAL: _measure(same_values, same_eigenvalues),
     }
     word, sentence = _judge(measures[TRAINED], weights.size, init_share)
     n_visible, n_hidden = weights.shape
@@ -125,7 +132,10 @@ def random_like(
 
 def measure(weights: Float[np.ndarray, "visible hidden"]) -> Measures:
     """Entries and spectrum of one matrix."""
-    eigenvalues = scaled_eigenvalues(weights)
+    return _measure(weights, scaled_eigenvalues(weights))
+
+
+def _measure(weights: np.ndarray, eigenvalues: np.ndarray) -> Measures:
     spectrum = measure_spectrum(weights, eigenvalues)
     return Measures(measure_entries(weights), spectrum, eigenvalues, score_density(weights))
 
@@ -166,8 +176,7 @@ def _judge(measures: Measures, count: int, init_share: float | None) -> tuple[st
 
 def _judge_spectrum(spectrum: Spectrum, short: int) -> tuple[str, str]:
     """The same for the singular values alone."""
-    # Eigenvalues repel each other, so that their sampling error is of order 1 / their number.
-    most_ks = max(MOST_KS, 2 / short)
+    most_ks = max(MOST_KS, SAMPLING_KS / short)
     raw = f"distance {spectrum.mp_ks:.3f}"
     if spectrum.mp_ks <= most_ks and spectrum.energy_outside <= MOST_ENERGY_OUTSIDE:
         return RANDOM, f"singular values follow Marchenko-Pastur ({raw})"
