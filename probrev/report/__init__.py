@@ -22,4 +22,4 @@ def write_report(result: Comparison, path: str | Path) -> None:
     Raises:
         FileNotFoundError: the folder does not exist.
     """
-    write_page("report.html", describe(result), path)
+    write_page("report.html", lambda: describe(result), path)

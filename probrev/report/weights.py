@@ -65,27 +65,27 @@ def write_weights_report(
     """
     if not layers:
         raise ValueError("layers is empty: give at least one RandomLike by name")
-    known = dict(provenance or {})
+    write_page("weights.html", lambda: _describe(layers, title, dict(provenance or {})), path)
+
+
+def _describe(
+    layers: Mapping[str, RandomLike], title: str, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
     captions = chain([LEGEND], repeat(""))
     sections = [
         _section(name, layer, caption)
         for (name, layer), caption in zip(layers.items(), captions, strict=False)
     ]
-    if known:
-        rows = [[name, str(value)] for name, value in known.items()]
+    if provenance:
+        rows = [[name, str(value)] for name, value in provenance.items()]
         sections.append(Section("Provenance", tables=[Table(["what", "value"], rows)]))
     answer = {
         "lead": summarize(layers),
         "lines": [THRESHOLDS],
         "tables": [verdicts(layers), Table(HEADER, _rows(layers), READING)],
     }
-    values = {
-        "title": title,
-        "created": str(known.get("created", "")),
-        "answer": answer,
-        "sections": sections,
-    }
-    write_page("weights.html", values, path)
+    created = str(provenance.get("created", ""))
+    return {"title": title, "created": created, "answer": answer, "sections": sections}
 
 
 def summarize(layers: Mapping[str, RandomLike]) -> str:

@@ -1,6 +1,6 @@
 """Templates filled in: one self-contained HTML file, whole or not at all."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from probrev.replacing import replacing
 
 
-def write_page(template: str, values: Mapping[str, Any], path: str | Path) -> None:
+def write_page(template: str, describe: Callable[[], Mapping[str, Any]], path: str | Path) -> None:
     """Writes an HTML file that asks for no other.
 
     Args:
         template: its name.
-        values: what it needs.
+        describe: makes what it needs, once it is certain that the file can be written.
         path: the file; replaced if it is there.
 
     Raises:
@@ -27,6 +27,6 @@ def write_page(template: str, values: Mapping[str, Any], path: str | Path) -> No
         loader=PackageLoader("probrev"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    html = templates.get_template(template).render(values)
+    html = templates.get_template(template).render(describe())
     with replacing(path) as partial:
         partial.write_text(html, encoding="utf-8")
