@@ -21,7 +21,7 @@ from .model import LayeredModel, Model, Observations
 from .net_risk import predict_net_risk
 from .posterior import Posterior, from_datatree
 from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
-from .report import write_report
+from .report import write_report, write_weights_report
 from .reversal import measure_reversal, predict_cosine, reverse
 from .shadow.calibration import expected_calibration_error
 from .shadow.classifier import Classifier
@@ -40,6 +40,8 @@ from .trained_net import TrainedNet, train_net
 from .weights.controls import gaussian_control, spectral_control
 from .weights.files import read_tensors
 from .weights.layers import TrainedLayer, read_layers
+from .weights.marchenko_pastur import MarchenkoPastur
+from .weights.random_like import RandomLike, random_like
 
 __all__ = [
     "ActivationProfile",
@@ -58,10 +60,12 @@ __all__ = [
     "LayeredModel",
     "LinearDropout",
     "LogQuadraticSlab",
+    "MarchenkoPastur",
     "MeanField",
     "Model",
     "Observations",
     "Posterior",
+    "RandomLike",
     "Recipe",
     "RectifiedDropout",
     "ScalarActivation",
@@ -100,6 +104,7 @@ __all__ = [
     "predict_cosine",
     "predict_net_risk",
     "profile_activations",
+    "random_like",
     "read_grid",
     "read_layers",
     "read_tensors",
@@ -113,4 +118,5 @@ __all__ = [
     "train_machine",
     "train_net",
     "write_report",
+    "write_weights_report",
 ]

@@ -32,6 +32,12 @@ app.command(
     help="Compute a grid of comparisons; killed, the same command resumes.\n\n"
     "Exit status: 0 done, 3 some cells failed or are not to be trusted, 2 bad input.",
 )
+app.command(
+    "probrev.cli.weights:weights",
+    name="weights",
+    help="Hold a net's trained weights against random ones; write a page.\n\n"
+    "Exit status: 0 done, whatever the verdict, 2 bad input.",
+)
 app.command("probrev.cli.report:report", name="report", help="Write a saved run's report anew.")
 
 

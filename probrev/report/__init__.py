@@ -1,14 +1,13 @@
-"""A saved comparison as one self-contained HTML page."""
+"""Results as self-contained HTML pages: a saved comparison, and the weights of a net."""
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from probrev.comparison import Comparison
-from probrev.replacing import replacing
 from probrev.report.page import describe
+from probrev.report.weights import write_weights_report
+from probrev.report.writing import write_page
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_weights_report"]
 
 
 def write_report(result: Comparison, path: str | Path) -> None:
@@ -23,13 +22,4 @@ def write_report(result: Comparison, path: str | Path) -> None:
     Raises:
         FileNotFoundError: the folder does not exist.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} does not exist: make the report's folder first")
-    templates = Environment(
-        loader=PackageLoader("probrev"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    html = templates.get_template("report.html").render(describe(result))
-    with replacing(path) as partial:
-        partial.write_text(html, encoding="utf-8")
+    write_page("report.html", lambda: describe(result), path)

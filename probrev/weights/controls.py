@@ -32,10 +32,22 @@ def spectral_control(
         weights: W.
     """
     weights = np.asarray(weights, float)
-    values = np.linalg.svd(weights, compute_uv=False)
+    return draw_with_values(key, np.linalg.svd(weights, compute_uv=False), weights.shape)
+
+
+def draw_with_values(
+    key: PRNGKeyArray, values: Float[np.ndarray, " short"], shape: tuple[int, int]
+) -> Float[np.ndarray, "visible hidden"]:
+    """Draws a matrix with given singular values between random singular vectors.
+
+    Args:
+        key: random key.
+        values: singular values, as many as the shorter side.
+        shape: (n_visible, n_hidden).
+    """
     key_left, key_right = jax.random.split(key)
-    left = draw_orthonormal(key_left, weights.shape[0], values.size)
-    right = draw_orthonormal(key_right, weights.shape[1], values.size)
+    left = draw_orthonormal(key_left, shape[0], values.size)
+    right = draw_orthonormal(key_right, shape[1], values.size)
     return (left * values) @ right.T
 
 

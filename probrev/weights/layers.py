@@ -17,7 +17,7 @@ from probrev.weights.keras_files import read_initializers
 # Last parts of the names of tensors. Keras: (in, out). torch: (out, in). Ours: (visible, hidden).
 KERAS, TORCH, OURS = "kernel", "weight", "weights"
 BIASES = ("bias", "biases", "b")
-OPTIMIZER = "optimizer"
+OPTIMIZER, KERAS_ROOT = "optimizer", "model_weights"
 # What is added to a variance under a root in batch normalisation, where the file does not say.
 KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
 
@@ -44,6 +44,13 @@ class TrainedLayer:
     initializer: str = ""
 
     @property
+    def label(self) -> str:
+        """The name of the module that holds the weights; their own if none does."""
+        module, leaf = _split(self.name)
+        parts = module.removeprefix(f"{KERAS_ROOT}.").split(".")
+        return (parts[0] if module.startswith(KERAS_ROOT) else module) or leaf
+
+    @property
     def n_visible(self) -> int:
         """Units of x, or of the layer below; entries of its patch for a convolution."""
         return self.weights.shape[0]
@@ -61,6 +68,12 @@ class TrainedLayer:
         fan_out = self.kernel_size * self.n_hidden
         return init_variance(self.initializer, self.n_visible, fan_out)
 
+    @property
+    def init_share(self) -> float | None:
+        """Share of the variance of `kernel` that its initialisation alone would give."""
+        variance = float(self.kernel.var())
+        return None if self.init_var is None or not variance else self.init_var / variance
+
 
 def read_layers(
     path: str | Path, tensor: str | None = None, initializer: str = ""
@@ -75,7 +88,8 @@ def read_layers(
 
     Args:
         path: what `read_tensors` reads.
-        tensor: name of a single tensor to read, exact or the end of it; by default all layers.
+        tensor: a single tensor to read, by its name, the end of it, or its module's name; by
+            default all layers.
         initializer: what drew the weights, a name of `init_variance`; by default what the file
             says, which only a Keras model does.
 
@@ -95,6 +109,12 @@ def read_layers(
     if not layers:
         raise ValueError(f"{path}: expected layers, tensors of 2 or 4 axes; got none of them")
     return layers
+
+
+def label_layers(layers: list[TrainedLayer]) -> list[str]:
+    """A name for each layer: short ones if they tell them apart, else those of the tensors."""
+    short = [layer.label for layer in layers]
+    return short if len({*short}) == len(short) else [layer.name for layer in layers]
 
 
 def find_layers(tensors: Mapping[str, np.ndarray]) -> Iterator[TrainedLayer]:
@@ -178,7 +198,7 @@ def _choose(layers: list[TrainedLayer], name: str, path: str | Path) -> TrainedL
     exact = [layer for layer in layers if layer.name == name]
     pattern = re.compile(rf"(^|[/.]){re.escape(name)}(:\d+)?$")
     ending = [layer for layer in layers if pattern.search(layer.name)]
-    found = exact or ending
+    found = exact or [layer for layer in layers if layer.label == name] or ending
     if len(found) != 1:
         trouble = f"{len(found)} layers end in" if found else "no layer"
         raise ValueError(f"{path}: {trouble} {name!r}; its layers: {', '.join(names)}")

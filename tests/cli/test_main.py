@@ -16,7 +16,15 @@ sys.exit(status)
 
 
 @pytest.mark.parametrize(
-    "tokens", [["--help"], ["compare", "--help"], ["report", "--help"], ["--version"], ["models"]]
+    "tokens",
+    [
+        ["--help"],
+        ["compare", "--help"],
+        ["report", "--help"],
+        ["weights", "--help"],
+        ["--version"],
+        ["models"],
+    ],
 )
 def test_help_imports_nothing_heavy(tokens):
     script = IMPORTED.format(tokens=tokens, heavy=HEAVY)
@@ -28,7 +36,7 @@ def test_help_imports_nothing_heavy(tokens):
 def test_help_names_every_command(probrev):
     status, out, _ = probrev("--help")
     assert status == 0
-    assert all(name in out for name in ("models", "compare", "report"))
+    assert all(name in out for name in ("models", "compare", "weights", "report"))
 
 
 def test_models_lists_every_model_with_its_parameters(probrev):

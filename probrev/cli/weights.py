@@ -1,0 +1,62 @@
+"""`probrev weights`: are a net's trained weights like random ones?"""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt
+
+from probrev.cli.output import check_folder, default_folder
+
+
+def weights(
+    file: str,
+    /,
+    *,
+    initializer: str = "",
+    unfolded: Annotated[bool, Parameter(negative="")] = False,
+    seed: NonNegativeInt = 0,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Holds the trained weights in a file against random ones, layer by layer; writes a page.
+
+    Args:
+        file: .npy, .npz, safetensors, HDF5 (Keras) or a torch state dict; FILE:TENSOR for one
+            tensor, by its name or the end of it. Nothing of the file is run.
+        initializer: what drew the weights before training, if the file does not say:
+            glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, or
+            torch (its default for linear and convolutional layers).
+        unfolded: leave batch normalisations out; by default they are folded into the weights.
+        seed: random seed of the controls.
+        out: folder for report.html; by default runs/<file>-<UTC time>.
+        as_json: print every measure as JSON, and nothing else, on stdout.
+    """
+    path, tensor = split_tensor(file)
+    folder = out or default_folder(path.name)
+    check_folder(folder)
+
+    from probrev.cli.display import stages
+    from probrev.cli.weighing import as_json_text, print_layers, weigh, write
+
+    with stages() as stage:
+        layers = weigh(path, tensor, initializer, unfolded, seed, stage(f"layers of {path.name}"))
+    page = write(layers, folder, path, file, initializer, unfolded, seed)
+    if as_json:
+        print(as_json_text(layers, page))
+    else:
+        print_layers(layers, page)
+
+
+def split_tensor(file: str) -> tuple[Path, str | None]:
+    """The path and the tensor's name of FILE[:TENSOR]; both may hold colons.
+
+    Raises:
+        ValueError: no part before a colon, nor all of it, is a file.
+    """
+    parts = file.split(":")
+    for count in range(len(parts), 0, -1):
+        path = Path(":".join(parts[:count]))
+        if path.exists():
+            return path, ":".join(parts[count:]) or None
+    raise ValueError(f"no file {parts[0]}: give a file of weights, or FILE:TENSOR")

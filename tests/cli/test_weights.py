@@ -1,0 +1,123 @@
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+RNG = np.random.default_rng(11)
+
+
+@pytest.fixture
+def net(tmp_path):
+    """A net with a random layer and one with a strong direction, and one too small to judge."""
+    left, right = (RNG.choice([-1.0, 1.0], size=(side, 1)) for side in (40, 30))
+    np.savez(
+        tmp_path / "net.npz",
+        **{
+            "fc1.weight": RNG.normal(size=(40, 60)),
+            "fc2.weights": RNG.normal(size=(40, 30)) + 0.7 * left @ right.T,
+            "fc3.weights": RNG.normal(size=(30, 3)),
+        },
+    )
+    return "net.npz"
+
+
+def test_a_table_and_a_page(probrev, net, tmp_path):
+    status, out, err = probrev("weights", net, "--out", "page")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["fc1", "fc2", "fc3"]
+    assert "random-like" in lines[1]
+    assert "60×40" in lines[1]
+    assert "spikes on a random bulk" in lines[2]
+    assert "Of 3 layers: 1 random-like; 1 spikes on a random bulk; 1 too small to say." in lines
+    assert lines[-1] == "page/report.html"
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert page.count("data:image") == 3
+    assert "net.npz, SHA-256" in page
+    assert "probrev weights net.npz --seed 0" in page
+    assert [path.name for path in (tmp_path / "page").iterdir()] == ["report.html"]
+
+
+def test_json_of_one_tensor_with_its_initialiser(probrev, net):
+    words = ("--json", "--initializer", "lecun_normal", "--out", "one")
+    status, out, err = probrev("weights", f"{net}:fc2", *words)
+    assert (status, err) == (0, "")
+    said = json.loads(out)
+    (layer,) = said["layers"]
+    assert (layer["name"], layer["n_visible"], layer["n_hidden"]) == ("fc2", 40, 30)
+    std = layer["trained"]["std"]
+    assert layer["init_share"] == pytest.approx(1 / 40 / std**2)
+    assert layer["spectral"]["mp_ks"] == pytest.approx(layer["trained"]["mp_ks"], abs=0.1)
+    assert layer["gaussian"]["bulk_num_above"] in (0, 1)
+    assert said["report"] == "one/report.html"
+
+
+def test_batch_norms_can_be_left_out(probrev, tmp_path):
+    tensors = {
+        "a.weight": RNG.normal(size=(20, 30)),
+        "n.running_mean": np.zeros(20),
+        "n.running_var": np.geomspace(0.01, 100, 20),
+    }
+    np.savez(tmp_path / "net.npz", **tensors)
+    words = {}
+    for name, options in {"folded": (), "unfolded": ("--unfolded",)}.items():
+        _, out, _ = probrev("weights", "net.npz", "--json", "--out", name, *options)
+        words[name] = json.loads(out)["layers"][0]["word"]
+    assert words == {"folded": "not random-like", "unfolded": "random-like"}
+
+
+class Attack:
+    def __reduce__(self):
+        return os.mkdir, ("attacked",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps(Attack()), "asks for posix.mkdir, which is refused"),
+        (b"\x93NUMPY\x01\x00", "cannot be read as a .npy file"),
+        (b"a few words", "cannot be read as .npy, .npz, safetensors, HDF5 or a torch state dict"),
+        (None, "no file net.bin: give a file of weights, or FILE:TENSOR"),
+    ],
+)
+def test_bad_files_are_one_line_and_status_2(probrev, tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "net.bin").write_bytes(content)
+    status, out, err = probrev("weights", "net.bin")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("probrev: ")
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == ["net.bin"] * (content is not None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("net.npz:fc9",), "no layer 'fc9'; its layers: fc1.weight, fc2.weights, fc3.weights"),
+        (("net.npz", "--initializer", "he"), "initializer must be one of glorot_uniform"),
+        (("net.npz", "--seed", "-1"), "--seed"),
+        ((".",), "expected a file"),
+    ],
+)
+def test_bad_words_are_one_line_and_status_2(probrev, net, words, message):
+    status, out, err = probrev("weights", *words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_a_page_is_not_overwritten(probrev, net, tmp_path):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "report.html").write_text("precious")
+    status, _, err = probrev("weights", net, "--out", "page")
+    assert status == 2
+    assert "page already holds report.html" in err
+    assert (tmp_path / "page" / "report.html").read_text() == "precious"
+
+
+def test_names_with_colons(probrev, tmp_path):
+    np.savez(tmp_path / "a:b.npz", **{"dense/kernel:0": RNG.normal(size=(30, 20))})
+    status, out, _ = probrev("weights", "a:b.npz:dense/kernel:0", "--out", "page")
+    assert status == 0
+    assert "30×20" in out
