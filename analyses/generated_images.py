@@ -39,7 +39,9 @@ def generate_images(net: RealNet, keep_prob: float) -> xr.Dataset:
         if depth == 1:
             rows[f"the same, keep_prob {keep_prob:g}"] = descend(dropped, h, depth)
     top = np.asarray(levels[-1])
-    edits = np.stack([edit_classes(top, net.labels), edit_between(top, shown), edit_units(top)])
+    edits = np.stack(
+        [edit_classes(top, net.labels), edit_between(top, shown), edit_units(top, len(shown))]
+    )
     edited = [descend(whole, jnp.asarray(h), len(levels) - 1) for h in edits]
     dims = ("image", "pixel")
     return xr.Dataset(
@@ -68,12 +70,13 @@ def edit_between(h: np.ndarray, shown: np.ndarray) -> np.ndarray:
     return (1 - share) * h[shown[0]] + share * h[shown[-1]]
 
 
-def edit_units(h: np.ndarray) -> np.ndarray:
-    """One unit at a time, those of most energy, as strong as they often are."""
-    units = np.argsort((h**2).sum(0))[::-1][:NUM_IMAGES]
-    edited = np.zeros((len(units), h.shape[1]))
+def edit_units(h: np.ndarray, count: int) -> np.ndarray:
+    """One unit at a time, those of most energy, as strong as they often are; then nothing."""
+    units = np.argsort((h**2).sum(0))[::-1][:count]
+    edited = np.zeros((count, h.shape[1]))
     for row, unit in enumerate(units):
-        edited[row, unit] = np.quantile(h[h[:, unit] > 0, unit], UNIT_QUANTILE)
+        fired = h[h[:, unit] > 0, unit]
+        edited[row, unit] = np.quantile(fired, UNIT_QUANTILE) if fired.size else 0.0
     return edited
 
 
