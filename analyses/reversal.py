@@ -34,8 +34,8 @@ CONTROLS: dict[str, Callable] = {
 }
 # Observations, draws and chains of a net's posteriors.
 QUICK = {"num_obs": 8, "num_samples": 300, "num_evidence": 2, "num_chains": 32}
-FULL = {"num_obs": 16, "num_samples": 1000, "num_evidence": 6, "num_chains": 128}
-LARGER = {"num_obs": 12, "num_samples": 750, "num_evidence": 3, "num_chains": 64}
+FULL = {"num_obs": 16, "num_samples": 1000, "num_evidence": 8, "num_chains": 64}
+LARGER = {"num_obs": 8, "num_samples": 600, "num_evidence": 4, "num_chains": 64}
 SIZES = {
     "quick": {
         "num_inputs": 500,
@@ -44,12 +44,12 @@ SIZES = {
     "full": {
         "num_inputs": 2500,
         "posteriors": {
-            "digits": FULL | {"num_temperatures": 256},
-            "fashion": LARGER | {"num_temperatures": 256},
-            "digit-recognizer": LARGER | {"num_temperatures": 256},
+            "digits": FULL | {"num_temperatures": 128},
+            "digit-recognizer": LARGER | {"num_temperatures": 128},
             "tiara-4": None,
             "tiara-5": None,
             "tiara-6": None,
+            "fashion": LARGER | {"num_temperatures": 128},
         },
     },
 }
