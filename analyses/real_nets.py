@@ -59,7 +59,7 @@ class RealNet(NamedTuple):
     def accuracy(self) -> float:
         """Share of x whose class has the highest score."""
         weights, bias = self.readout
-        top = np.asarray(self.stack(1.0)(self.x))
+        top = np.asarray(self.stack(1.0)(jnp.asarray(self.x)))
         return float(np.mean((top @ weights + bias).argmax(1) == self.labels))
 
 

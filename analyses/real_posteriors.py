@@ -3,17 +3,20 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from real_nets import RealNet
 
 import probrev as pr
+from probrev.fitted_layer import SlabKind
 from probrev.posterior import Posterior
+from probrev.priors import SparsePrior
 
 KEEP_PROB, RELATIVE_NOISE = 0.5, 0.4
 # Kind of slab, and whether one prior serves all units: `pr.fit_prior`.
-PRIORS = {
+PRIORS: dict[str, tuple[SlabKind, bool]] = {
     "fitted": ("truncated_normal", False),
     "half-normal": ("half_normal", True),
     "exponential": ("exponential", False),
@@ -72,7 +75,7 @@ def fit_real_layer(net: RealNet) -> RealLayer:
         name: pr.LayeredModel(pr.fit_prior(h_fit, slab, shared=shared), [layer])
         for name, (slab, shared) in PRIORS.items()
     }
-    return RealLayer(models, np.asarray(stack(net.x))[:, live], net.biases[-1][live])
+    return RealLayer(models, np.asarray(stack(jnp.asarray(net.x)))[:, live], net.biases[-1][live])
 
 
 def study_posteriors(
@@ -102,15 +105,16 @@ def study_posteriors(
     (layer,) = model.layers
     keys = jax.random.split(jax.random.key(0), 4)
     h = real.h[:num_obs]
-    obs = pr.Observations(model.generate(keys[0], h), h)
+    obs = pr.Observations(model.generate(keys[0], jnp.asarray(h)), h)
     weights = np.asarray(layer.weights)
     inverses = pr.build_ladder(keys[1], model, RUNGS)
-    inverses[AS_TRAINED] = lambda x: jax.nn.relu(x @ weights + real.bias)
+    inverses[AS_TRAINED] = lambda x: np.maximum(np.asarray(x) @ weights + real.bias, 0)
     posteriors = {}
     for index, (prior, one) in enumerate(real.models.items()):
         key = jax.random.fold_in(keys[2], index)
-        settings = {"num_samples": num_samples, "num_warmup": max(num_samples // 4, 1)}
-        posteriors[f"gibbs_{prior}"] = pr.gibbs(key, one, obs, **settings)
+        posteriors[f"gibbs_{prior}"] = pr.gibbs(
+            key, one, obs, num_samples=num_samples, num_warmup=max(num_samples // 4, 1)
+        )
         posteriors[f"messages_{prior}"] = pr.message_passing(one, obs, num_draws=400)
     result = pr.compare(model, obs, inverses, posteriors)
     found = [
@@ -124,10 +128,17 @@ def study_posteriors(
     nothing = np.empty((len(PRIORS), 0))
     return Study(
         tabulate(result, posteriors),
-        np.stack([np.asarray(one.sparse_prior.log_prob(real.h)) for one in real.models.values()]),
+        np.stack([log_density(one.sparse_prior, real.h) for one in real.models.values()]),
         np.stack([one.value for one in found]) if found else nothing,
         np.stack([one.std_error for one in found]) if found else nothing,
     )
+
+
+def log_density(
+    prior: SparsePrior, h: Float[np.ndarray, "image live"]
+) -> Float[np.ndarray, " image"]:
+    """Log p(h) of every image."""
+    return np.asarray(jax.vmap(prior.log_prob)(jnp.asarray(h)))
 
 
 def tabulate(result: pr.Comparison, posteriors: dict[str, Posterior]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from generated_images import draw_images, generate_images
 from matplotlib.figure import Figure
 from real_nets import OWN_NETS, RealNet, load_net
 from real_posteriors import PRIORS, study_posteriors
-from reversal_figure import draw, say
+from reversal_figure import Row, draw, say
 from script import load, run, save, show
 
 import probrev as pr
@@ -167,12 +167,12 @@ def plot(out: Path) -> Path:
         out: folder that `compute` wrote in.
     """
     tables = {
-        name: load(out, name).to_dataframe()
+        name: list_rows(load(out, name))
         for name in ("reversal", "profile", "risk", "prior")
         if name in ("reversal", "profile") or (out / f"{name}.nc").exists()
     }
-    for table in tables.values():
-        print_table(table)
+    for name, rows in tables.items():
+        print_table(with_baseline(rows) if name == "reversal" else rows)
     for path in sorted(out.glob("images-*.nc")):
         name = path.stem.removeprefix("images-")
         figure = draw_images(name, load(out, path.stem))
@@ -182,16 +182,33 @@ def plot(out: Path) -> Path:
     return show(figure, say(tables), out / "reversal.png")
 
 
-def print_table(table: pd.DataFrame) -> None:
-    """A table in plain text; of reversal with the baseline as a column, and live units only."""
-    if "pairs" in table:
-        path = ["net", "weights", "keep_prob", "top", "depth", "compared"]
-        chosen = table[(table["units"] == "live") | (table["weights"] == "theory")]
-        matched, shuffled = (
-            chosen[chosen["pairs"] == pairs].set_index(path) for pairs in ("matched", "shuffled")
-        )
-        numbers = ["cosine", "correlation", "scale", "relative_error", "support_f1", "num_units"]
-        table = matched[numbers].assign(shuffled_cosine=shuffled["cosine"]).reset_index()
+def list_rows(data: xr.Dataset) -> list[Row]:
+    """A saved table, row by row."""
+    columns = {str(name): values.to_numpy().tolist() for name, values in data.data_vars.items()}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def with_baseline(rows: list[Row]) -> list[Row]:
+    """Reversal of live units, the cosine of shuffled pairs as a column."""
+    path = ("net", "weights", "keep_prob", "top", "depth", "compared")
+    numbers = ("cosine", "correlation", "scale", "relative_error", "support_f1", "num_units")
+    chosen = [row for row in rows if row["units"] == "live" or row["weights"] == "theory"]
+    baseline = {
+        tuple(row[name] for name in path): row["cosine"]
+        for row in chosen
+        if row["pairs"] == "shuffled"
+    }
+    return [
+        {name: row[name] for name in (*path, *numbers)}
+        | {"shuffled_cosine": baseline.get(tuple(row[name] for name in path), np.nan)}
+        for row in chosen
+        if row["pairs"] == "matched"
+    ]
+
+
+def print_table(rows: list[Row]) -> None:
+    """A table in plain text."""
+    table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"), end="\n\n")
 
 

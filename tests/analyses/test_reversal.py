@@ -3,7 +3,6 @@
 import importlib
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 
@@ -45,33 +44,38 @@ def test_computed_and_plotted(tmp_path, own_nets, capsys):
         script["plot"](tmp_path / "nothing")
 
 
-def reversal_table(**cosines):
+def reversal_rows(**cosines):
     """Rows of one layer, live units, a cosine for each net and kind of weights."""
-    rows = []
-    for net, pair in cosines.items():
-        for weights, cosine in zip(("trained", "gaussian"), pair, strict=True):
-            rows.append({"net": net, "weights": weights, "cosine": cosine})
     same = {"top": 1, "depth": 1, "compared": "h", "units": "live", "pairs": "matched"}
-    table = pd.DataFrame(rows).assign(keep_prob=0.5, **same)
-    return table.assign(correlation=table["cosine"] ** 2)
+    return [
+        same | {"keep_prob": 0.5, "net": net, "weights": weights}
+        | {"cosine": cosine, "correlation": cosine**2}
+        for net, pair in cosines.items()
+        for weights, cosine in zip(("trained", "gaussian"), pair, strict=True)
+    ]  # fmt: skip
 
 
 def test_the_finding_follows_the_tables():
     figure = importlib.import_module("reversal_figure")
-    told = figure.say_reversal(reversal_table(good=(0.95, 0.9), bad=(0.3, 0.88)))
-    assert "bad 0.30 (0.88); good 0.95 (0.90)." in told
+    told = figure.say_reversal(reversal_rows(good=(0.95, 0.9), bad=(0.3, 0.88)))
+    assert "good 0.95 (0.90); bad 0.30 (0.88)." in told
     assert "in 1 of 2 layers by cosine, in 1 by centred correlation" in told
-    rows = [
+    values = [
         ("as_trained", "gibbs_fitted", 0.31), ("calibrated", "gibbs_fitted", 2.0),
         ("posterior", "gibbs_fitted", 0.25), ("posterior", "gibbs_exponential", 0.4),
     ]  # fmt: skip
-    risk = pd.DataFrame(rows, columns=["subject", "posterior", "value"])
-    risk = risk.assign(metric="relative_risk", net="good", status="ok")
+    risk = [
+        {"subject": subject, "posterior": posterior, "value": value, "status": "ok"}
+        | {"metric": "relative_risk", "net": "good"}
+        for subject, posterior, value in values
+    ]
     assert "good 0.31, 2.00 and 0.25." in figure.say_risks(risk)
-    risk.loc[3, "status"] = "not converged"
-    assert "0.25 (not converged: gibbs_exponential)." in figure.say_risks(risk)
-    prior = pd.DataFrame({"prior": ["fitted", "half-normal"], "net": "good"})
-    prior = prior.assign(evidence_loss=[0.0, 12.34], density_loss=[0.0, 56.78])
+    risk[-1]["status"] = "not converged"
+    assert "0.25 (not converged: gibbs exponential)." in figure.say_risks(risk)
+    prior = [
+        {"prior": "fitted", "net": "good", "evidence_loss": 0.0, "density_loss": 0.0},
+        {"prior": "half-normal", "net": "good", "evidence_loss": 12.34, "density_loss": 56.78},
+    ]
     assert "good: half-normal 12.3 and 56.8." in figure.say_priors(prior)
 
 
