@@ -11,6 +11,7 @@ the posterior under three priors, compared by their evidence. `plot` draws it al
 images, what they generate.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import pandas as pd
 import xarray as xr
 from generated_images import draw_images, generate_images
 from matplotlib.figure import Figure
+from real_nets import LOADERS as NETS
 from real_nets import OWN_NETS, RealNet, load_net
 from real_posteriors import PRIORS, study_posteriors
 from reversal_figure import Row, draw, say
@@ -28,13 +30,15 @@ from script import load, run, save, show
 import probrev as pr
 
 KEEP_PROBS = (0.5, 1.0)
+# The table of a net that is written last.
+LAST = "profile"
 CONTROLS: dict[str, Callable] = {
     "gaussian": pr.gaussian_control,
     "spectral": pr.spectral_control,
 }
 # Observations, draws and chains of a net's posteriors.
 QUICK = {"num_obs": 8, "num_samples": 300, "num_evidence": 2, "num_chains": 32}
-FULL = {"num_obs": 16, "num_samples": 1000, "num_evidence": 8, "num_chains": 64}
+FULL = {"num_obs": 12, "num_samples": 1000, "num_evidence": 8, "num_chains": 64}
 LARGER = {"num_obs": 8, "num_samples": 600, "num_evidence": 4, "num_chains": 64}
 SIZES = {
     "quick": {
@@ -42,13 +46,13 @@ SIZES = {
         "posteriors": {"digits": QUICK | {"num_temperatures": 64}, "digit-recognizer": None},
     },
     "full": {
-        "num_inputs": 2500,
+        "num_inputs": 1000,
         "posteriors": {
-            "digits": FULL | {"num_temperatures": 128},
-            "digit-recognizer": LARGER | {"num_temperatures": 128},
             "tiara-4": None,
             "tiara-5": None,
             "tiara-6": None,
+            "digits": FULL | {"num_temperatures": 128},
+            "digit-recognizer": LARGER | {"num_temperatures": 128},
             "fashion": LARGER | {"num_temperatures": 128},
         },
     },
@@ -64,6 +68,8 @@ def compute(
 ) -> None:
     """Measures reversal, profiles, posteriors and images of every net, and writes them.
 
+    Killed and started again it goes on with the net that it was at.
+
     Args:
         out: folder to write in.
         num_inputs: inputs of each net.
@@ -71,24 +77,33 @@ def compute(
             posterior of that net.
         own_nets: folder of our own nets.
     """
-    tables: dict[str, list[pd.DataFrame]] = {"reversal": [], "profile": [], "risk": [], "prior": []}
     for name, sizes in posteriors.items():
+        asked = json.dumps({"num_inputs": num_inputs, "posteriors": sizes})
+        if is_done(out, name, asked):
+            print(f"{name}: done before")
+            continue
+        print(f"{name}: {asked}", flush=True)
         net = load_net(name, num_inputs, own_nets)
-        tables["reversal"].append(measure_net(net).assign(net=name))
-        tables["profile"].append(profile_net(net).assign(net=name))
+        tables = {"reversal": measure_net(net)}
         if net.image_shape is not None:
             save(out, f"images-{name}", generate_images(net, KEEP_PROBS[0]))
         if sizes is not None:
             study = study_posteriors(net, **sizes)
-            tables["risk"].append(study.table.assign(net=name))
-            tables["prior"].append(tabulate_priors(study.density, study.evidence).assign(net=name))
+            tables["risk"] = study.table
+            tables["prior"] = tabulate_priors(study.density, study.evidence)
             evidence = (("prior", "obs"), study.evidence), (("prior", "obs"), study.evidence_error)
             named = dict(zip(("value", "std_error"), evidence, strict=True))
             save(out, f"evidence-{name}", xr.Dataset(named, {"prior": list(PRIORS)}))
-        for table, parts in tables.items():  # so far: what is done is kept if the next net fails
-            if parts:
-                whole = pd.concat(parts, ignore_index=True)
-                save(out, table, whole.rename_axis("row").to_xarray())
+        tables[LAST] = profile_net(net)
+        for table, rows in tables.items():
+            data = rows.assign(net=name).rename_axis("row").to_xarray()
+            save(out, f"{table}-{name}", data.assign_attrs(asked=asked))
+
+
+def is_done(out: Path, name: str, asked: str) -> bool:
+    """Whether a net was measured before, as it is asked for now; if otherwise, it is done again."""
+    path = out / f"{LAST}-{name}.nc"
+    return path.exists() and load(out, path.stem).attrs["asked"] == asked
 
 
 def measure_net(net: RealNet) -> pd.DataFrame:
@@ -166,11 +181,10 @@ def plot(out: Path) -> Path:
     Args:
         out: folder that `compute` wrote in.
     """
-    tables = {
-        name: list_rows(load(out, name))
-        for name in ("reversal", "profile", "risk", "prior")
-        if name in ("reversal", "profile") or (out / f"{name}.nc").exists()
-    }
+    tables = {name: gather(out, name) for name in ("reversal", LAST, "risk", "prior")}
+    if not tables[LAST]:
+        raise FileNotFoundError(f"no {LAST}-*.nc in {out}: run `compute` first")
+    tables = {name: rows for name, rows in tables.items() if rows}
     for name, rows in tables.items():
         print_table(with_baseline(rows) if name == "reversal" else rows)
     for path in sorted(out.glob("images-*.nc")):
@@ -180,6 +194,12 @@ def plot(out: Path) -> Path:
     figure = Figure(figsize=(15, 9.5), layout="constrained")
     draw(figure, tables)
     return show(figure, say(tables), out / "reversal.png")
+
+
+def gather(out: Path, table: str) -> list[Row]:
+    """The rows of a table, of all nets, in the order of `NETS`."""
+    paths = [out / f"{table}-{name}.nc" for name in NETS]
+    return [row for path in paths if path.exists() for row in list_rows(load(out, path.stem))]
 
 
 def list_rows(data: xr.Dataset) -> list[Row]:

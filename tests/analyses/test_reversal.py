@@ -29,6 +29,10 @@ def test_computed_and_plotted(tmp_path, own_nets, capsys):
     tiny = {"num_obs": 3, "num_samples": 12, "num_evidence": 2}
     sizes = {"digits": tiny | {"num_chains": 8, "num_temperatures": 5}}
     script["compute"](tmp_path, num_inputs=30, posteriors=sizes, own_nets=own_nets)
+    written = (tmp_path / "profile-digits.nc").stat().st_mtime_ns
+    script["compute"](tmp_path, num_inputs=30, posteriors=sizes, own_nets=own_nets)
+    assert (tmp_path / "profile-digits.nc").stat().st_mtime_ns == written
+    assert "digits: done before" in capsys.readouterr().out
     assert script["plot"](tmp_path).stat().st_size > 10_000
     assert (tmp_path / "images-digits.png").stat().st_size > 10_000
     told = capsys.readouterr().out
@@ -36,7 +40,7 @@ def test_computed_and_plotted(tmp_path, own_nets, capsys):
         assert words in told
     evidence = xr.load_dataset(tmp_path / "evidence-digits.nc")
     assert evidence["value"].shape == (3, 2)
-    table = script["load"](tmp_path, "reversal").to_dataframe()
+    table = script["load"](tmp_path, "reversal-digits").to_dataframe()
     assert set(table["weights"]) == {"trained", "gaussian", "spectral", "theory"}
     theory = table[table["weights"] == "theory"].set_index(["top", "keep_prob"])["cosine"]
     assert 0 < theory[(1, 0.5)] < theory[(1, 1.0)] < 1
