@@ -1,0 +1,218 @@
+"""Trained nets on real inputs: our own, digit-recognizer's layer of MNIST features, tiara's of DNA.
+
+Each loader reads a net's file and makes its inputs as the net's own code does; `accuracy` tells
+whether that is so. Nothing of a package is imported, its files are only read.
+"""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from datasets import load_images
+from jaxtyping import Array, Float, Int
+from third_party import find
+
+import probrev as pr
+
+OWN_NETS = Path("runs/nets")
+# digit-recognizer: mean and standard deviation of its pixels; its convolutions.
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
+CONVOLUTIONS = ("conv_layers.0", "conv_layers.3", "conv_layers.6")
+# tiara: length of a fragment, files of fragments and the class of its first stage that each is of.
+FRAGMENT_LENGTH = 5000
+ORIGINS = {"plast": 0, "mitochondria": 0, "bacteria": 1, "archaea": 3, "eukarya": 4}
+BASES = "ACGT"
+
+
+class RealNet(NamedTuple):
+    """A trained net and its inputs, two sets of them.
+
+    Attributes:
+        name: of the net.
+        weights: of the ReLU layers, next to x first, each (n_in, n_out).
+        biases: of the same.
+        readout: weights and bias of the scores of the classes, a linear layer above them.
+        x_fit: inputs that priors are fitted to, nonnegative.
+        x: further inputs, which everything else is measured on.
+        labels: classes of x.
+        image_shape: of x where it is an image, else None.
+    """
+
+    name: str
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    readout: tuple[np.ndarray, np.ndarray]
+    x_fit: Float[np.ndarray, "fit visible"]
+    x: Float[np.ndarray, "obs visible"]
+    labels: Int[np.ndarray, " obs"]
+    image_shape: tuple[int, int] | None = None
+
+    def stack(self, keep_prob: float) -> pr.FeedforwardNet:
+        """Its ReLU layers, to go up and down through."""
+        return pr.FeedforwardNet.from_weights(self.weights, self.biases, layer_keep_prob=keep_prob)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of x whose class has the highest score."""
+        weights, bias = self.readout
+        top = np.asarray(self.stack(1.0)(jnp.asarray(self.x)))
+        return float(np.mean((top @ weights + bias).argmax(1) == self.labels))
+
+
+def load_net(name: str, num_inputs: int, own_nets: Path = OWN_NETS) -> RealNet:
+    """A net by its name, with inputs drawn at random without repetition.
+
+    Args:
+        name: "digits", "mnist" or "fashion" (our own), "digit-recognizer", or "tiara-4", "tiara-5",
+            "tiara-6" (by the length of their k-mers).
+        num_inputs: inputs to measure on, and as many to fit to, where there are so many.
+        own_nets: folder of our own nets.
+
+    Raises:
+        FileNotFoundError: the net or its inputs are absent; says what makes or installs them.
+        ValueError: there is no net of that name.
+    """
+    if name not in LOADERS:
+        raise ValueError(f"name must be one of {', '.join(LOADERS)}; got {name!r}")
+    return LOADERS[name](name, num_inputs, own_nets)
+
+
+def load_own(name: str, num_inputs: int, own_nets: Path) -> RealNet:
+    """One of our own nets, on its images: fitted to those that it was trained on."""
+    path = own_nets / f"{name}.npz"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no file {path}; to make it: "
+            f"uv run --extra data python analyses/train_nets.py {own_nets} {name}"
+        )
+    images = load_images(name)
+    fit = draw_rows(len(images.train), num_inputs)
+    rows = draw_rows(len(images.test), num_inputs)
+    side = int(np.sqrt(images.train.shape[1]))
+    layers, readout = split_readout(pr.read_layers(path))
+    return RealNet(
+        name, *layers, readout, images.train[fit].astype(float), images.test[rows].astype(float),
+        images.test_labels[rows], (side, side),
+    )  # fmt: skip
+
+
+def load_digit_recognizer(name: str, num_inputs: int, own_nets: Path) -> RealNet:
+    """Its one hidden dense layer, on its features of the MNIST subset, which it may know."""
+    del own_nets
+    path = find("digit_recognizer", "models/handwriting_model.pth")
+    tensors = pr.read_tensors(path)
+    dense = [layer for layer in pr.read_layers(path) if layer.name.startswith("fc_layers")]
+    layers, readout = split_readout(dense)
+    images = load_images("mnist")
+    pixels = np.concatenate([images.train, images.test])
+    labels = np.concatenate([images.train_labels, images.test_labels])
+    rows = draw_rows(len(pixels), 2 * num_inputs)
+    features = convolve(tensors, (pixels[rows] - MNIST_MEAN) / MNIST_STD)
+    half = len(rows) // 2
+    return RealNet(name, *layers, readout, features[:half], features[half:], labels[rows][half:])
+
+
+def load_tiara(name: str, num_inputs: int, own_nets: Path) -> RealNet:
+    """The net of its first stage for k-mers of one length, on its own fragments of DNA."""
+    del own_nets
+    k = int(name.rpartition("-")[2])
+    layers, readout = split_readout(
+        pr.read_layers(find("tiara", f"models/nnet-models/first_nnet_kmer_{k}.pkl"))
+    )
+    rarity = np.load(find("tiara", f"models/tfidf-models/k{k}-first-stage/model.npy"))
+    fragments, labels = read_fragments()
+    rows = draw_rows(len(fragments), 2 * num_inputs)
+    x = count_kmers(fragments[rows], k) * rarity
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    half = len(rows) // 2
+    return RealNet(name, *layers, readout, x[:half], x[half:], labels[rows][half:])
+
+
+def split_readout(
+    layers: list[pr.TrainedLayer],
+) -> tuple[tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]], tuple[np.ndarray, np.ndarray]]:
+    """Weights and biases of the ReLU layers, and of the last one, which is linear."""
+    *hidden, last = layers
+    weights = tuple(np.asarray(layer.weights, float) for layer in hidden)
+    biases = tuple(np.asarray(layer.bias, float) for layer in hidden)
+    return (weights, biases), (last.weights, last.bias)
+
+
+def draw_rows(size: int, wanted: int) -> Int[np.ndarray, " row"]:
+    """Numbers of inputs drawn without repetition, the same ones every time."""
+    return np.random.default_rng(0).permutation(size)[:wanted]
+
+
+@jax.jit
+def convolve(
+    tensors: dict[str, Array], pixels: Float[Array, "image pixel"]
+) -> Float[Array, "image feature"]:
+    """Three times a convolution of 3 x 3, r, and the largest of every 2 x 2, then all channels.
+
+    Args:
+        tensors: digit-recognizer's.
+        pixels: images of 28 x 28, standardised.
+    """
+    maps = jnp.asarray(pixels, float).reshape(-1, 1, 28, 28)
+    for layer in CONVOLUTIONS:
+        kernel, bias = (
+            jnp.asarray(tensors[f"{layer}.{part}"], float) for part in ("weight", "bias")
+        )
+        maps = jax.lax.conv(maps, kernel, (1, 1), "SAME") + bias[None, :, None, None]
+        maps = jax.lax.reduce_window(
+            jax.nn.relu(maps), -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID"
+        )
+    return maps.reshape(len(maps), -1)
+
+
+def read_fragments() -> tuple[Int[np.ndarray, "fragment base"], Int[np.ndarray, " fragment"]]:
+    """Tiara's own sequences cut into fragments: numbers of their bases, and their classes.
+
+    A letter other than A, C, G, T has number -1: lower case, which marks repeats, included, since
+    tiara does not count it either. What is left over at the end of a sequence is left out.
+    """
+    number = np.full(256, -1, np.int8)
+    number[np.frombuffer(BASES.encode(), np.uint8)] = np.arange(len(BASES))
+    fragments, labels = [], []
+    for origin, label in ORIGINS.items():
+        with gzip.open(find("tiara", f"test/test_data/{origin}_fr.fasta.gz"), "rb") as file:
+            records = file.read().split(b">")[1:]
+        for record in records:
+            sequence = record.partition(b"\n")[2].replace(b"\n", b"").replace(b"\r", b"")
+            whole = len(sequence) // FRAGMENT_LENGTH * FRAGMENT_LENGTH
+            bases = number[np.frombuffer(sequence[:whole], np.uint8)]
+            fragments.append(bases.reshape(-1, FRAGMENT_LENGTH))
+            labels += [label] * len(fragments[-1])
+    return np.concatenate(fragments), np.array(labels)
+
+
+def count_kmers(
+    fragments: Int[np.ndarray, "fragment base"], k: int
+) -> Int[np.ndarray, "fragment kmer"]:
+    """How often each word of k bases occurs, words in lexicographic order.
+
+    Args:
+        fragments: numbers of bases, 0 to 3; a word with any other is not counted.
+        k: length of the words.
+    """
+    num_words, num_places = len(BASES) ** k, fragments.shape[1] - k + 1
+    word = np.zeros((len(fragments), num_places), np.int64)
+    known = np.ones_like(word, bool)
+    for place in range(k):
+        bases = fragments[:, place : place + num_places]
+        word = word * len(BASES) + bases
+        known &= bases >= 0
+    word += num_words * np.arange(len(fragments))[:, None]
+    counts = np.bincount(word[known], minlength=num_words * len(fragments))
+    return counts.reshape(len(fragments), num_words)
+
+
+LOADERS: dict[str, Callable[[str, int, Path], RealNet]] = {
+    **dict.fromkeys(("digits", "mnist", "fashion"), load_own),
+    "digit-recognizer": load_digit_recognizer,
+    **dict.fromkeys(("tiara-4", "tiara-5", "tiara-6"), load_tiara),
+}

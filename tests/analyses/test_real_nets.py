@@ -1,0 +1,122 @@
+"""How the inputs of real nets are made, against plain loops; and what is said of absent files."""
+
+import gzip
+import importlib
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def real_nets():
+    return importlib.import_module("real_nets")
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """An empty folder in place of the one that packages are installed in."""
+    monkeypatch.setattr(importlib.import_module("third_party"), "PACKAGES", tmp_path)
+    return tmp_path
+
+
+def test_kmers_against_slices_of_the_text(real_nets):
+    texts = ["ACGTTACGNACG", "TTTTTTaTTTTT"]
+    number = {base: value for value, base in enumerate("ACGT")}
+    fragments = np.array([[number.get(base, -1) for base in text] for text in texts])
+    counts = real_nets.count_kmers(fragments, 3)
+    assert counts.shape == (2, 64)
+    words = ["".join((a, b, c)) for a in "ACGT" for b in "ACGT" for c in "ACGT"]
+    for text, row in zip(texts, counts, strict=True):
+        slices = [text[start : start + 3] for start in range(len(text) - 2)]
+        np.testing.assert_array_equal(row, [slices.count(word) for word in words])
+
+
+def test_convolutions_against_plain_loops(real_nets):
+    rng = np.random.default_rng(0)
+    channels, tensors = (1, 3, 2, 4), {}
+    for layer, c_in, c_out in zip(real_nets.CONVOLUTIONS, channels[:-1], channels[1:], strict=True):
+        tensors[f"{layer}.weight"] = rng.normal(size=(c_out, c_in, 3, 3))
+        tensors[f"{layer}.bias"] = rng.normal(size=c_out)
+    pixels = rng.normal(size=(2, 784))
+    found = real_nets.convolve(tensors, pixels)
+    assert found.shape == (2, 4 * 3 * 3)
+    for image, features in zip(pixels, found, strict=True):
+        maps = image.reshape(1, 28, 28)
+        for layer in real_nets.CONVOLUTIONS:
+            maps = plain_block(maps, tensors[f"{layer}.weight"], tensors[f"{layer}.bias"])
+        np.testing.assert_allclose(features, maps.ravel(), rtol=1e-9, atol=1e-9)
+
+
+def plain_block(maps, kernel, bias):
+    """3 x 3 convolution as torch has it, r, and the largest of every 2 x 2."""
+    _, height, width = maps.shape
+    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
+    out = np.empty((len(kernel), height, width))
+    for channel, row, column in np.ndindex(*out.shape):
+        patch = padded[:, row : row + 3, column : column + 3]
+        out[channel, row, column] = max(0, (kernel[channel] * patch).sum() + bias[channel])
+    pooled = np.empty((len(kernel), height // 2, width // 2))
+    for channel, row, column in np.ndindex(*pooled.shape):
+        pooled[channel, row, column] = out[channel, 2 * row : 2 * row + 2, 2 * column :][
+            :, :2
+        ].max()
+    return pooled
+
+
+def test_sequences_become_fragments_with_the_class_of_their_file(real_nets, packages, monkeypatch):
+    monkeypatch.setattr(real_nets, "FRAGMENT_LENGTH", 4)
+    folder = packages / "tiara" / "test" / "test_data"
+    folder.mkdir(parents=True)
+    texts = {
+        "plast": ">one more words\nACG\nTacGT\nA\n>two\r\nTTT\r\nN\r\n",
+        "mitochondria": ">m\nGGG\n",  # shorter than a fragment
+        "bacteria": ">b\nCCCC\n",
+        "archaea": ">a\nAAAA\n",
+        "eukarya": ">e\nGGGGTTTT\n",
+    }
+    for origin, text in texts.items():
+        with gzip.open(folder / f"{origin}_fr.fasta.gz", "wb") as file:
+            file.write(text.encode())
+    fragments, labels = real_nets.read_fragments()
+    np.testing.assert_array_equal(
+        fragments,
+        [
+            [0, 1, 2, 3], [-1, -1, 2, 3], [3, 3, 3, -1], [1, 1, 1, 1], [0, 0, 0, 0],
+            [2, 2, 2, 2], [3, 3, 3, 3],
+        ],
+    )  # fmt: skip
+    np.testing.assert_array_equal(labels, [0, 0, 0, 1, 3, 4, 4])
+
+
+def test_accuracy_and_stack_are_the_nets_own(real_nets):
+    rng = np.random.default_rng(1)
+    weights = (rng.normal(size=(6, 5)), rng.normal(size=(5, 4)))
+    biases = (rng.normal(size=5), rng.normal(size=4))
+    readout = (rng.normal(size=(4, 3)), rng.normal(size=3))
+    x = np.abs(rng.normal(size=(50, 6)))
+    h = x
+    for W, b in zip(weights, biases, strict=True):
+        h = np.maximum(h @ W + b, 0)
+    labels = (h @ readout[0] + readout[1]).argmax(1)
+    labels[:10] = (labels[:10] + 1) % 3
+    net = real_nets.RealNet("net", weights, biases, readout, x, x, labels)
+    assert net.accuracy == 0.8
+    np.testing.assert_allclose(net.stack(0.5)(x), h)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digits", "to make it: uv run --extra data python analyses/train_nets.py .* digits"),
+        ("digit-recognizer", "to install it: uv pip install .* digit-recognizer-py==0.1.0"),
+        ("tiara-5", "to install it: uv pip install .* tiara==1.0.3"),
+    ],
+)
+def test_absent_files(real_nets, packages, name, message):
+    with pytest.raises(FileNotFoundError, match=message):
+        real_nets.load_net(name, 10, packages)
+
+
+def test_unknown_net(real_nets):
+    with pytest.raises(ValueError, match=r"name must be one of digits, .*; got 'resnet'"):
+        real_nets.load_net("resnet", 10)
