@@ -80,7 +80,7 @@ def check_count(states: States) -> int:
     count = count_states(states)
     if count > MAX_STATES:
         raise ValueError(
-            f"the prior has {count:,} states and enumeration stops at {MAX_STATES:,}: "
+            f"{count:,} states to enumerate, and enumeration stops at {MAX_STATES:,}: "
             "use gibbs, or fewer hidden units, slab values or active units"
         )
     return count

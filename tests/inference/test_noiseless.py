@@ -281,7 +281,7 @@ def test_other_models_are_refused():
     with pytest.raises(ValueError, match="only under SpikeAndSlab or KSparse"):
         pr.exact(plain, obs)
     wide = pr.SpikeAndSlab(200, 0.3, pr.FiniteSlab([1.0], [1.0]))
-    with pytest.raises(ValueError, match="states and enumeration stops at"):
+    with pytest.raises(ValueError, match="states to enumerate, and enumeration stops at"):
         solve(build(np.ones((3, 200)), prior=wide), np.ones(3))
 
 
