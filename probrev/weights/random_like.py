@@ -111,7 +111,7 @@ def random_like(
     Raises:
         ValueError: weights that are no such matrix, or a negative share.
 
-    Source: the hypothesis is that of Arora, Liang and Ma 2015 (arXiv:1511.05653), section 4.
+    Source: the hypothesis is that of Arora, Liang and Ma 2015 (arXiv:1511.05653).
     """
     weights = np.asarray(weights, float)
     _check(weights, init_share)

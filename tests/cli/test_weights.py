@@ -5,6 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
+from probrev.cli.weighing import weigh
+from probrev.cli.weights import split_tensor
+
 RNG = np.random.default_rng(11)
 
 
@@ -54,18 +57,20 @@ def test_json_of_one_tensor_with_its_initialiser(probrev, net):
     assert said["report"] == "one/report.html"
 
 
-def test_batch_norms_can_be_left_out(probrev, tmp_path):
+@pytest.mark.parametrize(("unfolded", "word"), [(False, "not random-like"), (True, "random-like")])
+def test_batch_norms_can_be_left_out(tmp_path, unfolded, word):
     tensors = {
         "a.weight": RNG.normal(size=(20, 30)),
         "n.running_mean": np.zeros(20),
         "n.running_var": np.geomspace(0.01, 100, 20),
     }
     np.savez(tmp_path / "net.npz", **tensors)
-    words = {}
-    for name, options in {"folded": (), "unfolded": ("--unfolded",)}.items():
-        _, out, _ = probrev("weights", "net.npz", "--json", "--out", name, *options)
-        words[name] = json.loads(out)["layers"][0]["word"]
-    assert words == {"folded": "not random-like", "unfolded": "random-like"}
+    told = []
+    layers = weigh(
+        tmp_path / "net.npz", None, "", unfolded, 0, lambda done, total: told.append((done, total))
+    )
+    assert {name: layer.word for name, layer in layers.items()} == {"a": word}
+    assert told == [(0, 1), (1, 1)]
 
 
 class Attack:
@@ -116,8 +121,16 @@ def test_a_page_is_not_overwritten(probrev, net, tmp_path):
     assert (tmp_path / "page" / "report.html").read_text() == "precious"
 
 
-def test_names_with_colons(probrev, tmp_path):
-    np.savez(tmp_path / "a:b.npz", **{"dense/kernel:0": RNG.normal(size=(30, 20))})
-    status, out, _ = probrev("weights", "a:b.npz:dense/kernel:0", "--out", "page")
-    assert status == 0
-    assert "30×20" in out
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("a:b.npz:dense/kernel:0", ("a:b.npz", "dense/kernel:0")),
+        ("a:b.npz", ("a:b.npz", None)),
+        ("a:b.npz:", ("a:b.npz", None)),
+    ],
+)
+def test_names_with_colons(tmp_path, monkeypatch, words, expected):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a:b.npz").write_text("")
+    path, tensor = split_tensor(words)
+    assert (str(path), tensor) == expected

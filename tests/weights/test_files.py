@@ -258,11 +258,15 @@ def test_a_folder_and_nothing_are_refused(tmp_path):
         read_tensors(tmp_path / "nothing.npz")
 
 
-def test_deeply_nested_pickles_are_refused(written):
-    deep = b"\x80\x02)" + b"\x85" * 200_000
-    for ending in (b"K\x01\x86R.", b"}h\x00h\x00s.", b"."):
-        with pytest.raises(ValueError, match=r"net.bin: cannot be read as a torch state dict"):
-            read_tensors(written(deep + ending))
+@pytest.mark.parametrize(
+    ("ending", "message"),
+    [(b"K\x01s.", "a dict with a key of type tuple"), (b".", "got another pickle")],
+)
+def test_deeply_nested_pickles_are_refused(ending, message, written):
+    """As a key of a dict, such a tuple would overflow the stack of C when it is hashed."""
+    deep = b"\x80\x02})" + b"\x85" * 100_000
+    with pytest.raises(ValueError, match=message):
+        read_tensors(written(deep + ending))
 
 
 def test_no_unpickler_is_within_reach():
