@@ -104,6 +104,24 @@ def test_accuracy_and_stack_are_the_nets_own(real_nets):
     np.testing.assert_allclose(net.stack(0.5)(x), h)
 
 
+def test_pruned_net_is_the_same_function_of_its_inputs(real_nets):
+    rng = np.random.default_rng(2)
+    weights = (rng.normal(size=(6, 9)), rng.normal(size=(9, 4)))
+    biases = (np.where(np.arange(9) % 3, -0.1, -99.0), np.array([0.5, -99.0, 0.3, 0.4]))
+    x = np.abs(rng.normal(size=(40, 6)))
+    x[:, 2] = 0
+    readout = (rng.normal(size=(4, 3)), rng.normal(size=3))
+    labels = rng.integers(3, size=40)
+    net = real_nets.RealNet("net", weights, biases, readout, x, x, labels)
+    activations = net.stack(1.0).activations(x)
+    pruned = net.prune(activations)
+    assert [matrix.shape for matrix in pruned.weights] == [(5, 6), (6, 3)]
+    assert pruned.accuracy == net.accuracy
+    for whole, part in zip(activations, pruned.stack(1.0).activations(pruned.x), strict=True):
+        live = (np.asarray(whole) > 0).any(0)
+        np.testing.assert_allclose(np.asarray(whole)[:, live], part, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
