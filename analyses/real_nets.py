@@ -5,7 +5,7 @@ whether that is so. Nothing of a package is imported, its files are only read.
 """
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from datasets import load_images
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 from third_party import find
 
 import probrev as pr
@@ -54,6 +54,26 @@ class RealNet(NamedTuple):
     def stack(self, keep_prob: float) -> pr.FeedforwardNet:
         """Its ReLU layers, to go up and down through."""
         return pr.FeedforwardNet.from_weights(self.weights, self.biases, layer_keep_prob=keep_prob)
+
+    def prune(self, activations: Sequence[Float[ArrayLike, "obs _"]]) -> "RealNet":
+        """The net without the units that never fire on x, and without inputs that are always 0.
+
+        On x it is the same function; downwards it is another model, with fewer rows.
+
+        Args:
+            activations: of x, x itself first.
+        """
+        live = [(np.asarray(level) > 0).any(0) for level in activations]
+        weights = tuple(
+            matrix[np.ix_(below, above)]
+            for matrix, below, above in zip(self.weights, live, live[1:], strict=False)
+        )
+        biases = tuple(bias[above] for bias, above in zip(self.biases, live[1:], strict=True))
+        scores, offset = self.readout
+        return self._replace(
+            weights=weights, biases=biases, readout=(scores[live[-1]], offset),
+            x_fit=self.x_fit[:, live[0]], x=self.x[:, live[0]], image_shape=None,
+        )  # fmt: skip
 
     @property
     def accuracy(self) -> float:

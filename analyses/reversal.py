@@ -16,10 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
 from generated_images import draw_images, generate_images
+from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 from real_nets import LOADERS as NETS
 from real_nets import OWN_NETS, RealNet, load_net
@@ -107,20 +109,32 @@ def is_done(out: Path, name: str, asked: str) -> bool:
 
 
 def measure_net(net: RealNet) -> pd.DataFrame:
-    """Reversal of a net and of its controls, with and without dropout on the way down."""
-    activations = net.stack(1.0).activations(net.x)
-    key = jax.random.key(0)
-    variants = {"trained": net.weights}
+    """Reversal of a net and of its controls, with and without dropout on the way down.
+
+    `weights` is "trained" or the name of a control; "pruned" and "pruned gaussian" are without the
+    units that never fire.
+    """
+    activations = net.stack(1.0).activations(jnp.asarray(net.x))
+    pruned = net.prune(activations)
+    alive = pruned.stack(1.0).activations(jnp.asarray(pruned.x))
+    variants = {"trained": net, "pruned": pruned}
     for number, (name, control) in enumerate(CONTROLS.items()):
-        keys = jax.random.split(jax.random.fold_in(key, number), len(net.weights))
-        variants[name] = tuple(map(control, keys, net.weights))
+        key = jax.random.fold_in(jax.random.key(0), number)
+        variants[name] = redraw(key, net, control)
+    variants["pruned gaussian"] = redraw(jax.random.key(1), pruned, pr.gaussian_control)
     rows = []
-    for name, weights in variants.items():
+    for name, variant in variants.items():
+        real = alive if name.startswith("pruned") else activations
         for keep_prob in KEEP_PROBS:
-            stack = net._replace(weights=weights).stack(keep_prob)
-            found = pr.measure_reversal(key, stack, activations)
+            found = pr.measure_reversal(jax.random.key(0), variant.stack(keep_prob), real)
             rows.append(found.assign(weights=name, keep_prob=keep_prob))
     return pd.concat([*rows, predict(net, activations)], ignore_index=True)
+
+
+def redraw(key: PRNGKeyArray, net: RealNet, control: Callable) -> RealNet:
+    """The net with a control in place of every layer's weights."""
+    keys = jax.random.split(key, len(net.weights))
+    return net._replace(weights=tuple(map(control, keys, net.weights)))
 
 
 def predict(net: RealNet, activations: list) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -102,6 +103,28 @@ def test_accuracy_and_stack_are_the_nets_own(real_nets):
     net = real_nets.RealNet("net", weights, biases, readout, x, x, labels)
     assert net.accuracy == 0.8
     np.testing.assert_allclose(net.stack(0.5)(x), h)
+
+
+def test_pruned_net_is_the_same_function_of_its_inputs(real_nets):
+    rng = np.random.default_rng(2)
+    weights = (rng.normal(size=(6, 9)), rng.normal(size=(9, 4)))
+    biases = (np.where(np.arange(9) % 3, -0.1, -99.0), np.array([0.5, -99.0, 0.3, 0.4]))
+    x = np.abs(rng.normal(size=(40, 6)))
+    x[:, 2] = 0
+    readout = (rng.normal(size=(4, 3)), rng.normal(size=3))
+    labels = rng.integers(3, size=40)
+    net = real_nets.RealNet("net", weights, biases, readout, x, x, labels)
+    activations = net.stack(1.0).activations(x)
+    pruned = net.prune(activations)
+    widths = [int((np.asarray(level) > 0).any(0).sum()) for level in activations]
+    assert [matrix.shape for matrix in pruned.weights] == [*pairwise(widths)]
+    assert widths[0] == 5
+    assert 0 < widths[1] <= 6
+    assert 0 < widths[2] <= 3
+    assert pruned.accuracy == net.accuracy
+    for whole, part in zip(activations, pruned.stack(1.0).activations(pruned.x), strict=True):
+        live = (np.asarray(whole) > 0).any(0)
+        np.testing.assert_allclose(np.asarray(whole)[:, live], part, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

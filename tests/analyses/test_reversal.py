@@ -41,7 +41,9 @@ def test_computed_and_plotted(tmp_path, own_nets, capsys):
     evidence = xr.load_dataset(tmp_path / "evidence-digits.nc")
     assert evidence["value"].shape == (3, 2)
     table = script["load"](tmp_path, "reversal-digits").to_dataframe()
-    assert set(table["weights"]) == {"trained", "gaussian", "spectral", "theory"}
+    assert {*table["weights"]} == {
+        "trained", "pruned", "gaussian", "spectral", "pruned gaussian", "theory",
+    }  # fmt: skip
     theory = table[table["weights"] == "theory"].set_index(["top", "keep_prob"])["cosine"]
     assert 0 < theory[(1, 0.5)] < theory[(1, 1.0)] < 1
     with pytest.raises(FileNotFoundError, match="run `compute` first"):
