@@ -14,6 +14,8 @@ NUM_IMAGES = 10
 EDITS = ("mean of class", "from one to another", "one unit alone")
 # How strongly a unit alone is on: this quantile of its values that are not 0.
 UNIT_QUANTILE = 0.9
+# This quantile of an image's pixels is drawn black: single pixels may be far above the others.
+BLACK_QUANTILE = 0.985
 
 
 def generate_images(net: RealNet, keep_prob: float) -> xr.Dataset:
@@ -81,7 +83,7 @@ def edit_units(h: np.ndarray, count: int) -> np.ndarray:
 
 
 def draw_images(name: str, data: xr.Dataset) -> Figure:
-    """Both grids, every image from 0 to its own maximum."""
+    """Both grids, every image from 0 to nearly its own maximum."""
     shape = tuple(int(side) for side in data.attrs["image_shape"])
     rows = [*zip(data["row"].to_numpy(), data["real"].to_numpy(), strict=True)]
     rows += zip(data["edit"].to_numpy(), data["edited"].to_numpy(), strict=True)
@@ -90,7 +92,8 @@ def draw_images(name: str, data: xr.Dataset) -> Figure:
     axes = figure.subplots(len(rows), num_images, squeeze=False)
     for line, (label, images) in zip(axes, rows, strict=True):
         for ax, image in zip(line, images, strict=True):
-            ax.imshow(image.reshape(shape), cmap="gray_r", vmin=0)
+            darkest = max(np.quantile(image, BLACK_QUANTILE), np.finfo(float).tiny)
+            ax.imshow(image.reshape(shape), cmap="gray_r", vmin=0, vmax=darkest)
             ax.set(xticks=[], yticks=[])
             for side in ax.spines.values():
                 side.set_color("#cccccc")

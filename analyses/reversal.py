@@ -53,9 +53,9 @@ SIZES = {
             "tiara-4": None,
             "tiara-5": None,
             "tiara-6": None,
+            "fashion": None,
             "digits": FULL | {"num_temperatures": 128},
             "digit-recognizer": LARGER | {"num_temperatures": 128},
-            "fashion": LARGER | {"num_temperatures": 128},
         },
     },
 }

@@ -76,16 +76,16 @@ def draw_reversal(
     if metric == "cosine":
         rows = select(shown, pairs="shuffled", weights="trained")
         at = [paths.index(path_of(row)) for row in rows]
-        ax.plot(column(rows, metric), at, "|", color=MUTED, ms=9, label="trained, shuffled pairs")
+        ax.plot(column(rows, metric), at, "|", color=MUTED, ms=9)
     labels = [f"{net}  {say_path(top, depth)}" for net, top, depth in paths]
     ax.set_yticks(range(len(paths)), labels if named else [""] * len(paths))
     ax.set(ylim=(len(paths) - 0.4, -0.6), xlim=(min(0.0, ax.get_xlim()[0]), 1.02))
     one, other = ("h", "ĥ") if compared == "h" else ("x", "x̃")
-    unitwise = ", unit by unit" if metric == "correlation" else ""
-    ax.set_xlabel(f"{metric} of {one} and {other}{unitwise}")
+    note = ", unit by unit" if metric == "correlation" else " (grey: shuffled pairs)"
+    ax.set_xlabel(f"{metric} of {one} and {other}{note}")
     ax.grid(axis="y", color="#eeeeee")
-    if named:
-        ax.legend(frameon=False, fontsize=7.5, loc="lower left")
+    if compared == "x":  # where there is room
+        ax.legend(frameon=False, fontsize=8, loc="center right")
 
 
 def say_path(top: int, depth: int) -> str:
