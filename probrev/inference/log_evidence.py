@@ -46,6 +46,9 @@ def estimate_log_evidence(
     and to p(h | x), see `estimate_log_partition`: log p(x) = b_0^T x + log Z_x - log Z, with one
     estimate of log Z for all observations, so that their errors are correlated.
 
+    An error of a layer near 1 is as large as 8 populations can show: one of them carries the whole
+    mean, and the true error is larger; take more chains.
+
     Standard errors miss modes that no chain has visited. Where doubling `num_chains` or
     `num_temperatures` moves the value by many of them, they are too small.
 
