@@ -219,12 +219,17 @@ def cross_entropy(
     return -jnp.take_along_axis(log_probs, labels[:, None], 1).mean()
 
 
-def _optimizer(recipe: Recipe, num_images: int):
+def _optimizer(recipe: Recipe, num_images: int) -> Any:
     import optax  # here, since no other part of the library waits for it
 
-    schedule = optax.cosine_decay_schedule(recipe.learning_rate, recipe.count_steps(num_images))
+    num_steps = recipe.count_steps(num_images)
+
+    # optax's own wants to know the number of steps when it is compiled.
+    def learning_rate(step):
+        return recipe.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * step / num_steps))
+
     return optax.adamw(
-        schedule,
+        learning_rate,
         weight_decay=recipe.weight_decay,
         mask=lambda net: jax.tree.map(lambda leaf: leaf.ndim > 1, net),
     )
