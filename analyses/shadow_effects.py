@@ -103,13 +103,13 @@ def pool_effects(effects: pd.DataFrame) -> dict[str, Pooled]:
     """
     rows = effects[effects["arm"] != BASELINE]
     arms = list(dict.fromkeys(rows["arm"]))
-    arm = np.array([arms.index(one) for one in rows["arm"]])
+    arm = jnp.array([arms.index(one) for one in rows["arm"]])
     ratios, errors = np.asarray(rows["log_ratio"]), np.maximum(rows["std_error"], 1e-3)
 
     def model():
         with numpyro.plate("arm", len(arms)):
-            mean = numpyro.sample("mean", dist.Normal(0.0, MEAN_STD))
-            spread = numpyro.sample("spread", dist.HalfNormal(SPREAD_STD))
+            mean = jnp.asarray(numpyro.sample("mean", dist.Normal(0.0, MEAN_STD)))
+            spread = jnp.asarray(numpyro.sample("spread", dist.HalfNormal(SPREAD_STD)))
         with numpyro.plate("case", len(ratios)):
             # theta is summed out.
             scale = jnp.sqrt(spread[arm] ** 2 + jnp.asarray(errors) ** 2)
@@ -132,7 +132,7 @@ def pool_effects(effects: pd.DataFrame) -> dict[str, Pooled]:
 def say_effects(effects: pd.DataFrame) -> str:
     """The finding, from the rows."""
     errors, pooled = effects.loc[effects["arm"] == BASELINE, "error"], pool_effects(effects)
-    said = [_say_arm(effects[effects["arm"] == arm], one) for arm, one in pooled.items()]
+    said = [_say_arm(effects.loc[effects["arm"] == arm], one) for arm, one in pooled.items()]
     shadow = effects[effects["arm"].isin(list(MODES))]
     better = (shadow["calibration_change_high"] < 0).sum()
     worse = (shadow["calibration_change_low"] > 0).sum()
@@ -151,7 +151,8 @@ def _say_arm(rows: pd.DataFrame, pooled: Pooled) -> str:
     better, worse = (rows["change_high"] < 0).sum(), (rows["change_low"] > 0).sum()
     return (
         f"by {pooled.factor:.3f} [{pooled.low:.3f}, {pooled.high:.3f}]{doubt} with "
-        f"{rows['arm'].iloc[0]} (beyond 95 % lower in {better} and higher in {worse} of {len(rows)})"
+        f"{rows['arm'].iloc[0]} (beyond 95 %, lower in {better} and higher in {worse} of "
+        f"{len(rows)})"
     )
 
 

@@ -15,7 +15,7 @@ ARMS = (BASELINE, *MODES, LONG)
 STYLES = {
     BASELINE: ("black", "o", "-"),
     **{arm: (COLORS[index], MARKERS[index], "-") for index, arm in enumerate(MODES)},
-    LONG: ("#999999", "s", "--"),
+    LONG: ("#999999", "^", "--"),
 }
 NUM_COLUMNS = 4
 
@@ -28,9 +28,11 @@ def draw_cases(cases: Mapping[str, Mapping[str, xr.Dataset]], effects: pd.DataFr
         effects: what `list_effects` made of them.
     """
     num_rows = -(-len(cases) // NUM_COLUMNS)
-    figure = Figure(figsize=(11.5, 4.2 + 2.1 * num_rows), layout="constrained")
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(3.8, 2.1 * num_rows)))
-    left, right = np.ravel(above.subplots(1, 2, sharey=True))
+    figure = Figure(figsize=(11.5, 4.8 + 2.1 * num_rows), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=(4.4, 2.1 * num_rows))
+    above = figure.add_subfigure(grid[0])
+    below = figure.add_subfigure(grid[1])
+    left, right = above.subplots(1, 2, sharey=True)
     draw_changes(left, effects, "ratio", 1.0)
     left.set_xlabel("test error / baseline's")
     draw_changes(right, effects, "calibration_change", 0.0)
@@ -42,6 +44,8 @@ def draw_cases(cases: Mapping[str, Mapping[str, xr.Dataset]], effects: pd.DataFr
         ax.set_axis_off()
     for ax in axes[::NUM_COLUMNS]:
         ax.set_ylabel("test error", fontsize=8)
+    for ax in axes[max(len(cases) - NUM_COLUMNS, 0) : len(cases)]:
+        ax.set_xlabel("gradient steps", fontsize=8)
     below.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 

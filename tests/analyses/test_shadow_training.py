@@ -1,0 +1,193 @@
+"""SHADOW's analysis at a tiny size, its intervals against formulas, its finding on rows by hand."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import probrev as pr
+from tests.analyses.test_analyses import analysis
+
+RECIPE = pr.Recipe((12, 8), num_epochs=6, batch_size=25, learning_rate=0.01)
+BASELINE, END, LAYER, LONG = (
+    "baseline", "SHADOW, end to end", "SHADOW, per layer", "baseline, 3× the steps"
+)  # fmt: skip
+
+
+@pytest.fixture
+def script():
+    return analysis("shadow_training")
+
+
+@pytest.fixture
+def effects(script):
+    return sys.modules["shadow_effects"]
+
+
+def read(folder):
+    return {path.name: xr.load_dataset(path, engine="h5netcdf") for path in folder.glob("*.nc")}
+
+
+@pytest.mark.slow
+def test_computed_interrupted_and_plotted(script, tmp_path, capsys):
+    """What is there already is not trained again; what is lost comes back with the same numbers."""
+    case = script["Case"]
+    cases = (
+        case("digits", 100, RECIPE, 3, 2),
+        case("digits", 0, replace(RECIPE, num_epochs=2), 2, 2, is_long=False),
+    )
+    script["compute"](tmp_path, cases=cases, weights=(0.2, 1.0))
+    before = read(tmp_path)
+    assert not list(tmp_path.glob(".*"))
+    arms = {f"digits-100-{arm}.nc" for arm in ("baseline", "end_to_end", "per_layer", "long")}
+    whole = {f"digits-whole-{arm}.nc" for arm in ("baseline", "end_to_end", "per_layer")}
+    choices = {f"digits-100-{mode}-choice.nc" for mode in ("end_to_end", "per_layer")}
+    assert set(before) == arms | whole | choices | {"shadow_training.nc"}
+    one = before["digits-100-end_to_end.nc"]
+    assert one.attrs["weight"] in (0.2, 1.0)
+    assert one.sizes == {"check": 6, "seed": 3, "image": 539}
+    np.testing.assert_allclose(one["wrong"].mean("image"), one["error"][-1], rtol=1e-5)
+    assert int(before["digits-100-long.nc"]["num_steps"][-1]) == 3 * int(one["num_steps"][-1])
+    (tmp_path / "digits-100-per_layer.nc").unlink()
+    (tmp_path / "digits-whole-baseline.nc").unlink()
+    capsys.readouterr()
+    script["compute"](tmp_path, cases=cases, weights=(0.2, 1.0))
+    told = capsys.readouterr().out
+    assert "digits-100-per_layer: test error" in told
+    assert "digits-100-baseline: test error" not in told
+    for name, data in read(tmp_path).items():
+        if name != "shadow_training.nc":
+            xr.testing.assert_equal(data, before[name])
+    assert script["plot"](tmp_path).stat().st_size > 10_000
+    told = capsys.readouterr().out
+    assert "Over 2 cases in which the plain net errs on" in told
+    assert LONG in told
+    with pytest.raises(ValueError, match="holds another run"):
+        script["compute"](tmp_path, cases=(cases[0]._replace(num_seeds=4),), weights=(0.2, 1.0))
+    with pytest.raises(FileNotFoundError, match="run `compute` first"):
+        script["plot"](tmp_path / "nothing")
+
+
+def test_seeds_have_labels_of_their_own_and_none_to_validate_on(script):
+    images = script["load_images"]("digits")
+    case = script["Case"]("digits", 100, RECIPE, 3, 2)
+    sample = script["draw_sample"](case, images)
+    assert sample.subsets.shape == (3, 100)
+    assert len({tuple(sorted(rows)) for rows in sample.subsets}) == 3
+    counts = [np.bincount(images.train_labels[rows]) for rows in sample.subsets]
+    np.testing.assert_array_equal(counts, np.full((3, 10), 10))
+    again = script["draw_sample"](case, images)
+    np.testing.assert_array_equal(again.subsets, sample.subsets)
+    choice, validation = script["draw_choice"](case, images)
+    assert len(validation) == 252
+    assert not set(validation) & set(choice.subsets.ravel())
+    assert choice.subsets.shape == (2, 100)
+    whole = script["Case"]("digits", 0, RECIPE, 3, 2)
+    np.testing.assert_array_equal(script["draw_sample"](whole, images).subsets, np.arange(1258))
+    choice, validation = script["draw_choice"](whole, images)
+    assert sorted([*choice.subsets, *validation]) == list(range(1258))
+
+
+def test_intervals_take_in_seeds_and_images(effects, monkeypatch):
+    """Against the two standard errors of the mean of a table whose rows or columns are alike."""
+    monkeypatch.setattr(effects, "NUM_RESAMPLES", 1500)
+    rng = np.random.default_rng(0)
+    images = (rng.uniform(size=400) < 0.3).astype(float)
+    by_image, by_seed = np.tile(images, (6, 1)), np.tile(np.arange(6.0)[:, None], (1, 400))
+    found = effects.resample_means(rng, [by_image, by_seed, by_image + by_seed])
+    np.testing.assert_allclose(found[0].mean(), images.mean(), atol=0.003)
+    np.testing.assert_allclose(found[0].std(), images.std() / 20, rtol=0.1)
+    np.testing.assert_allclose(found[1].std(), np.arange(6).std() / np.sqrt(6), rtol=0.1)
+    # One resampling for all tables: pairs stay pairs.
+    np.testing.assert_allclose(found[2], found[0] + found[1], rtol=1e-12)
+
+
+def make_arm(wrong, calibration, weight):
+    """An arm's data, from which image is wrong in which seed."""
+    measured = {"error": wrong.mean(1), "log_loss": wrong.mean(1), "calibration_error": calibration}
+    found = {name: (("check", "seed"), np.stack([one, one])) for name, one in measured.items()}
+    found |= {"wrong": (("seed", "image"), wrong)}
+    found |= {name: ("seed", np.full(len(wrong), 0.8)) for name in ("energy_ratio", "cosine")}
+    data = xr.Dataset(found, {"num_steps": ("check", [5, 10])})
+    return data.assign_attrs(weight=weight, seconds=1.0)
+
+
+def make_cases(shares):
+    """Cases of 4 seeds and 300 images; the arms err on these shares, mostly on the same images."""
+    rng = np.random.default_rng(3)
+    cases = {}
+    for name in ("digits-100", "mnist-whole"):
+        hard = rng.uniform(size=(4, 300))
+        cases[name] = {
+            arm: make_arm(hard < share, np.arange(4) / 100 + share, 0.3)
+            for arm, share in shares.items()
+        }
+    return cases
+
+
+def test_effects_are_paired(effects, monkeypatch):
+    monkeypatch.setattr(effects, "NUM_RESAMPLES", 500)
+    cases = make_cases({BASELINE: 0.2, END: 0.3, LAYER: 0.2, LONG: 0.1})
+    table = effects.list_effects(cases).set_index(["case", "arm"])
+    one = table.loc["digits-100", END]
+    wrong = [cases["digits-100"][arm]["wrong"].to_numpy().mean() for arm in (BASELINE, END)]
+    assert one["change"] == pytest.approx(wrong[1] - wrong[0])
+    assert one["ratio"] == pytest.approx(wrong[1] / wrong[0])
+    assert 0 < one["change_low"] < one["change"] < one["change_high"]
+    assert one["calibration_change_low"] == pytest.approx(0.1)
+    same = table.loc["digits-100", LAYER]
+    assert (same[["change_low", "change_high", "std_error"]] == 0).all()
+    assert table.loc["digits-100", LONG]["change_high"] < 0
+
+
+@pytest.mark.parametrize(
+    ("factors", "expected"),
+    [
+        ({END: (0.8, 0.9), LAYER: (0.7, 0.95)}, "SHADOW lowers the test error."),
+        ({END: (1.1, 1.2), LAYER: (1.01, 1.3)}, "SHADOW raises the test error."),
+        ({END: (0.9, 1.2), LAYER: (0.8, 1.3)}, "SHADOW changes the test error by no more than"),
+        ({END: (1.1, 1.2), LAYER: (0.8, 1.3)}, "SHADOW raises the test error end to end; the"),
+        ({END: (0.9, 1.2), LAYER: (0.8, 0.9)}, "SHADOW lowers the test error per layer; the"),
+        ({END: (0.8, 0.9), LAYER: (1.1, 1.3)}, "in one mode and raises it in the other"),
+    ],
+)  # fmt: skip
+def test_the_finding_follows_the_data(effects, monkeypatch, factors, expected):
+    pooled = {
+        arm: effects.Pooled((low + high) / 2, low, high, 1.0)
+        for arm, (low, high) in factors.items()
+    }
+    pooled[LONG] = effects.Pooled(0.5, 0.4, 0.6, 1.3)
+    monkeypatch.setattr(effects, "pool_effects", lambda rows: pooled)
+    monkeypatch.setattr(effects, "NUM_RESAMPLES", 100)
+    table = effects.list_effects(make_cases({BASELINE: 0.2, END: 0.3, LAYER: 0.2, LONG: 0.1}))
+    told = effects.say_effects(table)
+    assert expected in told
+    assert "by 0.500 [0.400, 0.600], inconclusive: its sampler has not converged with" in told
+    assert "higher in 2 of 2" in told
+    assert "calibration error is lower in 0 and higher in 2 of 4" in told
+
+
+@pytest.mark.slow
+def test_pooling_against_quadrature(effects):
+    """The posterior of mu on a grid of mu and tau."""
+    ratios, errors = np.array([0.1, -0.02, 0.16, 0.05]), np.array([0.03, 0.06, 0.05, 0.1])
+    rows = {"arm": [END] * 4, "log_ratio": ratios, "std_error": errors}
+    rows = pd.concat([
+        pd.DataFrame(rows | {"arm": [BASELINE] * 4}), pd.DataFrame(rows),
+        pd.DataFrame(rows | {"arm": [LAYER] * 4, "log_ratio": -2 * ratios}),
+    ])  # fmt: skip
+    pooled = effects.pool_effects(rows)
+    mu, tau = np.linspace(-1, 1, 2001)[:, None], np.linspace(1e-4, 1.5, 800)
+    for arm, sign in ((END, 1), (LAYER, -2)):
+        log = -(mu**2 + tau**2) / (2 * 0.25**2)
+        for ratio, error in zip(sign * ratios, errors, strict=True):
+            var = tau**2 + error**2
+            log = log - 0.5 * np.log(var) - (ratio - mu) ** 2 / (2 * var)
+        mass = np.exp(log - log.max()).sum(1)
+        quantiles = np.interp((0.025, 0.5, 0.975), mass.cumsum() / mass.sum(), mu[:, 0])
+        one = pooled[arm]
+        assert one.worst_rhat < 1.02
+        np.testing.assert_allclose(np.log([one.low, one.factor, one.high]), quantiles, atol=0.012)
