@@ -165,6 +165,12 @@ def test_divergence_is_told():
     assert diverged.curve.error.shape == (5,)
 
 
+def test_checks_change_nothing(baseline):
+    once = train(num_checks=1)
+    assert_same(once.net, baseline.net)
+    assert once.curve.error == baseline.curve.error[-1]
+
+
 class StopError(Exception):
     pass
 
