@@ -1,6 +1,7 @@
 """What SHADOW is tried on: data sets, numbers of labels, how each is trained, and the arms."""
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import jax
@@ -103,3 +104,33 @@ def _draw(key: PRNGKeyArray, images: Images, pool: np.ndarray, size: int, num_se
 
 def _generator(key: PRNGKeyArray) -> np.random.Generator:
     return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+
+
+SMALL = pr.Recipe(num_epochs=200, batch_size=50, input_keep_prob=0.8)
+MIDDLE = pr.Recipe(num_epochs=100, input_keep_prob=0.8)
+# 8 x 8 pixels hold too little to drop many.
+DIGITS = pr.Recipe(num_epochs=100, batch_size=50)
+FASHION = pr.Recipe(num_epochs=10, batch_size=128, hidden_keep_prob=0.8)
+SIZES: dict[str, dict[str, Any]] = {
+    "quick": {
+        "cases": (
+            Case("digits", 100, replace(SMALL, input_keep_prob=0.9), 3, 2),
+            Case("digits", WHOLE, replace(DIGITS, num_epochs=30), 3, 2),
+        )
+    },
+    "full": {
+        "cases": (
+            Case("digits", 500, replace(MIDDLE, input_keep_prob=0.9)),
+            Case("digits", 100, replace(SMALL, input_keep_prob=0.9)),
+            Case("digits", WHOLE, DIGITS),
+            Case("mnist", 500, MIDDLE),
+            Case("fashion", 500, MIDDLE, is_long=False),
+            Case("fashion", WHOLE, FASHION, 3, is_long=False),
+            Case("mnist", 100, SMALL),
+            Case("mnist", WHOLE, replace(MIDDLE, num_epochs=30), is_long=False),
+            Case("mnist", 2000, replace(MIDDLE, num_epochs=40), is_long=False),
+            Case("fashion", 100, SMALL, is_long=False),
+            Case("fashion", 2000, replace(MIDDLE, num_epochs=40), is_long=False),
+        )
+    },
+}

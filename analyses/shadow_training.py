@@ -5,9 +5,9 @@
 
 Arms: a ReLU net with dropout; the same with SHADOW end to end and per layer, each with the best of
 three weights on validation images, chosen once for a data set among the training images; and the
-plain net with three times the steps, which takes as long as SHADOW or longer. Every arm has the
-same seeds, each with labels, start, batches and dropout of its own, and but for the last the same
-number of gradient steps.
+plain net with three times the steps, since a step with SHADOW has up to three times the products.
+Every arm has the same seeds, each with labels, start, batches and dropout of its own, and but for
+the last the same number of gradient steps.
 
 `compute` writes a file for each case and arm as soon as it is done, and one for each choice of a
 weight. Killed and run again it goes on, within a run too, and ends with the same numbers (but the
@@ -29,9 +29,9 @@ from shadow_cases import (
     BASELINE,
     LONG,
     MODES,
+    SIZES,
     TIMES_LONGER,
     WEIGHTS,
-    WHOLE,
     Case,
     Sample,
     draw_choice,
@@ -44,34 +44,6 @@ from stopwatch import stopwatch
 import probrev as pr
 
 NAME = "shadow_training"
-SMALL = pr.Recipe(num_epochs=200, batch_size=50, input_keep_prob=0.8)
-MIDDLE = pr.Recipe(num_epochs=100, input_keep_prob=0.8)
-# 8 x 8 pixels hold too little to drop many.
-DIGITS = pr.Recipe(num_epochs=100, batch_size=50)
-FASHION = pr.Recipe(num_epochs=10, batch_size=128, hidden_keep_prob=0.8)
-SIZES: dict[str, dict[str, Any]] = {
-    "quick": {
-        "cases": (
-            Case("digits", 100, replace(SMALL, input_keep_prob=0.9), 3, 2),
-            Case("digits", WHOLE, replace(DIGITS, num_epochs=30), 3, 2),
-        )
-    },
-    "full": {
-        "cases": (
-            Case("digits", 500, replace(MIDDLE, input_keep_prob=0.9)),
-            Case("digits", 100, replace(SMALL, input_keep_prob=0.9)),
-            Case("digits", WHOLE, DIGITS),
-            Case("mnist", 500, MIDDLE),
-            Case("fashion", 500, MIDDLE, is_long=False),
-            Case("fashion", WHOLE, FASHION, 4, is_long=False),
-            Case("mnist", 100, SMALL),
-            Case("fashion", 100, SMALL, is_long=False),
-            Case("mnist", 2000, replace(MIDDLE, num_epochs=40), is_long=False),
-            Case("mnist", WHOLE, replace(MIDDLE, num_epochs=30), is_long=False),
-            Case("fashion", 2000, replace(MIDDLE, num_epochs=40), is_long=False),
-        )
-    },
-}
 # Images that the statistics of reversal are measured on.
 NUM_REVERSED = 500
 
