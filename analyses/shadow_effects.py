@@ -140,7 +140,8 @@ def say_effects(effects: pd.DataFrame) -> str:
         f"{_answer([pooled[mode] for mode in MODES])} Over {len(errors)} cases in which the plain "
         f"net errs on {errors.min():.3f} to {errors.max():.3f} of the test images, that error is "
         f"multiplied {'; '.join(said)}. SHADOW's calibration error is lower in {better} and higher "
-        f"in {worse} of {len(shadow)}. Drawn inputs give back the top layer with a cosine of "
+        f"in {worse} of {len(shadow)}. A step takes {_say_times(effects)} times as long. "
+        f"Drawn inputs give back the top layer with a cosine of "
         f"{shadow['cosine'].mean():.2f}, in the plain net "
         f"{effects.loc[effects['arm'] == BASELINE, 'cosine'].mean():.2f}."
     )
@@ -154,6 +155,15 @@ def _say_arm(rows: pd.DataFrame, pooled: Pooled) -> str:
         f"{rows['arm'].iloc[0]} (beyond 95 %, lower in {better} and higher in {worse} of "
         f"{len(rows)})"
     )
+
+
+def _say_times(effects: pd.DataFrame) -> str:
+    """How much longer a step takes with SHADOW than without, a median over cases for each mode."""
+    steps = effects.set_index(["case", "arm"])
+    rates = (steps["seconds"] / steps["steps"]).unstack("arm")
+    times = [np.nanmedian(rates[mode] / rates[BASELINE]) for mode in MODES]
+    words = [mode.removeprefix("SHADOW, ") for mode in MODES]
+    return " and ".join(f"{one:.1f} ({word})" for one, word in zip(times, words, strict=True))
 
 
 def _answer(pooled: list[Pooled]) -> str:

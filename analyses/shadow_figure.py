@@ -72,6 +72,7 @@ def draw_changes(ax: Axes, effects: pd.DataFrame, column: str, unchanged: float)
     ax.axvline(unchanged, color="#555555", lw=0.8)
     ax.set_yticks(range(len(names)), [say_case(name) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.tick_params(labelsize=9)
 
 
 def draw_curves(ax: Axes, name: str, arms: Mapping[str, xr.Dataset]) -> None:

@@ -44,6 +44,10 @@ from stopwatch import stopwatch
 import probrev as pr
 
 NAME = "shadow_training"
+PRINTED = [
+    "case", "arm", "weight", "seeds", "steps", "error", "change", "change_low", "change_high",
+    "calibration_error", "calibration_change_low", "calibration_change_high", "seconds",
+]  # fmt: skip
 # Images that the statistics of reversal are measured on.
 NUM_REVERSED = 500
 
@@ -158,9 +162,10 @@ def plot(out: Path) -> Path:
     Args:
         out: folder that `compute` wrote in.
     """
-    cases = {name: _load_case(out, name) for name in np.atleast_1d(load(out, NAME).attrs["cases"])}
+    names = sorted(np.atleast_1d(load(out, NAME).attrs["cases"]), key=_order)
+    cases = {name: _load_case(out, name) for name in names}
     effects = list_effects(cases)
-    print(effects.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+    print(effects[PRINTED].to_string(index=False, float_format="%.4f"))
     return show(draw_cases(cases, effects), say_effects(effects), out / f"{NAME}.png")
 
 
@@ -168,6 +173,12 @@ def file_name(case: str, arm: str) -> str:
     """Of an arm's file, without the ending."""
     word = "long" if arm == LONG else arm.removeprefix("SHADOW, ").replace(" ", "_")
     return f"{case}-{word}"
+
+
+def _order(case: str) -> tuple[str, float]:
+    """By data set, then by the number of labels."""
+    images, size = case.split("-")
+    return images, np.inf if size == "whole" else int(size)
 
 
 def _load_case(out: Path, name: str) -> dict[str, xr.Dataset]:

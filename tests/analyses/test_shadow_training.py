@@ -168,6 +168,7 @@ def test_the_finding_follows_the_data(effects, monkeypatch, factors, expected):
     assert "by 0.500 [0.400, 0.600], inconclusive: its sampler has not converged with" in told
     assert "higher in 2 of 2" in told
     assert "calibration error is lower in 0 and higher in 2 of 4" in told
+    assert "A step takes 1.0 (end to end) and 1.0 (per layer) times as long" in told
 
 
 @pytest.mark.slow
