@@ -3,10 +3,15 @@
 import sys
 from dataclasses import replace
 
+import jax
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pandas as pd
 import pytest
 import xarray as xr
+from numpyro.diagnostics import effective_sample_size
+from numpyro.infer import MCMC, NUTS
 
 import probrev as pr
 from tests.analyses.test_analyses import analysis
@@ -156,39 +161,68 @@ def test_effects_are_paired(effects, monkeypatch):
 )  # fmt: skip
 def test_the_finding_follows_the_data(effects, monkeypatch, factors, expected):
     pooled = {
-        arm: effects.Pooled((low + high) / 2, low, high, 1.0)
-        for arm, (low, high) in factors.items()
+        arm: effects.Pooled((low + high) / 2, low, high) for arm, (low, high) in factors.items()
     }
-    pooled[LONG] = effects.Pooled(0.5, 0.4, 0.6, 1.3)
+    pooled[LONG] = effects.Pooled(0.5, 0.4, 0.6)
     monkeypatch.setattr(effects, "pool_effects", lambda rows: pooled)
     monkeypatch.setattr(effects, "NUM_RESAMPLES", 100)
     table = effects.list_effects(make_cases({BASELINE: 0.2, END: 0.3, LAYER: 0.2, LONG: 0.1}))
     told = effects.say_effects(table)
     assert expected in told
-    assert "by 0.500 [0.400, 0.600], inconclusive: its sampler has not converged with" in told
+    assert "by 0.500 [0.400, 0.600] with baseline, 3×" in told
     assert "higher in 2 of 2" in told
     assert "calibration error is lower in 0 and higher in 2 of 4" in told
     assert "A step takes 1.0 (end to end) and 1.0 (per layer) times as long" in told
 
 
-@pytest.mark.slow
-def test_pooling_against_quadrature(effects):
-    """The posterior of mu on a grid of mu and tau."""
-    ratios, errors = np.array([0.1, -0.02, 0.16, 0.05]), np.array([0.03, 0.06, 0.05, 0.1])
-    rows = {"arm": [END] * 4, "log_ratio": ratios, "std_error": errors}
-    rows = pd.concat([
-        pd.DataFrame(rows | {"arm": [BASELINE] * 4}), pd.DataFrame(rows),
-        pd.DataFrame(rows | {"arm": [LAYER] * 4, "log_ratio": -2 * ratios}),
-    ])  # fmt: skip
-    pooled = effects.pool_effects(rows)
-    mu, tau = np.linspace(-1, 1, 2001)[:, None], np.linspace(1e-4, 1.5, 800)
+def make_rows(ratios, errors):
+    """Rows of the baseline and one arm, and of another arm with all signs and scales changed."""
+    both = {"log_ratio": np.asarray(ratios), "std_error": np.asarray(errors)}
+    parts = [both | {"arm": [BASELINE] * len(ratios)}, both | {"arm": [END] * len(ratios)}]
+    parts.append(both | {"arm": [LAYER] * len(ratios), "log_ratio": -2 * both["log_ratio"]})
+    return pd.concat([pd.DataFrame(part) for part in parts])
+
+
+def test_pooling_where_it_has_a_closed_form(effects, monkeypatch):
+    pooled = effects.pool_effects(make_rows([0.3, -0.1], [1e4, 1e4]))
+    assert set(pooled) == {END, LAYER}
+    # Cases that say nothing leave the prior.
+    for one in pooled.values():
+        expected = 1.959964 * 0.25 * np.array([-1, 0, 1])
+        np.testing.assert_allclose(np.log([one.low, one.factor, one.high]), expected, atol=5e-4)
+    # With hardly any spread the mean is that of normals of known variance.
+    monkeypatch.setattr(effects, "SPREAD_STD", 1e-4)
+    ratios, errors = np.array([0.3, -0.1, 0.2]), np.array([0.05, 0.1, 0.2])
+    var = 1 / (1 / 0.25**2 + (1 / errors**2).sum())
+    pooled = effects.pool_effects(make_rows(ratios, errors))
     for arm, sign in ((END, 1), (LAYER, -2)):
-        log = -(mu**2 + tau**2) / (2 * 0.25**2)
-        for ratio, error in zip(sign * ratios, errors, strict=True):
-            var = tau**2 + error**2
-            log = log - 0.5 * np.log(var) - (ratio - mu) ** 2 / (2 * var)
-        mass = np.exp(log - log.max()).sum(1)
-        quantiles = np.interp((0.025, 0.5, 0.975), mass.cumsum() / mass.sum(), mu[:, 0])
+        mean = var * (sign * ratios / errors**2).sum()
+        expected = mean + 1.959964 * np.sqrt(var) * np.array([-1, 0, 1])
         one = pooled[arm]
-        assert one.worst_rhat < 1.02
-        np.testing.assert_allclose(np.log([one.low, one.factor, one.high]), quantiles, atol=0.012)
+        np.testing.assert_allclose(np.log([one.low, one.factor, one.high]), expected, atol=5e-4)
+
+
+@pytest.mark.slow
+def test_pooling_against_nuts(effects):
+    """Every theta drawn, too."""
+    ratios, errors = np.array([0.1, -0.02, 0.16, 0.05]), np.array([0.03, 0.06, 0.05, 0.1])
+
+    def model():
+        mean = numpyro.sample("mean", dist.Normal(0.0, 0.25))
+        spread = numpyro.sample("spread", dist.HalfNormal(0.25))
+        with numpyro.plate("case", 4):
+            step = numpyro.sample("step", dist.Normal(0.0, 1.0))
+            numpyro.sample("ratio", dist.Normal(mean + spread * step, errors), obs=ratios)
+
+    sampler = MCMC(
+        NUTS(model, target_accept_prob=0.95), num_warmup=1000, num_samples=5000, num_chains=4,
+        chain_method="vectorized", progress_bar=False,
+    )  # fmt: skip
+    sampler.run(jax.random.key(0))
+    draws = np.asarray(sampler.get_samples(group_by_chain=True)["mean"])
+    size = float(effective_sample_size(draws))
+    assert size > 4000
+    one = effects.pool_effects(make_rows(ratios, errors))[END]
+    for share, value in ((0.025, one.low), (0.5, one.factor), (0.975, one.high)):
+        found = (draws < np.log(value)).mean()
+        assert abs(found - share) < 4 * np.sqrt(share * (1 - share) / size)
