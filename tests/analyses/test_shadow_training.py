@@ -148,6 +148,17 @@ def test_effects_are_paired(effects, monkeypatch):
     assert table.loc["digits-100", LONG]["change_high"] < 0
 
 
+def test_every_case_is_drawn(effects, monkeypatch, tmp_path):
+    monkeypatch.setattr(effects, "NUM_RESAMPLES", 100)
+    cases = make_cases({BASELINE: 0.2, END: 0.3, LAYER: 0.2, LONG: 0.1})
+    # An arm may be left out of a case, and cases need not fill a row.
+    del cases["digits-100"][LONG]
+    figure = sys.modules["shadow_figure"].draw_cases(cases, effects.list_effects(cases))
+    figure.savefig(tmp_path / "figure.png")
+    titles = [ax.get_title() for part in figure.subfigs for ax in part.axes]
+    assert {"digits, 100 labels", "mnist, all labels"} <= set(titles)
+
+
 @pytest.mark.parametrize(
     ("factors", "expected"),
     [
