@@ -87,7 +87,7 @@ def draw_curves(ax: Axes, name: str, arms: Mapping[str, xr.Dataset]) -> None:
     last = min(float(data["error"].isel(check=-1).mean()) for data in arms.values())
     # The start, where all arms err often, would hide how they differ later.
     first = max(float(data["error"][:3][-1].mean()) for data in arms.values())
-    height = max(first - last, 0.01)
+    height = max(first - last, 0.15 * last)
     ax.set(xscale="log", ylim=(last - 0.15 * height, first + 0.1 * height))
     ax.set_title(say_case(name), fontsize=9)
     ax.tick_params(labelsize=7)
