@@ -10,7 +10,9 @@ from tests.analyses.test_analyses import analysis
 @pytest.mark.slow
 def test_the_file_holds_the_net(tmp_path):
     script = analysis("train_nets")
-    accuracy = script["train"](tmp_path / "nets", "digits", pr.Recipe((20, 15), 40, 50))
+    accuracy = script["train"](
+        tmp_path / "nets", "digits", pr.Recipe((20, 15), 40, 50, 0.01, hidden_keep_prob=1.0)
+    )
     with np.load(tmp_path / "nets" / "digits.npz") as file:
         saved = dict(file)
     assert [saved[f"layers.{layer}.weights"].shape for layer in range(3)] == [
@@ -22,8 +24,8 @@ def test_the_file_holds_the_net(tmp_path):
         h = h @ saved[f"layers.{layer}.weights"] + saved[f"layers.{layer}.bias"]
         h = h if layer == 2 else np.maximum(h, 0)
     found = (h.argmax(1) == images.test_labels).mean()
-    assert found == pytest.approx(accuracy)
-    assert found == pytest.approx(float(saved["accuracy"]))
+    assert found == pytest.approx(accuracy, abs=1e-6)
+    assert found == pytest.approx(float(saved["accuracy"]), abs=1e-6)
     assert found > 0.9
 
 
