@@ -137,10 +137,9 @@ def read_idx(path: Path) -> np.ndarray:
         raise ValueError(f"{path} is no idx file of bytes: it begins with {content[:4]!r}")
     header = 4 + 4 * content[3]
     shape = np.frombuffer(content[4:header], ">u4").astype(int)
-    if len(content) - header != shape.prod():
-        raise ValueError(
-            f"{path} should hold {shape.prod()} bytes; it holds {len(content) - header}"
-        )
+    held = len(content) - header
+    if held != shape.prod():
+        raise ValueError(f"{path} should hold {shape.prod()} bytes after its head; it holds {held}")
     return np.frombuffer(content[header:], np.uint8).reshape(shape)
 
 

@@ -9,12 +9,12 @@ which ones the net has not seen.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import jax
 import numpy as np
 from datasets import LOADERS, load_images
+from stopwatch import stopwatch
 
 import probrev as pr
 from probrev.replacing import replacing
@@ -38,7 +38,7 @@ def train(out: Path, name: str, recipe: pr.Recipe, seed: int = 0) -> float:
     images = load_images(name)
     trained = pr.train_classifier(
         jax.random.key(seed), images.train, images.train_labels, recipe,
-        held_out=(images.test, images.test_labels), progress=show_progress(name),
+        held_out=(images.test, images.test_labels), progress=stopwatch(name),
     )  # fmt: skip
     if not trained.finite:
         raise RuntimeError(f"training on {name} has diverged: lower the learning rate")
@@ -56,18 +56,6 @@ def list_tensors(net: pr.Classifier) -> dict[str, np.ndarray]:
         tensors[f"layers.{layer}.weights"] = np.asarray(weights)
         tensors[f"layers.{layer}.bias"] = np.asarray(bias)
     return tensors
-
-
-def show_progress(name: str):
-    """Something to call with steps done and in all, which says them with the rate and time left."""
-    begun = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        rate = done / (time.monotonic() - begun)
-        left = (total - done) / rate
-        print(f"{name}: {done}/{total} steps, {rate:.0f}/s, {left:.0f} s left", flush=True)
-
-    return show
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from probrev.pytree import pytree
 
 
 @pytree(
-    data=("learning_rate", "weight_decay"),
-    meta=("hidden", "num_epochs", "batch_size", "input_keep_prob", "hidden_keep_prob"),
+    data=("num_epochs", "learning_rate", "weight_decay"),
+    meta=("hidden", "batch_size", "input_keep_prob", "hidden_keep_prob"),
 )
 @dataclass(frozen=True)
 class Recipe:

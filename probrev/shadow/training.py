@@ -14,6 +14,7 @@ from probrev.checkpoint import load_checkpoint, save_checkpoint
 from probrev.progress import Progress
 from probrev.shadow.calibration import expected_calibration_error
 from probrev.shadow.classifier import Classifier, start_classifier
+from probrev.shadow.labelled import Labelled, check_data, check_rows, label_images
 from probrev.shadow.recipe import Recipe
 from probrev.shadow.synthetic import Shadow, draw_shadow
 
@@ -56,13 +57,6 @@ class Training(NamedTuple):
     finite: Bool[np.ndarray, "*seed"]
 
 
-class Labelled(NamedTuple):
-    """Images, one a row, and their labels."""
-
-    images: Float[Array, "image visible"]
-    labels: Int[Array, " image"]
-
-
 def train_classifier(
     key: PRNGKeyArray,
     images: Float[ArrayLike, "image visible"],
@@ -100,10 +94,10 @@ def train_classifier(
         TypeError: a key of the old kind.
     """
     recipe = Recipe() if recipe is None else recipe
-    data, held = _label(images, labels), None if held_out is None else _label(*held_out)
-    _check_data(key, data, held, recipe, shadow)
+    data, held = label_images(images, labels), None if held_out is None else label_images(*held_out)
+    check_data(key, data, held, recipe, shadow)
     rows = np.arange(len(data.labels)) if subsets is None else np.asarray(subsets)
-    _check_rows(key, rows, data, recipe)
+    check_rows(key, rows, data, recipe)
     if num_checks < 1:
         raise ValueError(f"num_checks must be at least 1; got {num_checks}")
     keys, many_rows = jnp.atleast_1d(key), jnp.asarray(rows)
@@ -219,12 +213,17 @@ def cross_entropy(
     return -jnp.take_along_axis(log_probs, labels[:, None], 1).mean()
 
 
-def _optimizer(recipe: Recipe, num_images: int):
+def _optimizer(recipe: Recipe, num_images: int) -> Any:
     import optax  # here, since no other part of the library waits for it
 
-    schedule = optax.cosine_decay_schedule(recipe.learning_rate, recipe.count_steps(num_images))
+    num_steps = recipe.count_steps(num_images)
+
+    # optax's own wants to know the number of steps when it is compiled.
+    def learning_rate(step):
+        return recipe.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * step / num_steps))
+
     return optax.adamw(
-        schedule,
+        learning_rate,
         weight_decay=recipe.weight_decay,
         mask=lambda net: jax.tree.map(lambda leaf: leaf.ndim > 1, net),
     )
@@ -255,60 +254,3 @@ def _finish(net: Classifier, kept: list[_Check], num_steps: np.ndarray, alone: b
         net, finite = jax.tree.map(lambda leaf: leaf[0], (net, finite))
         checks = jax.tree.map(lambda leaf: leaf[:, 0], checks)
     return Training(net, Curve(num_steps, *checks), finite)
-
-
-def _label(images: Any, labels: Any) -> Labelled:
-    """Both as arrays, once they fit each other."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    if images.ndim != 2 or not images.size or not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(
-            "images must be an array of floats, (image, visible); "
-            f"got {images.dtype} of shape {images.shape}"
-        )
-    if not np.isfinite(images).all():
-        raise ValueError("images must be finite; got NaN or infinity")
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"labels must be {len(images)} whole numbers, one for each image; "
-            f"got {labels.dtype} of shape {labels.shape}"
-        )
-    if labels.min() < 0:
-        raise ValueError(f"labels must be at least 0; got {labels.min()}")
-    return Labelled(jnp.asarray(images), jnp.asarray(labels))
-
-
-def _check_data(
-    key: Any, data: Labelled, held: Labelled | None, recipe: Recipe, shadow: Shadow | None
-) -> None:
-    if not jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key) or key.ndim > 1:
-        raise TypeError("key must be one of jax.random.key(seed), or a 1-D array of such keys")
-    if held is not None and (
-        held.images.shape[1] != data.images.shape[1] or held.labels.max() > data.labels.max()
-    ):
-        raise ValueError(
-            f"held_out must have images of {data.images.shape[1]} pixels and labels of at most "
-            f"{data.labels.max()}; got {held.images.shape[1]} and {held.labels.max()}"
-        )
-    if shadow is not None and not recipe.hidden:
-        raise ValueError("shadow draws from a hidden layer; the recipe has none: give hidden")
-    if shadow is not None and data.images.min() < 0:
-        raise ValueError(
-            "shadow draws inputs of at least 0, so images must be so too; "
-            f"got {float(data.images.min()):g}: shift them"
-        )
-
-
-def _check_rows(key: PRNGKeyArray, rows: np.ndarray, data: Labelled, recipe: Recipe) -> None:
-    num_images = len(data.labels)
-    if rows.ndim not in (1, 2) or (rows.ndim == 2 and rows.shape[:1] != key.shape):
-        raise ValueError(
-            "subsets must have shape (subset,), or (seed, subset) with a row for each key; "
-            f"got {rows.shape} and keys of shape {key.shape}"
-        )
-    if not np.issubdtype(rows.dtype, np.integer) or rows.min() < 0 or rows.max() >= num_images:
-        raise ValueError(f"subsets must be rows of the images, 0 to {num_images - 1}")
-    if recipe.batch_size > rows.shape[-1]:
-        raise ValueError(
-            f"batch_size must be at most the {rows.shape[-1]} images of a seed; "
-            f"got {recipe.batch_size}"
-        )
