@@ -220,8 +220,9 @@ def draw_gaps(axes: Axes, gaps: pd.DataFrame) -> None:
     models = list(dict.fromkeys(gaps["model"]))
     for source, shift, hollow in ((OWN, -0.12, False), (DIGITS, 0.12, True)):
         for place, (model, inverse) in enumerate(labels):
-            chosen = gaps[(gaps["model"] == model) & (gaps["source"] == source)]
-            one = chosen[chosen["inverse"] == inverse].iloc[0]
+            (one,) = gaps.query(
+                "model == @model and source == @source and inverse == @inverse"
+            ).to_dict("records")
             color = COLORS[models.index(model)]
             axes.errorbar(
                 one["ratio"], place + shift,
@@ -269,29 +270,25 @@ def find(learned: xr.Dataset, gaps: pd.DataFrame, controls: pd.DataFrame) -> str
     mean = learned["log_prob"].mean("image")
     laws = [str(law) for law in learned["law"].to_numpy()]
     nats = ", ".join(f"{law} {mean.sel(law=law).item():.1f}" for law in laws[1:])
-    own = gaps[gaps["source"] == OWN]
+    own = gaps.query("source == @OWN")
     said = []
     for model, rows in own.groupby("model", sort=False):
         each = ", ".join(
-            f"{row.inverse} {row.ratio:.2f} [{row.low:.2f}, {row.high:.2f}]"
-            for row in rows.itertuples()
+            f"{row['inverse']} {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+            for row in rows.to_dict("records")
         )
         doubt = "" if set(rows["status"]) == {"ok"} else " (posterior not to be trusted)"
         said.append(f"{model}: {each}{doubt}")
-    field = controls[controls["inverse"] == "mean_field"].sort_values("top_coupling")
-    first, last = field.iloc[0], field.iloc[-1]
-    grows = (
-        "grows throughout"
-        if (np.diff(field["excess_risk"]) > 0).all()
-        else "does not grow throughout"
-    )
+    field = controls.query("inverse == 'mean_field'").sort_values("top_coupling")
+    first, *_, last = field.to_dict("records")
+    grows = bool((np.diff(field["excess_risk"]) > 0).all())
     return (
         f"Held-out digits have a mean log p(x) of {nats} nats where independent pixels have "
         f"{mean.sel(law=laws[0]).item():.1f}. Risk over Bayes risk on own x: {'; '.join(said)}. "
-        f"Of the control, mean field's distance to the posterior mean {grows}, from "
-        f"{first.excess_risk:.4f} ± {first.excess_std_error:.4f} at top_coupling "
-        f"{first.top_coupling:g} to {last.excess_risk:.2f} ± {last.excess_std_error:.2f} at "
-        f"{last.top_coupling:g}."
+        f"Of the control, mean field's squared distance to the posterior mean "
+        f"{'grows' if grows else 'does not grow'} throughout, from {first['excess_risk']:.4f} ± "
+        f"{first['excess_std_error']:.4f} at top_coupling {first['top_coupling']:g} to "
+        f"{last['excess_risk']:.2f} ± {last['excess_std_error']:.2f} at {last['top_coupling']:g}."
     )
 
 

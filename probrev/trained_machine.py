@@ -136,8 +136,6 @@ def _draw(key: PRNGKeyArray, odds: dict[int, Array], count: int) -> dict[int, Ar
 @partial(jax.jit, static_argnames="count")
 def _advance(now: _Training, learning_rate: Array, num_steps: Array, count: int) -> _Training:
     """So many steps of Adam."""
-    import optax  # here, since no other part of the library waits for it
-
     optimizer = _optimizer(learning_rate, num_steps)
 
     def step(now: _Training, _: None) -> tuple[_Training, None]:
@@ -147,7 +145,7 @@ def _advance(now: _Training, learning_rate: Array, num_steps: Array, count: int)
         known, dreamt = (statistics(now.machine, layers) for layers in (clamped, free))
         downhill = jax.tree.map(jnp.subtract, dreamt, known)
         moves, memory = optimizer.update(downhill, now.memory, now.machine)
-        machine = optax.apply_updates(now.machine, moves)
+        machine = jax.tree.map(jnp.add, now.machine, moves)
         return _Training(machine, memory, clamped, free, rng_key), None
 
     return jax.lax.scan(step, now, length=count)[0]
@@ -190,7 +188,7 @@ def statistics(machine: BinaryLayers, layers: dict[int, Array]) -> BinaryLayers:
 
 
 def _optimizer(learning_rate: Array, num_steps: Array) -> Any:
-    import optax
+    import optax  # here, since no other part of the library waits for it
 
     # Not cosine_decay_schedule: it needs the number of steps when it is compiled.
     schedule = lambda step: learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * step / num_steps))  # noqa: E731

@@ -28,7 +28,7 @@ GLOSSARY = {
     "likelihood_rank": "Share of posterior draws that explain x worse than the estimate: near 0 it "
     " explains x worse than almost every draw, near 1 it fits noise.",
     "reconstruction_error": "Σ‖x̃ − x‖² / Σ‖x‖², x̃ = E[x | ĥ]: x → ĥ → x̃. Not to be minimised: x "
-    "itself would be best, noise and all. Of “posterior”: x̃ is the mean of E[x | h] over its draws.",
+    "itself would be best, noise and all. Of “posterior”: x̃ = E[x | h], mean over its draws.",
     "reconstruction_risk": "The same against E[x | h] at the true h, the noiseless x, of which "
     "“posterior” is the Bayes limit.",
     "predictive_surprise_zero_share": "Share of observations whose share of zeros lies outside 90 "

@@ -19,7 +19,7 @@ def test_computed_and_plotted(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "RBM: sigmoid 1.00 [1.00, 1.00]" in told
     assert re.search(r"layered ReLU: universal .*, as_trained ", told)
-    assert "mean field's distance to the posterior mean grows throughout" in told
+    assert "mean field's squared distance to the posterior mean grows throughout" in told
     learned = script["load"](tmp_path, "learned")["log_prob"].mean("image")
     assert learned.sel(law="RBM") > learned.sel(law="independent") + 1
     gaps = script["load"](tmp_path, "gaps").to_dataframe()
