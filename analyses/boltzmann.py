@@ -218,11 +218,10 @@ def draw_gaps(axes: Axes, gaps: pd.DataFrame) -> None:
     """Risk ratios of every inverse of every model, on its own x (full) and on digits (hollow)."""
     labels = list(dict.fromkeys(zip(gaps["model"], gaps["inverse"], strict=True)))
     models = list(dict.fromkeys(gaps["model"]))
+    rows = {(row["model"], row["source"], row["inverse"]): row for row in gaps.to_dict("records")}
     for source, shift, hollow in ((OWN, -0.12, False), (DIGITS, 0.12, True)):
         for place, (model, inverse) in enumerate(labels):
-            (one,) = gaps.query(
-                "model == @model and source == @source and inverse == @inverse"
-            ).to_dict("records")
+            one = rows[model, source, inverse]
             color = COLORS[models.index(model)]
             axes.errorbar(
                 one["ratio"], place + shift,
