@@ -87,6 +87,7 @@ def test_exact_draws_have_the_machines_law():
     assert chi_square < busy.sum() + 4 * np.sqrt(2 * busy.sum())
 
 
+@pytest.mark.slow
 def test_gibbs_draws_have_the_exact_ones_moments(monkeypatch):
     parts = plain_machine.random_machine(4, (4, 3, 2))
     machine = pr.BoltzmannMachine(*parts)

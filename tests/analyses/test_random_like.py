@@ -26,6 +26,7 @@ def write_net(folder):
     np.savez(folder / "net.npz", **tensors)
 
 
+@pytest.mark.slow
 def test_computed_and_plotted(script, tmp_path, capsys):
     write_net(tmp_path / "runs" / "nets")
     net = script["Net"]("mine", "net.npz", initializer="torch")

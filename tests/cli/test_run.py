@@ -2,11 +2,13 @@
 
 import jax
 import numpy as np
+import pytest
 
 import probrev as pr
 from probrev.cli import run
 
 
+@pytest.mark.slow
 def test_gibbs_goes_on_until_it_has_converged(monkeypatch):
     monkeypatch.setattr(run, "FIRST_ROUND", 60)
     monkeypatch.setattr(run, "GROWTH", 20)

@@ -40,6 +40,7 @@ def test_sigmoid_pass_is_the_enumerated_mean_of_a_restricted_machine():
     np.testing.assert_allclose(estimate, enumerated.mean, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", [(6, 5), (6, 5, 4), (5, 4, 3, 2)])
 def test_block_gibbs_agrees_with_exact(widths):
     machine = pr.BoltzmannMachine(*plain_machine.random_machine(11, widths, scale=1.2))
@@ -68,6 +69,7 @@ def test_annealing_one_temperature_at_a_time_is_unbiased():
         assert found.std_error < (0.2 if steps == 1 else 0.01)
 
 
+@pytest.mark.slow
 def test_evidence_by_annealing_agrees_with_enumeration():
     machine = pr.BoltzmannMachine(*plain_machine.random_machine(8, (5, 4, 3)))
     obs = machine.simulate(jax.random.key(0), 4)

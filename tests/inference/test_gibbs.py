@@ -163,7 +163,7 @@ def two_layers(prior, *, n_visible=12, n_intermediate=4, seed=0):
 @pytest.mark.parametrize(
     "prior",
     [
-        pr.SpikeAndSlab(3, 0.4, HalfNormal(0.9)),
+        slow(pr.SpikeAndSlab(3, 0.4, HalfNormal(0.9))),
         slow(pr.SpikeAndSlab(3, 0.4, pr.FiniteSlab([0.5, 1.3], [0.5, 0.5]), max_active=2)),
         slow(pr.KSparse(3, 2, HalfNormal(0.9))),
     ],

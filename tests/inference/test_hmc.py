@@ -61,6 +61,7 @@ def horseshoe():
         return scale * local * numpyro.sample("value", HalfNormal(1.0))
 
 
+@pytest.mark.slow
 def test_a_function_is_a_prior():
     model = model_of(horseshoe)
     obs = pr.Observations(np.abs(WEIGHTS.sum(1))[None] * 0.3)

@@ -32,6 +32,7 @@ def enumerate_by_hand(x):
     return special.logsumexp(terms)
 
 
+@pytest.mark.slow
 def test_agrees_with_enumeration():
     """Rows join two or three at a time; in one observation nothing is seen."""
     model = pr.LayeredModel(FINITE, [LAYER])

@@ -63,6 +63,7 @@ def test_mean_field_solves_its_equations():
         np.testing.assert_allclose(estimate, plain_fixed_point(weights, biases, x), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_affine_pass_is_not_worse_than_the_plain_ones_and_better_here():
     risks = {
         name: float(((np.asarray(rung(OBS.x)) - OBS.h) ** 2).sum(1).mean())
@@ -79,6 +80,7 @@ def test_affine_pass_minimises_the_risk_of_its_first_layer():
     np.testing.assert_allclose(affine.offsets[0], machine.biases[1], atol=0.2)
 
 
+@pytest.mark.slow
 def test_stochastic_pass_samples_a_restricted_machine_and_no_deep_one():
     for parts, is_sampler in ((plain_machine.random_machine(5, (5, 3)), True), (PARTS, False)):
         machine = pr.BoltzmannMachine(*parts)

@@ -46,6 +46,7 @@ def test_errors_of_an_estimate_match_loops():
     assert found["reconstruction_risk", "net"] == pytest.approx(risk / signal)
 
 
+@pytest.mark.slow
 def test_posteriors_own_is_the_bayes_limit():
     obs = MACHINE.simulate(jax.random.key(2), 2000)
     exact = pr.exact(MACHINE, obs, num_draws=400)

@@ -24,6 +24,7 @@ def rows(result, metric, posterior):
     return table.set_index("subject")
 
 
+@pytest.mark.slow
 def test_restricted_machine_has_no_gap():
     result = compare("rbm")
     exact, gibbs = (rows(result, "excess_risk", name).loc["sigmoid"] for name in ("exact", "gibbs"))
@@ -33,6 +34,7 @@ def test_restricted_machine_has_no_gap():
     assert {verdict.word for verdict in result.verdicts} == {"as good as Bayes"}
 
 
+@pytest.mark.slow
 def test_deep_machine_has_a_gap_that_every_pass_shows():
     result = compare("dbm")
     assert rows(result, "agreement", "exact").loc["gibbs", "value"] == 1
