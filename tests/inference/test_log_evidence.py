@@ -69,13 +69,15 @@ def test_agrees_with_integration_and_is_unbiased():
     scores = []
     for seed in range(8):
         found = pr.estimate_log_evidence(
-            jax.random.key(seed), model, obs, num_chains=160, num_temperatures=20
+            jax.random.key(seed), model, obs, num_chains=1600, num_temperatures=20
         )
         scores.append(np.exp(found.value - exact))
     ratios = np.array(scores)
     std_error = ratios.std(0, ddof=1) / np.sqrt(len(ratios))
     assert (np.abs(ratios.mean(0) - 1) < 5 * std_error).all()
-    assert ratios.mean() == pytest.approx(1, abs=0.05)
+    pooled = ratios.std(ddof=1) / np.sqrt(ratios.size)
+    assert pooled < 0.05
+    assert abs(ratios.mean() - 1) < 4 * pooled
 
 
 MODEL = pr.LayeredModel(FINITE, [LAYER])
