@@ -40,9 +40,10 @@ def enumerate_collapsed(
         num_draws=num_draws, num_top=num_top, draw_seed=draw_seed, progress=progress,
     )  # fmt: skip
     # Units are binary: what the sums took for values of even units are probabilities.
-    prob = found.mean
+    prob = np.minimum(found.mean, 1)
     uniform = np.random.default_rng(draw_seed).uniform(size=found.draws.shape)
     return found._replace(
+        mean=prob,
         var=prob * (1 - prob),
         inclusion_prob=prob,
         log_evidence=found.log_evidence - log_partition(model),

@@ -193,7 +193,7 @@ def _summarize(states: States, sums: Sums) -> ExactResult:
         mean=first,
         # A difference of moments: rounding takes it below 0 where h is all but certain.
         var=np.maximum(second - first**2, 0),
-        inclusion_prob=active,
+        inclusion_prob=np.minimum(active, 1),  # and a sum of masses above the whole
         log_evidence=log_evidence,
         top_states=np.asarray(top_states),
         top_log_prob=np.asarray(sums.top_log_joint) - log_evidence[:, None],

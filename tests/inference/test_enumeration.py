@@ -160,8 +160,10 @@ def test_no_variance_is_negative_where_h_is_all_but_certain():
     slab = pr.FiniteSlab([0.3, 0.7, 1.3], [0.4, 0.4, 0.2])
     weights = np.random.default_rng(0).normal(size=(40, 5))
     model = pr.LayeredModel(pr.SpikeAndSlab(5, 0.4, slab, 3), [pr.Layer(weights, 0.7, 0.1)])
-    var = pr.exact(model, model.simulate(jax.random.key(1), 20), num_draws=4).var.to_numpy()
+    exact = pr.exact(model, model.simulate(jax.random.key(1), 20), num_draws=4)
+    var, inclusion_prob = exact.var.to_numpy(), exact.inclusion_prob.to_numpy()
     assert 0 <= var.min() < 1e-12 < var.max()
+    assert 0.5 < inclusion_prob.max() <= 1
 
 
 def test_any_model_with_states():

@@ -126,8 +126,13 @@ MODES = ["end_to_end", pytest.param("per_layer", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_shadow_of_weight_0_is_the_baseline_bit_for_bit(baseline, mode):
-    assert_same(train(shadow=pr.Shadow(0.0, mode)), baseline)
+def test_shadow_of_weight_0_is_the_baseline_but_for_rounding(baseline, mode):
+    """It is another program, in which the compiler may round otherwise."""
+    weightless = train(shadow=pr.Shadow(0.0, mode))
+    for name in ("weights", "biases"):
+        pairs = zip(getattr(weightless.net, name), getattr(baseline.net, name), strict=True)
+        for found, expected in pairs:
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     changed = train(shadow=pr.Shadow(0.5, mode))
     assert not np.array_equal(changed.net.weights[0], baseline.net.weights[0])
 
