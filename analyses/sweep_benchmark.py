@@ -25,12 +25,13 @@ import probrev as pr
 from probrev.sweeps.store import TIMINGS, unfinished
 
 SIZES = {"quick": {"num_seeds": 5}, "full": {"num_seeds": 25}}
+BATCH_SIZE = 10
 GRID = """
 model = "one_layer"
 inverses = ["universal", "calibrated", "first_step"]
 num_seeds = {num_seeds}
 num_obs = 32
-batch_size = 10
+batch_size = {batch_size}
 
 [axes]
 noise_std = [0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0]
@@ -55,13 +56,15 @@ def compute(
         seed: of the moments of the kills.
     """
     grid = out / "grid.toml"
-    grid.write_text(GRID.format(num_seeds=num_seeds, n_visible=n_visible))
+    grid.write_text(GRID.format(num_seeds=num_seeds, n_visible=n_visible, batch_size=BATCH_SIZE))
     rows = [run(grid, out / f"workers-{workers}.zarr", workers) for workers in (1, 2)]
     moments = random.Random(seed)
     killed = out / "killed.zarr"
+    num_batches = rows[1]["cells"] // BATCH_SIZE
     for kill in range(num_kills):
-        after = moments.uniform(0.05, 0.9 / num_kills) * rows[1]["computing_seconds"]
-        kill_during(grid, killed, after, whole=kill % 2 == 1)
+        after = moments.randint(1, num_batches // (2 * num_kills))
+        pause = moments.uniform(0, 0.5) * BATCH_SIZE * rows[1]["cell_seconds"]
+        kill_during(grid, killed, after, pause, whole=kill % 2 == 1)
     run(grid, killed, 2)
     one, two, broken = (
         pr.load_sweep(out / name).drop_vars(TIMINGS)
@@ -84,13 +87,14 @@ def start(grid: Path, store: Path, workers: int) -> subprocess.Popen:
     return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
 
 
-def wait_for_first(store: Path, process: subprocess.Popen, left: int | None = None) -> None:
-    """Until a batch has been written since `left` were to do."""
+def wait_for(store: Path, process: subprocess.Popen, num_batches: int) -> None:
+    """Until the process has written that many batches."""
+    left = len(unfinished(store)) if store.exists() else None
     while process.poll() is None:
         if store.exists():
             now = len(unfinished(store))
             left = now if left is None else left
-            if now < left:
+            if now <= left - num_batches:
                 return
         time.sleep(0.02)
 
@@ -99,7 +103,7 @@ def run(grid: Path, store: Path, workers: int) -> dict[str, float]:
     """Computes what is left of a sweep; its times."""
     begin = time.perf_counter()
     process = start(grid, store, workers)
-    wait_for_first(store, process)
+    wait_for(store, process, 1)
     first = time.perf_counter()
     if process.wait() != 0:
         raise RuntimeError(f"the sweep with {workers} workers ended with {process.returncode}")
@@ -117,17 +121,20 @@ def run(grid: Path, store: Path, workers: int) -> dict[str, float]:
     }
 
 
-def kill_during(grid: Path, store: Path, after: float, *, whole: bool) -> None:
-    """Starts the sweep and kills, a while after its next batch, the driver or one worker."""
-    left = len(unfinished(store)) if store.exists() else None
+def kill_during(grid: Path, store: Path, after: int, pause: float, *, whole: bool) -> None:
+    """Starts the sweep and kills the driver, or a worker first, a pause after some batches."""
     process = start(grid, store, 2)
-    wait_for_first(store, process, left)
-    time.sleep(after)
-    if not whole:
-        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
-        time.sleep(after)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        wait_for(store, process, after)
+        time.sleep(pause)
+        if not whole:
+            os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+            time.sleep(pause)
+        if process.poll() is not None:
+            raise RuntimeError(f"the sweep ended with {process.returncode} before it was killed")
+    finally:
+        process.kill()
+        process.wait()
     print(f"killed with {len(unfinished(store))} batches left", flush=True)
 
 

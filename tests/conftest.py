@@ -4,6 +4,7 @@ import os
 
 import jax
 import numpyro
+import pytest
 
 numpyro.enable_x64()
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -13,3 +14,10 @@ def pytest_configure(config):
     """Everyday tests compile much and run little, so they leave out the compiler's optimisation."""
     if config.option.markexpr == "not slow":
         os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_compiled_programs():
+    """Compiled programs hold memory maps; a process that has used up its number of them crashes."""
+    yield
+    jax.clear_caches()
