@@ -59,6 +59,7 @@ def test_program_has_the_machines_density():
         assert found == pytest.approx(float(MACHINE.log_joint(h, x)), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_numpyros_own_kernel_samples_the_program():
     parts = plain_machine.random_machine(3, (3, 2, 2))
     machine = pr.BoltzmannMachine(*parts)
@@ -68,6 +69,7 @@ def test_numpyros_own_kernel_samples_the_program():
     np.testing.assert_allclose(found.mean[0], prob @ states, atol=0.06)
 
 
+@pytest.mark.slow
 def test_exact_draws_have_the_machines_law():
     parts = plain_machine.random_machine(2, (3, 3, 2))
     obs = pr.BoltzmannMachine(*parts).simulate(jax.random.key(0), 20_000)

@@ -168,6 +168,7 @@ def test_threshold_of_a_dropping_net_is_read_off_what_it_kept():
     np.testing.assert_allclose(found, np.maximum(readout - 0.3 * std, 0), rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_moments_of_a_dropping_net_over_fresh_weights():
     """E u_i = h_i, Var u_i = 2 (s^2 + 2 h_i^2) / (rho q n) - h_i^2 / n."""
     n, rho, q, sigma, num = 50, 0.7, 0.5, 0.8, 15_000

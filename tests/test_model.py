@@ -146,6 +146,7 @@ def test_intermediate_site_integrates_to_the_explicit_program():
     np.testing.assert_allclose(by_value, by_noise, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_simulation_and_program_draw_the_same_law():
     """Predictive draws of the two-layer program against simulate, by their first two moments."""
     num = 4000

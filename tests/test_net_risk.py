@@ -67,6 +67,7 @@ def test_prediction_of_deep_nets(bias, keep_prob):
     assert abs(np.mean(measured) - np.mean(predicted)) < 4 * spread + 0.02 * np.mean(predicted)
 
 
+@pytest.mark.slow
 def test_moments_of_an_estimate_are_those_of_draws():
     """The integrals over g against a sum on a fine grid, mask and noise of the readout included."""
     layer = pr.Layer(np.ones((2, 3)), 0.7, 0.5, 0.6)

@@ -67,7 +67,13 @@ def outline_of(name):
     return Outline(html_of(name))
 
 
-@pytest.mark.parametrize("name", small_runs.RUNS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "of_two_in_six" else name
+        for name in small_runs.RUNS
+    ],
+)
 def test_page_is_self_contained_and_whole(name):
     html = html_of(name)
     outline = Outline(html)

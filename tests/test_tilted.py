@@ -236,6 +236,7 @@ def test_half_cauchy_keeps_its_inclusion_prob_without_information():
     assert not np.isfinite(ours.mean)
 
 
+@pytest.mark.slow
 def test_moments_without_own_formula_come_from_quadrature():
     slab = dist.LeftTruncatedDistribution(dist.Laplace(0.4, 0.7), 0.0)
     weights = quad(lambda h: h * np.exp(-abs(h - 0.4) / 0.7), 0, 30, points=[0.4])[0]
@@ -271,6 +272,7 @@ def test_unnormalised_log_quadratic_slab_trades_against_the_logit():
     np.testing.assert_allclose(ours[1:], expected[1:], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_slabs_per_unit_broadcast_along_the_last_axis():
     r, v = np.array([[0.4, -0.2, 1.1], [2.0, 0.3, -1.0]]), np.array([[0.3], [0.7]])
     scales = np.array([0.5, 1.2, 2.0])
@@ -339,7 +341,9 @@ def test_draws_have_the_tilted_law(name, r, std, size):
         assert abs(share - np.exp(below[0] - whole)) <= 1.95 / np.sqrt(active.size) + 1e-3
 
 
-@pytest.mark.parametrize("name", ["gamma_half", "half_cauchy"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("gamma_half", marks=pytest.mark.slow), "half_cauchy"]
+)
 def test_quadrature_inverts_the_distribution_function(name):
     slab, law = BY_QUADRATURE[name]
     u = np.linspace(0.001, 0.999, 300)

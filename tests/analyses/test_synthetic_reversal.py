@@ -14,6 +14,7 @@ def made():
     return weights, [RNG.normal(0, 0.1, shape[1]) for shape in SHAPES]
 
 
+@pytest.mark.slow
 def test_cosines_are_those_of_plain_numpy_where_nothing_is_dropped():
     script = analysis("synthetic_reversal")
     stack = made()

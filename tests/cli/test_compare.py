@@ -109,6 +109,7 @@ def test_a_chosen_inverse_and_posteriors(probrev, tmp_path):
     assert pr.load(folder / RUN).random_inverses == []
 
 
+@pytest.mark.slow
 def test_a_model_of_the_users_own(probrev, tmp_path):
     (tmp_path / "my model.py").write_text(USER_MODEL)
     choice = (

@@ -156,6 +156,7 @@ class Coin(NamedTuple):
         return -2.0 * ((x - h) ** 2).sum(-1)
 
 
+@pytest.mark.slow
 def test_no_variance_is_negative_where_h_is_all_but_certain():
     slab = pr.FiniteSlab([0.3, 0.7, 1.3], [0.4, 0.4, 0.2])
     weights = np.random.default_rng(0).normal(size=(40, 5))

@@ -239,6 +239,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, monkeypatch):
         pr.gibbs(jax.random.key(2), model, obs, num_samples=33, **resumable)
 
 
+@pytest.mark.slow
 def test_silent_x_and_certain_spikes():
     """Nothing seen at all: with keep_prob small most rows say nothing, and no NaN comes out."""
     prior = pr.SpikeAndSlab(3, [0.0, 1.0, 0.5], HalfNormal(1.0))

@@ -94,6 +94,7 @@ def test_stochastic_pass_samples_a_restricted_machine_and_no_deep_one():
         assert bool((gap <= bound).all()) == is_sampler
 
 
+@pytest.mark.slow
 def test_mean_fields_gap_grows_with_coupling():
     build, gaps = registry.load("dbm"), []
     every_x = np.array(plain_machine.all_states(6))

@@ -50,6 +50,7 @@ def z_scores(posterior, obs, estimates):
     return {row.subject: row.value for row in rows}
 
 
+@pytest.mark.slow
 def test_identity_holds_for_every_inverse(obs, estimates):
     found = z_scores(pr.exact(MODEL, obs, num_draws=4), obs, estimates)
     assert set(found) == {*QUICK, "dropout", "nothing"}

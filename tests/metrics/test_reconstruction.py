@@ -61,6 +61,7 @@ def test_posteriors_own_is_the_bayes_limit():
     assert found["reconstruction_risk", "posterior"] < found["reconstruction_risk", "net"]
 
 
+@pytest.mark.slow
 def test_layers_have_it_too_where_x_has_a_mean_in_closed_form():
     obs, exact = small_case.observe(), small_case.exact()
     net = pr.FeedforwardNet.from_model(jax.random.key(0), small_case.MODEL)(obs.x)

@@ -73,6 +73,7 @@ def truncated_normal(prior):
     return -loc / scale, np.inf, loc, scale
 
 
+@pytest.mark.slow
 def test_prior_fits_held_out_activations_better_than_its_rivals(trained, model):
     h = trained.h_held_out
     rivals = {

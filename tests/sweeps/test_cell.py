@@ -13,7 +13,8 @@ from probrev.sweeps.cell import compute_batch, compute_cell
 from tests.sweeps.conftest import MODEL
 
 
-@pytest.mark.parametrize("method", ["exact", pytest.param("gibbs", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["exact", "gibbs"])
 def test_a_cell_says_what_compare_says(make_grid, method):
     settings = {"gibbs": {"num_samples": 200}}
     grid = make_grid(axes={"noise_std": (0.8,)}, posteriors=(method,), settings=settings)
