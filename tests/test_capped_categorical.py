@@ -130,6 +130,7 @@ def test_enumeration_is_of_one_coordinate_and_never_silent():
         law.log_prob(law.enumerate_support(expand=False))
 
 
+@pytest.mark.slow
 def test_discrete_gibbs_flips_single_coordinates():
     loadings, x = np.array([0.9, -0.4, 1.3, 0.5]), 1.1
 

@@ -34,6 +34,7 @@ def lines_of(figure):
     return {line.get_label(): line for ax in figure.axes for line in ax.get_lines()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_figure_leaves_no_trace_and_is_the_same_again(name):
     settings = dict(matplotlib.rcParams)

@@ -26,6 +26,7 @@ def net(tmp_path):
     return "net.npz"
 
 
+@pytest.mark.slow
 def test_a_table_and_a_page(probrev, net, tmp_path):
     status, out, err = probrev("weights", net, "--out", "page")
     assert (status, err) == (0, "")

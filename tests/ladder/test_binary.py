@@ -72,6 +72,7 @@ def test_affine_pass_is_not_worse_than_the_plain_ones_and_better_here():
     assert risks["affine"] < min(risks["sigmoid"], risks["bottom_up"])
 
 
+@pytest.mark.slow
 def test_affine_pass_minimises_the_risk_of_its_first_layer():
     # Of a restricted machine the sigmoid pass is the posterior mean: calibration finds it.
     machine = pr.BoltzmannMachine(*plain_machine.random_machine(4, (5, 3)))

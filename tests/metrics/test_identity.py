@@ -14,6 +14,7 @@ from probrev.metrics import Case
 from probrev.metrics.risk import risk
 from tests.small_case import LAYER, MODEL
 
+pytestmark = pytest.mark.slow
 NUM_OBS = 400
 QUICK = ("theory", "universal", "calibrated", "scalar", "first_step")
 
@@ -50,7 +51,6 @@ def z_scores(posterior, obs, estimates):
     return {row.subject: row.value for row in rows}
 
 
-@pytest.mark.slow
 def test_identity_holds_for_every_inverse(obs, estimates):
     found = z_scores(pr.exact(MODEL, obs, num_draws=4), obs, estimates)
     assert set(found) == {*QUICK, "dropout", "nothing"}
@@ -58,7 +58,6 @@ def test_identity_holds_for_every_inverse(obs, estimates):
     assert max(map(abs, found.values())) > 0.05
 
 
-@pytest.mark.slow
 def test_identity_holds_for_rungs_that_take_compiling(obs):
     ladder = pr.build_ladder(jax.random.key(1), MODEL, [n for n in RUNGS if n not in QUICK])
     found = z_scores(pr.exact(MODEL, obs, num_draws=4), obs, estimate(ladder, obs))

@@ -44,6 +44,7 @@ def test_h_is_what_the_layer_makes_of_x(trained):
         np.testing.assert_allclose(np.clip(x @ trained.weights + trained.bias, 0, None), h)
 
 
+@pytest.mark.slow
 def test_model_has_the_trained_weights_and_relative_noise(trained):
     model = build(keep_prob=0.8, relative_noise=0.3)
     (layer,) = model.layers
@@ -53,6 +54,7 @@ def test_model_has_the_trained_weights_and_relative_noise(trained):
     assert layer.noise_std == pytest.approx(0.3 * rms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_prob", [0.5, 0.8])
 def test_gain_gives_generated_x_the_energy_of_real_x(trained, keep_prob):
     layer = build(keep_prob=keep_prob).layers[0]
@@ -93,6 +95,7 @@ def test_prior_fits_held_out_activations_better_than_its_rivals(trained, model):
     assert np.all((prob > 0) & (prob < 1))
 
 
+@pytest.mark.slow
 def test_generated_observations_come_from_real_h(trained, model):
     obs = observe(model, 40)
     images = (np.asarray(obs.h)[:, None] == trained.h_held_out[None]).all(-1)
@@ -116,6 +119,7 @@ def test_activations_are_real_and_have_no_truth(trained):
     model.check(obs)
 
 
+@pytest.mark.slow
 def test_the_model_is_silent_more_often_than_the_net(trained, model):
     simulated = model.simulate(jax.random.key(1), 200).x
     assert (np.asarray(simulated) == 0).mean() > 0.55
