@@ -13,9 +13,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def pytest_configure(config):
     """Everyday tests compile much and run little, so they leave out the compiler's optimisation."""
     if config.option.markexpr == "not slow":
-        os.environ["XLA_FLAGS"] = (
-            "--xla_backend_optimization_level=0"
-        )
+        os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
 
 
 @pytest.fixture(autouse=True, scope="module")

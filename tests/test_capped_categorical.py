@@ -63,6 +63,7 @@ def test_sample_frequencies_match_enumeration(max_active, min_active):
     assert np.all(np.abs(frequency - probs) <= 4.5 * np.sqrt(probs * (1 - probs) / len(flat)))
 
 
+@pytest.mark.slow
 def test_batches_have_their_own_logits():
     batch = np.stack([LOGITS, LOGITS[::-1] + 0.3])
     law = CappedCategorical(batch, 2)
@@ -89,6 +90,7 @@ def test_extreme_logits_stay_finite():
     np.testing.assert_allclose(law.active_prob, [0, 1, 0, 0], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_normaliser_is_that_of_the_enumeration():
     state = jnp.array([0, 1, 0, 2])
 

@@ -193,6 +193,7 @@ def test_two_priors_stand_side_by_side(obs, exact, sampler):
     )
 
 
+@pytest.mark.slow
 def test_a_model_built_twice_is_one_model(obs, exact, sampler):
     layer = pr.Layer(LAYER.weights, 0.6, 0.9, 0.5)
     again = pr.LayeredModel(pr.SpikeAndSlab(4, 0.3, SLAB, max_active=2), [layer])

@@ -21,6 +21,7 @@ def curve():
     return noise_curve(jax.random.key(0), MODEL)
 
 
+@pytest.mark.slow
 def test_curve_spans_the_models_own_noise(curve):
     np.testing.assert_allclose(curve["noise_std"], 0.9 * np.array([0.25, 0.5, 1, 2, 4]))
     assert list(curve["rule"].to_numpy()) == ["universal", "calibrated"]
@@ -33,6 +34,7 @@ def test_curve_spans_the_models_own_noise(curve):
     }
 
 
+@pytest.mark.slow
 def test_risk_of_the_net_is_measured(curve):
     """At the model's own noise, against the universal net written out in NumPy on other draws."""
     obs = MODEL.simulate(jax.random.key(9), 4096)
@@ -47,6 +49,7 @@ def test_risk_of_the_net_is_measured(curve):
     np.testing.assert_allclose(found["net_risk_std_error"], errors.std() / 64, rtol=0.25)
 
 
+@pytest.mark.slow
 def test_risk_of_bayes_is_state_evolutions(curve):
     energy = 5 * 0.2 * (0.4 * 0.6**2 + 0.6 * 1.7**2)
     layer = pr.Layer(LAYER.weights, 0.6, 1.8, LAYER.gain)
@@ -55,6 +58,7 @@ def test_risk_of_bayes_is_state_evolutions(curve):
     np.testing.assert_allclose(curve["risk_ratio"], curve["net_risk"] / curve["bayes_risk"])
 
 
+@pytest.mark.slow
 def test_noise_costs_everyone(curve):
     assert np.all(np.diff(curve["bayes_risk"]) > 0)
     assert np.all(np.diff(curve["net_risk"].sel(rule="calibrated")) > 0)

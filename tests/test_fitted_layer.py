@@ -21,6 +21,7 @@ def moments_of(slab):
     return draws.mean(0), (draws**2).mean(0)
 
 
+@pytest.mark.slow
 def test_prior_counts_one_observation_more():
     prior = pr.fit_prior(H)
     np.testing.assert_allclose(prior.inclusion_prob, [0.5 / 4, 2.5 / 4, 3.5 / 4])

@@ -104,6 +104,7 @@ def test_closed_form_without_rectifier_by_hand():
     assert np.isnan(pr.predict_cosine(np.zeros((1, 3)), bias, n, keep_prob)).all()
 
 
+@pytest.mark.slow
 def test_table_has_every_path_and_its_numbers():
     _, _, net = random_net(keep_prob=0.7, shapes=SHAPES[:2], scale=0.6)
     x = np.abs(np.random.default_rng(5).normal(size=(40, 13)))

@@ -48,7 +48,7 @@ def test_scalar_risk_is_the_integral(slab, prior, tau):
     np.testing.assert_allclose(RISK(prior, tau), risk_plainly(tau, slab), rtol=1e-6, atol=1e-13)
 
 
-@pytest.mark.parametrize("tau", [0.001, 400.0])
+@pytest.mark.parametrize("tau", [pytest.param(0.001, marks=pytest.mark.slow), 400.0])
 def test_scalar_risk_of_rare_units_sees_the_whole_slab(tau):
     """At one active unit in 1000 the values lie far beyond the prior's own standard deviation."""
     prior = pr.SpikeAndSlab(3, 0.001, HalfNormal(0.8))

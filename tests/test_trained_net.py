@@ -46,6 +46,7 @@ def test_it_is_a_rectifier_with_weights_and_biases_of_its_own():
     np.testing.assert_allclose(net(x[1]), expected[1], rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["calibrated", np.arange(5) / 7 - 0.4])
 def test_it_contains_every_net_of_one_layer(rule):
     net = pr.FeedforwardNet.from_model(KEY, MODEL, rule)
@@ -53,6 +54,7 @@ def test_it_contains_every_net_of_one_layer(rule):
     np.testing.assert_allclose(contain_net(net)(x), net(x), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_training_errs_less_than_where_it_started(calibrated, trained):
     """On fresh draws, by far more than chance."""
     obs = MODEL.simulate(jax.random.key(11), 2000)

@@ -9,7 +9,9 @@ from probrev.inference.enumeration import enumerate_posterior
 from tests import plain_machine
 
 
-@pytest.mark.parametrize("widths", [(4, 5), (4, 3, 4), (3, 2, 3, 2)])
+@pytest.mark.parametrize(
+    "widths", [(4, 5), (4, 3, 4), pytest.param((3, 2, 3, 2), marks=pytest.mark.slow)]
+)
 def test_exact_agrees_with_brute_force(widths):
     parts = plain_machine.random_machine(len(widths), widths, scale=1.5)
     machine = pr.BoltzmannMachine(*parts)

@@ -203,6 +203,7 @@ class KilledError(Exception):
     """Stands for a kill between two chunks."""
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     # Sizes of the capped case above, which has been compiled.
     model = one_layer(PRIORS["capped"], n_visible=12)

@@ -29,6 +29,7 @@ def observe(model, num_obs, seed=3, **settings):
     )
 
 
+@pytest.mark.slow
 def test_the_net_reads_digits_it_was_not_trained_on(trained):
     assert trained.accuracy >= 0.95
     assert trained.weights.shape == (256, 128)
@@ -36,6 +37,7 @@ def test_the_net_reads_digits_it_was_not_trained_on(trained):
     assert trained.x_held_out.shape == (899, 256)
 
 
+@pytest.mark.slow
 def test_h_is_what_the_layer_makes_of_x(trained):
     for x, h in (
         (trained.x_train, trained.h_train),
@@ -110,6 +112,7 @@ def test_generated_observations_come_from_real_h(trained, model):
     assert not np.array_equal(observe(model, 40, seed=4).h, obs.h)
 
 
+@pytest.mark.slow
 def test_activations_are_real_and_have_no_truth(trained):
     model = build(source="activations")
     obs = observe(model, 40, source="activations")

@@ -109,6 +109,7 @@ def test_one_step_of_adam_with_decay():
             np.testing.assert_allclose(after, expected, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_it_learns(baseline):
     assert baseline.finite
     assert baseline.curve.num_steps.tolist() == [6, 12, 18, 24, 30]
@@ -122,10 +123,8 @@ def test_it_learns(baseline):
     assert longer.net.weights[0].dtype == np.float32
 
 
-MODES = ["end_to_end", pytest.param("per_layer", marks=pytest.mark.slow)]
-
-
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["end_to_end", "per_layer"])
 def test_shadow_of_weight_0_is_the_baseline_but_for_rounding(baseline, mode):
     """It is another program, in which the compiler may round otherwise."""
     weightless = train(shadow=pr.Shadow(0.0, mode))
@@ -149,6 +148,7 @@ def test_seeds_at_once_are_seeds_one_by_one(baseline):
             np.testing.assert_allclose(many[1], one, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_each_seed_is_trained_on_its_own_rows():
     """Images out of the subset have no part: NaN there would spread."""
     keys = jax.random.split(KEY, 2)
