@@ -60,7 +60,7 @@ def compute(
     rows = [run(grid, out / f"workers-{workers}.zarr", workers) for workers in (1, 2)]
     moments = random.Random(seed)
     killed = out / "killed.zarr"
-    num_batches = rows[1]["cells"] // BATCH_SIZE
+    num_batches = int(rows[1]["cells"]) // BATCH_SIZE
     for kill in range(num_kills):
         after = moments.randint(1, num_batches // (2 * num_kills))
         pause = moments.uniform(0, 0.5) * BATCH_SIZE * rows[1]["cell_seconds"]
