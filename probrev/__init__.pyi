@@ -17,7 +17,8 @@ from .ladder import build_ladder, build_samplers, list_rungs
 from .ladder.binary import MeanField, SigmoidPass, StochasticPass
 from .ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
 from .layer import Layer
-from .model import LayeredModel, Model, Observations
+from .layered_model import LayeredModel
+from .model import Model, Observations
 from .net_risk import predict_net_risk
 from .posterior import Posterior, from_datatree
 from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions

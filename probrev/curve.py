@@ -8,7 +8,8 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 
 from probrev.feedforward import FeedforwardNet
-from probrev.model import NUM_SIMULATED, LayeredModel, Model
+from probrev.layered_model import LayeredModel
+from probrev.model import NUM_SIMULATED, Model
 from probrev.priors import SparsePrior
 from probrev.state_evolution import evolve_state
 

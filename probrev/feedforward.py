@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.optimize import minimize_scalar
 
 from probrev.layer import Layer
-from probrev.model import NUM_SIMULATED, LayeredModel
+from probrev.layered_model import LayeredModel
+from probrev.model import NUM_SIMULATED
 from probrev.pytree import pytree
 
 BiasRule = str | ArrayLike

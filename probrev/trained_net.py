@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.feedforward import FeedforwardNet
 from probrev.layer import Layer
-from probrev.model import NUM_SIMULATED, LayeredModel, Observations
+from probrev.layered_model import LayeredModel
+from probrev.model import NUM_SIMULATED, Observations
 from probrev.pytree import pytree
 
 BATCH_SIZE = 64

@@ -17,7 +17,7 @@ PUBLIC = "public API"
 ORDER = [
     "pytree", "methods", "streams", "replacing", "broadcasting", "timing", "progress", "checkpoint",
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
-    "states", "priors", "layer", "channel", "evidence", "model",
+    "states", "priors", "layer", "channel", "evidence", "model", "layered_model",
     "fitted_layer", "feedforward", "net_risk", "trained_net", "shadow", "state_evolution",
     "estimates", "similarity", "activations", "reversal",
     "diagnostics", "binary_layers", "binary_draws", "boltzmann", "trained_machine", "weights",

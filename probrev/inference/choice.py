@@ -10,7 +10,8 @@ from probrev.inference.gibbs import find_sweep, gibbs
 from probrev.inference.hmc import hmc
 from probrev.inference.message_passing import check_model as check_message_passing
 from probrev.inference.message_passing import message_passing
-from probrev.model import LayeredModel, Model, Observations
+from probrev.layered_model import LayeredModel
+from probrev.model import Model, Observations
 from probrev.posterior import Posterior
 from probrev.priors import SparsePrior
 

@@ -12,7 +12,8 @@ from probrev.inference.integration import check_continuous, integrate_supports
 from probrev.inference.noiseless import check_noiseless, most_supports, solve_noiseless
 from probrev.inference.noiseless_table import enumerate_noiseless
 from probrev.inference.two_layer import check_two_layer, integrate_two_layers
-from probrev.model import LayeredModel, Model, Observations, check_pytree
+from probrev.layered_model import LayeredModel
+from probrev.model import Model, Observations, check_pytree
 from probrev.posterior import Posterior, make_tree
 from probrev.priors import SparsePrior
 from probrev.progress import Progress

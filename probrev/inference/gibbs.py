@@ -17,7 +17,8 @@ from probrev.inference.layered_sweep import (
     init_layered,
     layered_step,
 )
-from probrev.model import LayeredModel, Model, Observations
+from probrev.layered_model import LayeredModel
+from probrev.model import Model, Observations
 from probrev.posterior import Moments, Posterior, from_draws
 from probrev.progress import Progress
 from probrev.timing import stopwatch

@@ -12,7 +12,8 @@ import numpyro
 from jaxtyping import PRNGKeyArray
 from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, Predictive
 
-from probrev.model import LayeredModel, Model, Observations
+from probrev.layered_model import LayeredModel
+from probrev.model import Model, Observations
 from probrev.posterior import Moments, Posterior, from_draws
 from probrev.priors import KSparse
 from probrev.progress import Progress

@@ -28,7 +28,7 @@ from probrev.inference.support_problem import (
     list_supports,
     make_problems,
 )
-from probrev.model import LayeredModel
+from probrev.layered_model import LayeredModel
 from probrev.priors import SparsePrior
 from probrev.progress import Progress
 from probrev.slabs import LogQuadraticSlab

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from probrev.evidence import Evidence, gather_evidence
-from probrev.model import LayeredModel, Model
+from probrev.layered_model import LayeredModel
+from probrev.model import Model
 from probrev.priors import SparsePrior
 
 # Up to so many observations each has its own silent rows; more of them share the terms of all rows.

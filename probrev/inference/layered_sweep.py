@@ -16,7 +16,7 @@ from probrev.inference.surrogate import (
     surrogate_rows,
 )
 from probrev.layer import Layer
-from probrev.model import LayeredModel
+from probrev.layered_model import LayeredModel
 from probrev.priors import SparsePrior
 from probrev.slabs import rectified_slab
 

@@ -16,7 +16,8 @@ from probrev.inference.partition import (
     estimate_log_mean,
     machine_log_evidence,
 )
-from probrev.model import LayeredModel, Observations
+from probrev.layered_model import LayeredModel
+from probrev.model import Observations
 from probrev.priors import KSparse, SparsePrior, sample_prior
 
 # Numbers in one temporary array, (case, visible): observations are taken in groups of that size.

@@ -13,7 +13,8 @@ from probrev.channel import Score, hidden_belief, hidden_score, observed_score
 from probrev.distributions import RectifiedDropout
 from probrev.inference.row_stream import stream_rows
 from probrev.layer import Layer
-from probrev.model import LayeredModel, Model, Observations
+from probrev.layered_model import LayeredModel
+from probrev.model import Model, Observations
 from probrev.posterior import H_DIMS, Posterior, make_tree
 from probrev.priors import KSparse, SparsePrior
 from probrev.progress import Progress

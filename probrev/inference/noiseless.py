@@ -18,7 +18,7 @@ from probrev.inference.noiseless_support import (
     spans_another,
 )
 from probrev.inference.support_problem import list_supports
-from probrev.model import LayeredModel
+from probrev.layered_model import LayeredModel
 from probrev.priors import SparsePrior
 from probrev.progress import Progress
 

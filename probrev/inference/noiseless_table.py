@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from probrev.inference.enumeration import enumerate_table
 from probrev.inference.exact_result import ExactResult
 from probrev.inference.noiseless_support import TOLERANCE
-from probrev.model import LayeredModel
+from probrev.layered_model import LayeredModel
 from probrev.priors import SparsePrior
 from probrev.progress import Progress
 

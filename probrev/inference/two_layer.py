@@ -16,7 +16,7 @@ from probrev.inference.silence_curvature import curvature_range
 from probrev.inference.support_integral import Integrals, integrate_problems, locate
 from probrev.inference.support_problem import SupportProblem, UnitLaws, list_supports, make_problems
 from probrev.layer import Layer
-from probrev.model import LayeredModel
+from probrev.layered_model import LayeredModel
 from probrev.progress import Progress
 
 MAX_WIDTH = 4

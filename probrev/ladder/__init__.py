@@ -13,7 +13,8 @@ from jaxtyping import Array, PRNGKeyArray
 from probrev.boltzmann import BoltzmannMachine
 from probrev.estimates import RandomInverse
 from probrev.ladder import binary, layered
-from probrev.model import LayeredModel, Model
+from probrev.layered_model import LayeredModel
+from probrev.model import Model
 
 Inverse = Callable[[Array], ArrayLike]
 RUNGS = (*layered.RUNGS, *binary.RUNGS)

@@ -16,7 +16,7 @@ from probrev.inference.message_passing import (
     iterate_messages,
 )
 from probrev.layer import Layer
-from probrev.model import LayeredModel
+from probrev.layered_model import LayeredModel
 from probrev.priors import SparsePrior
 from probrev.pytree import pytree
 from probrev.tilted import tilted

@@ -1,0 +1,263 @@
+"""The layered model of Arora, Liang and Ma: a sparse prior, and layers from the top down to x."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from probrev.layer import Layer
+from probrev.model import Observations, check_shape
+from probrev.priors import Prior, SparsePrior, sample_prior
+from probrev.pytree import is_concrete
+from probrev.states import FiniteStates
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True)
+class LayeredModel:
+    """A prior on h and the layers below it: h = h^(t) -> h^(t-1) -> ... -> h^(0) = x.
+
+    `model(x)` is a NumPyro program for one observation, dropout summed out.
+
+    Attributes:
+        prior: `SpikeAndSlab`, `KSparse`, or any NumPyro program that returns h (n_hidden,).
+        layers: one or more; layers[0] is the one next to x.
+
+    Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 2.
+    """
+
+    prior: Prior
+    layers: Sequence[Layer]
+
+    def __post_init__(self):
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ValueError("layers must hold at least one Layer")
+        for level, (below, above) in enumerate(pairwise(self.layers)):
+            if below.n_hidden != above.n_visible:
+                raise ValueError(
+                    f"layers[{level}] has n_hidden = {below.n_hidden}, but layers[{level + 1}] "
+                    f"above it has n_visible = {above.n_visible}; layers[0] is the one next to x"
+                )
+        h = jax.eval_shape(lambda: sample_prior(jax.random.key(0), self.prior, 1))
+        if h.shape != (1, self.n_hidden):
+            raise ValueError(
+                f"prior returns h of shape {h.shape[1:]}, but the top layer, "
+                f"layers[{len(self.layers) - 1}], has n_hidden = {self.n_hidden}"
+            )
+
+    def tree_flatten(self):
+        """Leaves are the numbers of the prior and the layers; a prior function is structure."""
+        if isinstance(self.prior, SparsePrior):
+            return (self.prior, self.layers), None
+        return (None, self.layers), self.prior
+
+    @classmethod
+    def tree_unflatten(cls, aux, children):
+        """The model with these leaves, unchecked: they may be tracers."""
+        prior, layers = children
+        model = object.__new__(cls)
+        object.__setattr__(model, "prior", prior if aux is None else aux)
+        object.__setattr__(model, "layers", layers)
+        return model
+
+    @property
+    def n_visible(self) -> int:
+        """Length of x."""
+        return self.layers[0].n_visible
+
+    @property
+    def n_hidden(self) -> int:
+        """Length of h."""
+        return self.layers[-1].n_hidden
+
+    @property
+    def num_weights(self) -> int:
+        """Number of weights, all layers together."""
+        return sum(layer.weights.size for layer in self.layers)
+
+    @property
+    def setting(self) -> str:
+        """What a verdict holds for: the noise, layer by layer."""
+        return ", ".join(f"noise_std = {float(layer.noise_std):.3g}" for layer in self.layers)
+
+    def check(self, obs: Observations) -> None:
+        """Raises ValueError for observations that the model cannot have made."""
+        check_shape(self, obs)
+        if self.layers[0].activation == "relu":
+            for name, value in (("x", obs.x), ("h", obs.h)):
+                if value is None:
+                    continue
+                bad = np.flatnonzero((np.asarray(value) < 0).any(-1))
+                if bad.size:
+                    raise ValueError(
+                        f"{name} must be nonnegative, since a ReLU layer makes nothing else; "
+                        f"got a negative value in observation {bad[0]}"
+                    )
+
+    # Down
+
+    def __call__(self, x: Float[Array, " visible"] | None = None) -> Array:
+        """The model as a NumPyro program; see `program`."""
+        return self.program(x)
+
+    def program(
+        self, x: Float[Array, " visible"] | None = None, *, explicit_from: int | None = None
+    ) -> Float[Array, " visible"]:
+        """The model of one observation as a NumPyro program.
+
+        Sites: those of the prior, `h` (deterministic), `h_1` (next to x), `h_2`, ... where there
+        are several layers, and `x`. Dropout and noise are summed out; in explicit layers each
+        mask is a site `mask_0` (of x), `mask_1` (of h_1), ..., and above x so is the noise,
+        `noise_1`, ..., which makes `h_1`, ... deterministic.
+
+        Args:
+            x: the observation, or None to sample it.
+            explicit_from: lowest layer whose masks and noise are sites, 0 for all layers; None for
+                none. Kernels that need gradients want 1: h_1, ... are mixed laws otherwise.
+        """
+        signal = jnp.asarray(numpyro.deterministic("h", self.prior()))
+        for level in reversed(range(len(self.layers))):
+            layer = self.layers[level]
+            z = layer.pre_activation(signal)
+            name, value, plate = ("x", x, "visible") if level == 0 else (f"h_{level}", None, None)
+            with numpyro.plate(plate or f"hidden_{level}", layer.n_visible):
+                if explicit_from is None or level < explicit_from:
+                    law = layer.distribution(z)
+                    signal = jnp.asarray(numpyro.sample(name, law, obs=value))
+                    continue
+                mask = numpyro.sample(f"mask_{level}", dist.Bernoulli(layer.keep_prob))
+                mask = jnp.asarray(mask, dtype=z.dtype)
+                if level == 0:
+                    if value is not None and layer.activation == "identity":
+                        # A kept unit is 0 with probability zero: one that is 0 was dropped.
+                        impossible = (value == 0) & (mask > 0) & (layer.keep_prob < 1)
+                        numpyro.factor("dropped_0", jnp.where(impossible, -jnp.inf, 0.0))
+                    law = layer.distribution(z, mask)
+                    signal = jnp.asarray(numpyro.sample(name, law, obs=value))
+                else:
+                    noise = numpyro.sample(f"noise_{level}", dist.Normal())
+                    kept = layer.activate(z + layer.noise_std * noise) * mask
+                    signal = jnp.asarray(numpyro.deterministic(name, layer.gain * kept))
+        return signal
+
+    def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations:
+        """Draws h from the prior and x below it, noise_std = 0 included.
+
+        Args:
+            key: random key.
+            num_obs: number of observations.
+        """
+        return _simulate(key, self, num_obs)
+
+    def generate(
+        self, key: PRNGKeyArray, h: Float[Array, "*batch hidden"]
+    ) -> Float[Array, "*batch visible"]:
+        """Draws x given a chosen top vector h: the direction that people call dreaming."""
+        return _descend(key, self, h)[0][0]
+
+    # Densities
+
+    def log_likelihood(
+        self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]
+    ) -> Float[Array, "*batch"]:
+        """Log p(x | h), noise and dropout summed out.
+
+        Raises:
+            ValueError: several layers, or noise_std = 0: then it has no closed form or no density.
+        """
+        return self._likelihood_layer.log_likelihood(h, x)
+
+    def log_joint(
+        self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]
+    ) -> Float[Array, "*batch"]:
+        """Log p(h, x), normalised; a mass where h_i = 0 (or the slab is finite) and x_j = 0.
+
+        Raises:
+            ValueError: the prior is a function, or see `log_likelihood`.
+        """
+        return self.sparse_prior.log_prob(h) + self._likelihood_layer.log_likelihood(h, x)
+
+    def visible_mean(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch visible"]:
+        """E[x | h], noise and dropout averaged out.
+
+        Raises:
+            ValueError: several layers: then it has no closed form.
+        """
+        layer = self._only_layer
+        return layer.distribution(layer.pre_activation(h)).mean
+
+    def log_joint_table(
+        self, h: Float[Array, "state hidden"], x: Float[Array, "obs visible"]
+    ) -> Float[Array, "state obs"]:
+        """`log_joint` of every state with every observation, as matrix products."""
+        log_prior = self.sparse_prior.log_prob(h)[:, None]
+        return log_prior + self._likelihood_layer.log_likelihood_table(h, x)
+
+    def states(self) -> FiniteStates:
+        """Every h of positive prior probability.
+
+        Raises:
+            ValueError: the prior is a function or has a continuous slab.
+        """
+        return self.sparse_prior.states()
+
+    @property
+    def sparse_prior(self) -> SparsePrior:
+        """The prior, where it is a spike and a slab.
+
+        Raises:
+            ValueError: the prior is a plain function: it can be sampled, not evaluated at an h.
+        """
+        if not isinstance(self.prior, SparsePrior):
+            name = getattr(self.prior, "__name__", type(self.prior).__name__)
+            raise ValueError(
+                f"the prior {name} is a NumPyro function, so its density at a given h is unknown: "
+                "use hmc, which runs the program itself, or write it as SpikeAndSlab or KSparse"
+            )
+        return self.prior
+
+    @property
+    def _only_layer(self) -> Layer:
+        if len(self.layers) > 1:
+            raise ValueError(
+                f"p(x | h) of a model with {len(self.layers)} layers has no closed form; "
+                "a model with one layer has"
+            )
+        return self.layers[0]
+
+    @property
+    def _likelihood_layer(self) -> Layer:
+        layer = self._only_layer
+        if is_concrete(layer.noise_std) and np.asarray(layer.noise_std) == 0:
+            raise ValueError(
+                "noise_std = 0 gives x no density, so there is nothing to evaluate; "
+                "simulate and generate work, and a small noise_std gives a density"
+            )
+        return layer
+
+
+@partial(jax.jit, static_argnames="num_obs")
+def _simulate(key: PRNGKeyArray, model: LayeredModel, num_obs: int) -> Observations:
+    key_prior, key_layers = jax.random.split(key)
+    h = sample_prior(key_prior, model.prior, num_obs)
+    signals, masks = _descend(key_layers, model, h)
+    return Observations(signals[0], h, tuple(signals[1:]), tuple(masks))
+
+
+@jax.jit
+def _descend(key: PRNGKeyArray, model: LayeredModel, h: Array) -> tuple[list[Array], list[Array]]:
+    """Draws every layer below h; signals and their masks, the one next to x first."""
+    signals, masks = [], []
+    for level in reversed(range(len(model.layers))):
+        h, mask = model.layers[level].generate(jax.random.fold_in(key, level), h)
+        signals.insert(0, h)
+        masks.insert(0, mask)
+    return signals, masks
