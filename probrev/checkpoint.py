@@ -1,4 +1,4 @@
-"""Saving a chain while it runs, so that an interrupted run resumes bit for bit."""
+"""Saving a long run on its way, so that, interrupted, it resumes bit for bit."""
 
 import hashlib
 from pathlib import Path
@@ -12,14 +12,14 @@ from probrev.replacing import replacing
 
 
 def save_checkpoint(path: str | Path, run: Any, state: Any, done: int, kept: list[Any]) -> None:
-    """Writes the chain to `path`, whole or not at all.
+    """Writes a run to `path`, whole or not at all.
 
     Args:
         path: file to write.
         run: what defines the run (names, start, data), to recognise it later.
         state: state after `done` steps.
         done: number of steps done.
-        kept: draws so far, a list of pytrees that are alike.
+        kept: what has been kept so far (draws, scores), a list of pytrees that are alike.
     """
     draws = jax.tree.map(lambda *leaves: np.concatenate(leaves), *kept) if kept else ()
     leaves = {
@@ -47,11 +47,11 @@ def load_checkpoint(path: str | Path, run: Any, kept: Any) -> tuple[Any, int, li
             saved = dict(file)
         fingerprint = str(saved["fingerprint"])
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise ValueError(f"{path} is not a checkpoint of a chain: {error}") from error
+        raise ValueError(f"{path} is not a checkpoint: {error}") from error
     if fingerprint != _fingerprint(run):
         raise ValueError(
-            f"the checkpoint {path} belongs to another run (other key, model, x, chains or "
-            "warm-up): delete it or name another file"
+            f"the checkpoint {path} belongs to another run (other key, model, data or "
+            "settings): delete it or name another file"
         )
     _, start, *_ = run
     leaves, structure = jax.tree.flatten(start)
