@@ -40,8 +40,8 @@ CONTROLS: dict[str, Callable] = {
 }
 # Observations, draws and chains of a net's posteriors.
 QUICK = {"num_obs": 8, "num_samples": 300, "num_evidence": 2, "num_chains": 32}
-FULL = {"num_obs": 12, "num_samples": 1000, "num_evidence": 8, "num_chains": 64}
-LARGER = {"num_obs": 8, "num_samples": 600, "num_evidence": 4, "num_chains": 64}
+FULL = {"num_obs": 12, "num_samples": 6000, "num_evidence": 8, "num_chains": 64}
+LARGER = {"num_obs": 8, "num_samples": 6000, "num_evidence": 4, "num_chains": 64}
 SIZES = {
     "quick": {
         "num_inputs": 500,
