@@ -26,6 +26,9 @@ CONVOLUTIONS = ("conv_layers.0", "conv_layers.3", "conv_layers.6")
 FRAGMENT_LENGTH = 5000
 ORIGINS = {"plast": 0, "mitochondria": 0, "bacteria": 1, "archaea": 3, "eukarya": 4}
 BASES = "ACGT"
+# Weights and biases of ReLU layers, next to x first; weights and bias of the scores above them.
+Layers = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
+Readout = tuple[np.ndarray, np.ndarray]
 
 
 class RealNet(NamedTuple):
@@ -140,21 +143,22 @@ def load_tiara(name: str, num_inputs: int, own_nets: Path) -> RealNet:
     """The net of its first stage for k-mers of one length, on its own fragments of DNA."""
     del own_nets
     k = int(name.rpartition("-")[2])
-    layers, readout = split_readout(
-        pr.read_layers(find("tiara", f"models/nnet-models/first_nnet_kmer_{k}.pkl"))
-    )
-    rarity = np.load(find("tiara", f"models/tfidf-models/k{k}-first-stage/model.npy"))
+    layers, readout = read_tiara(k)
     fragments, labels = read_fragments()
     rows = draw_rows(len(fragments), 2 * num_inputs)
-    x = count_kmers(fragments[rows], k) * rarity
-    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    x = weigh_kmers(fragments[rows], k)
     half = len(rows) // 2
     return RealNet(name, *layers, readout, x[:half], x[half:], labels[rows][half:])
 
 
-def split_readout(
-    layers: list[pr.TrainedLayer],
-) -> tuple[tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]], tuple[np.ndarray, np.ndarray]]:
+def read_tiara(k: int) -> tuple[Layers, Readout]:
+    """The net of tiara's first stage for k-mers of one length."""
+    return split_readout(
+        pr.read_layers(find("tiara", f"models/nnet-models/first_nnet_kmer_{k}.pkl"))
+    )
+
+
+def split_readout(layers: list[pr.TrainedLayer]) -> tuple[Layers, Readout]:
     """Weights and biases of the ReLU layers, and of the last one, which is linear."""
     *hidden, last = layers
     weights = tuple(np.asarray(layer.weights, float) for layer in hidden)
@@ -189,25 +193,42 @@ def convolve(
     return maps.reshape(len(maps), -1)
 
 
-def read_fragments() -> tuple[Int[np.ndarray, "fragment base"], Int[np.ndarray, " fragment"]]:
+def read_fragments(
+    most: int | None = None,
+) -> tuple[Int[np.ndarray, "fragment base"], Int[np.ndarray, " fragment"]]:
     """Tiara's own sequences cut into fragments: numbers of their bases, and their classes.
 
-    A letter other than A, C, G, T has number -1: lower case, which marks repeats, included, since
-    tiara does not count it either. What is left over at the end of a sequence is left out.
+    A base counts in lower case too, which marks repeats: tiara leaves those out, and reads fewer of
+    the fragments rightly so. Any other letter has number -1. What is left over at the end of a
+    sequence is left out.
+
+    Args:
+        most: of a file's fragments, the first so many; None for all of them.
     """
     number = np.full(256, -1, np.int8)
-    number[np.frombuffer(BASES.encode(), np.uint8)] = np.arange(len(BASES))
+    for bases in (BASES, BASES.lower()):
+        number[np.frombuffer(bases.encode(), np.uint8)] = np.arange(len(bases))
     fragments, labels = [], []
     for origin, label in ORIGINS.items():
         with gzip.open(find("tiara", f"test/test_data/{origin}_fr.fasta.gz"), "rb") as file:
             records = file.read().split(b">")[1:]
+        found = []
         for record in records:
             sequence = record.partition(b"\n")[2].replace(b"\n", b"").replace(b"\r", b"")
             whole = len(sequence) // FRAGMENT_LENGTH * FRAGMENT_LENGTH
-            bases = number[np.frombuffer(sequence[:whole], np.uint8)]
-            fragments.append(bases.reshape(-1, FRAGMENT_LENGTH))
-            labels += [label] * len(fragments[-1])
+            found.append(number[np.frombuffer(sequence[:whole], np.uint8)])
+        fragments.append(np.concatenate(found).reshape(-1, FRAGMENT_LENGTH)[:most])
+        labels += [label] * len(fragments[-1])
     return np.concatenate(fragments), np.array(labels)
+
+
+def weigh_kmers(
+    fragments: Int[np.ndarray, "fragment base"], k: int
+) -> Float[np.ndarray, "fragment kmer"]:
+    """What tiara's first stage reads of a fragment: counts of k-mers times their rarity, norm 1."""
+    rarity = np.load(find("tiara", f"models/tfidf-models/k{k}-first-stage/model.npy"))
+    x = count_kmers(fragments, k) * rarity
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def count_kmers(

@@ -82,11 +82,14 @@ def test_sequences_become_fragments_with_the_class_of_their_file(real_nets, pack
     np.testing.assert_array_equal(
         fragments,
         [
-            [0, 1, 2, 3], [-1, -1, 2, 3], [3, 3, 3, -1], [1, 1, 1, 1], [0, 0, 0, 0],
+            [0, 1, 2, 3], [0, 1, 2, 3], [3, 3, 3, -1], [1, 1, 1, 1], [0, 0, 0, 0],
             [2, 2, 2, 2], [3, 3, 3, 3],
         ],
     )  # fmt: skip
     np.testing.assert_array_equal(labels, [0, 0, 0, 1, 3, 4, 4])
+    first, first_labels = real_nets.read_fragments(1)
+    np.testing.assert_array_equal(first, fragments[[0, 3, 4, 5]])
+    np.testing.assert_array_equal(first_labels, [0, 1, 3, 4])
 
 
 def test_accuracy_and_stack_are_the_nets_own(real_nets):
