@@ -20,9 +20,10 @@ import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
+from dna import read_fragments, weigh_kmers
 from jaxtyping import Float, PRNGKeyArray
 from matplotlib.figure import Figure
-from real_nets import RealNet, read_fragments, read_tiara, weigh_kmers
+from real_nets import RealNet, read_tiara
 from script import load, run, save, show
 from third_party import find
 

@@ -65,10 +65,10 @@ def test_computed_and_plotted(script, tmp_path, capsys):
     assert told.count("accuracy 0.") == 1
 
 
+@pytest.mark.usefixtures("packages")
 @pytest.mark.parametrize(
     ("name", "package"), [("ina speech-music", "inaSpeechSegmenter"), ("tiara-5", "tiara")]
 )
-def test_absent_files(script, tmp_path, monkeypatch, name, package):
-    monkeypatch.chdir(tmp_path)
+def test_absent_files(script, name, package):
     with pytest.raises(FileNotFoundError, match=f"to install it: uv pip install .* {package}=="):
         script["SIZES"]["quick"]["loaders"][name]()

@@ -1,6 +1,5 @@
 """How the inputs of real nets are made, against plain loops; and what is said of absent files."""
 
-import gzip
 import importlib
 from itertools import pairwise
 
@@ -11,25 +10,6 @@ import pytest
 @pytest.fixture
 def real_nets():
     return importlib.import_module("real_nets")
-
-
-@pytest.fixture
-def packages(tmp_path, monkeypatch):
-    """An empty folder in place of the one that packages are installed in."""
-    monkeypatch.setattr(importlib.import_module("third_party"), "PACKAGES", tmp_path)
-    return tmp_path
-
-
-def test_kmers_against_slices_of_the_text(real_nets):
-    texts = ["ACGTTACGNACG", "TTTTTTaTTTTT"]
-    number = {base: value for value, base in enumerate("ACGT")}
-    fragments = np.array([[number.get(base, -1) for base in text] for text in texts])
-    counts = real_nets.count_kmers(fragments, 3)
-    assert counts.shape == (2, 64)
-    words = ["".join((a, b, c)) for a in "ACGT" for b in "ACGT" for c in "ACGT"]
-    for text, row in zip(texts, counts, strict=True):
-        slices = [text[start : start + 3] for start in range(len(text) - 2)]
-        np.testing.assert_array_equal(row, [slices.count(word) for word in words])
 
 
 def test_convolutions_against_plain_loops(real_nets):
@@ -62,34 +42,6 @@ def plain_block(maps, kernel, bias):
             :, :2
         ].max()
     return pooled
-
-
-def test_sequences_become_fragments_with_the_class_of_their_file(real_nets, packages, monkeypatch):
-    monkeypatch.setattr(real_nets, "FRAGMENT_LENGTH", 4)
-    folder = packages / "tiara" / "test" / "test_data"
-    folder.mkdir(parents=True)
-    texts = {
-        "plast": ">one more words\nACG\nTacGT\nA\n>two\r\nTTT\r\nN\r\n",
-        "mitochondria": ">m\nGGG\n",  # shorter than a fragment
-        "bacteria": ">b\nCCCC\n",
-        "archaea": ">a\nAAAA\n",
-        "eukarya": ">e\nGGGGTTTT\n",
-    }
-    for origin, text in texts.items():
-        with gzip.open(folder / f"{origin}_fr.fasta.gz", "wb") as file:
-            file.write(text.encode())
-    fragments, labels = real_nets.read_fragments()
-    np.testing.assert_array_equal(
-        fragments,
-        [
-            [0, 1, 2, 3], [0, 1, 2, 3], [3, 3, 3, -1], [1, 1, 1, 1], [0, 0, 0, 0],
-            [2, 2, 2, 2], [3, 3, 3, 3],
-        ],
-    )  # fmt: skip
-    np.testing.assert_array_equal(labels, [0, 0, 0, 1, 3, 4, 4])
-    first, first_labels = real_nets.read_fragments(1)
-    np.testing.assert_array_equal(first, fragments[[0, 3, 4, 5]])
-    np.testing.assert_array_equal(first_labels, [0, 1, 3, 4])
 
 
 def test_accuracy_and_stack_are_the_nets_own(real_nets):
