@@ -30,7 +30,7 @@ from timings import medians
 
 import probrev as pr
 from probrev.channel import observed_score
-from probrev.inference.message_passing import init_messages, sweep_messages
+from probrev.inference.messages import init_messages, sweep_messages
 from probrev.inference.row_stream import stream_rows
 from probrev.provenance import versions
 

@@ -8,13 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.feedforward import BIAS_RULES, FeedforwardNet
-from probrev.inference.message_passing import (
-    MAX_ITERATIONS,
-    TOLERANCE,
-    check_model,
-    init_messages,
-    iterate_messages,
-)
+from probrev.inference.message_passing import MAX_ITERATIONS, TOLERANCE, check_model
+from probrev.inference.messages import init_messages, iterate_messages
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
 from probrev.priors import SparsePrior

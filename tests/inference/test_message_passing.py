@@ -9,8 +9,7 @@ import pytest
 import probrev as pr
 from probrev import registry
 from probrev.agreement import effective_size
-from probrev.inference import message_passing as module
-from probrev.inference import row_stream
+from probrev.inference import messages, row_stream
 from tests.inference.plain_messages import FINITE, iterate_plainly, one_layer
 
 
@@ -34,13 +33,13 @@ def test_fixed_point_is_that_of_a_plain_iteration(monkeypatch, rows):
     """However the rows are cut into blocks, the last one overlapping the one before."""
     if rows < 40:  # else one block, compiled as for all other tests here
         monkeypatch.setattr(row_stream, "BLOCK_ELEMENTS", rows * 7)
-        module.iterate_messages.clear_cache()
+        messages.iterate_messages.clear_cache()
     model = one_layer()
     obs = model.simulate(jax.random.key(1), 3)
     found, posterior = passed(model, obs, tolerance=1e-10)
     assert posterior.status == "ok"
     if rows < 40:
-        module.iterate_messages.clear_cache()
+        messages.iterate_messages.clear_cache()
     for index, x in enumerate(np.asarray(obs.x)):
         expected = iterate_plainly(model, x)
         for name, values in zip(("mean", "var", "inclusion_prob"), expected, strict=True):
