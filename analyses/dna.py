@@ -1,4 +1,4 @@
-"""DNA as tiara reads it: its own sequences cut into fragments, and their k-mers counted."""
+"""DNA for tiara's nets: its own sequences cut into fragments, and their k-mers counted."""
 
 import gzip
 
@@ -17,9 +17,9 @@ def read_fragments(
 ) -> tuple[Int[np.ndarray, "fragment base"], Int[np.ndarray, " fragment"]]:
     """Tiara's own sequences cut into fragments: numbers of their bases, and their classes.
 
-    A base counts in lower case too, which marks repeats: tiara leaves those out, and reads fewer of
-    the fragments rightly so. Any other letter has number -1. What is left over at the end of a
-    sequence is left out.
+    A base counts in lower case too, which marks repeats. Tiara's own code leaves those out, and its
+    nets are then right on fewer of these fragments. Any other letter has number -1. What is left
+    over at the end of a sequence is left out.
 
     Args:
         most: of a file's fragments, the first so many; None for all of them.

@@ -1,7 +1,8 @@
 """Trained nets on real inputs: our own, digit-recognizer's layer of MNIST features, tiara's of DNA.
 
-Each loader reads a net's file and makes its inputs as the net's own code does; `accuracy` tells
-whether that is so. Nothing of a package is imported, its files are only read.
+Each loader reads a net's file and makes its inputs as the net's own code does (but for repeats in
+DNA, see `dna.py`); `accuracy` tells whether that is so. Nothing of a package is imported, its files
+are only read.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ class RealNet(NamedTuple):
         readout: weights and bias of the scores of the classes, a linear layer above them.
         x_fit: inputs that priors are fitted to, nonnegative.
         x: further inputs, which everything else is measured on.
-        labels: classes of x.
+        labels: classes of x; empty where it has none.
         image_shape: of x where it is an image, else None.
     """
 
@@ -47,7 +48,7 @@ class RealNet(NamedTuple):
     readout: tuple[np.ndarray, np.ndarray]
     x_fit: Float[np.ndarray, "fit visible"]
     x: Float[np.ndarray, "obs visible"]
-    labels: Int[np.ndarray, " obs"]
+    labels: Int[np.ndarray, " labelled"]
     image_shape: tuple[int, int] | None = None
 
     def stack(self, keep_prob: float) -> pr.FeedforwardNet:
@@ -76,7 +77,9 @@ class RealNet(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """Share of x whose class has the highest score."""
+        """Share of x whose class has the highest score; NaN without classes."""
+        if not self.labels.size:
+            return np.nan
         weights, bias = self.readout
         top = np.asarray(self.stack(1.0)(jnp.asarray(self.x)))
         return float(np.mean((top @ weights + bias).argmax(1) == self.labels))
