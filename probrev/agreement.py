@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from probrev.posterior import Posterior
+from probrev.posterior import Kind, Posterior
 
 
 class Agreement(NamedTuple):
@@ -46,7 +46,7 @@ def measure_agreement(posterior: Posterior, reference: Posterior, *, seed: int =
     Raises:
         ValueError: no observation in common, or the reference is an approximation.
     """
-    if reference.is_approximate:
+    if reference.kind is Kind.APPROXIMATE:
         raise ValueError(
             f"{reference.method} is an approximation, which no posterior can be held against: "
             "pass it first, and an exact or sampled posterior as the reference"
@@ -56,9 +56,13 @@ def measure_agreement(posterior: Posterior, reference: Posterior, *, seed: int =
         raise ValueError("the two posteriors have no observation in common")
     first, second = (one.inclusion_prob.sel(obs=common) for one in (posterior, reference))
     variances, floors = [], []
-    pooled = second if reference.is_exact or posterior.is_approximate else (first + second) / 2
+    pooled = (
+        second
+        if reference.kind is Kind.EXACT or posterior.kind is Kind.APPROXIMATE
+        else (first + second) / 2
+    )
     for one in (posterior, reference):
-        if one.is_sampled:
+        if one.kind is Kind.SAMPLED:
             size = effective_size(one).sel(obs=common)
             variances.append(pooled * (1 - pooled) / size)
             floors.append(2 / size)

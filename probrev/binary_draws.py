@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.binary_layers import EVEN, ODD, BinaryLayers, draw_units
 from probrev.diagnostics import H_DIMS, diagnose, status_of
+from probrev.status import Status
 
 # States of one parity's units that are enumerated for exact draws, and so many at a time.
 MAX_STATES, BLOCK_STATES = 2**16, 2**10
@@ -42,8 +43,9 @@ def simulate(
     num_rounds = -(-num_draws // num_chains)
     drawn, traces = _run_chains(key, layers, num_chains, num_rounds)
     late = np.asarray(traces)[NUM_WARMUP // 2 :].swapaxes(0, 1)[:, :, None, :]
-    status, reason = status_of(diagnose(xr.DataArray(late, dims=H_DIMS)))
-    if status != "ok":
+    late = xr.DataArray(late, dims=H_DIMS)
+    status, reason = status_of(late, diagnose(late), starts_apart=True)
+    if status is not Status.OK:
         warnings.warn(
             f"block Gibbs is {status} after {NUM_WARMUP:,} sweeps, judged by its energy and the "
             f"activity of its layers: {reason}; these draws are not from the machine",

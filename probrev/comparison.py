@@ -20,8 +20,9 @@ from probrev.ladder import Inverse
 from probrev.metrics import FAMILIES, Case, Measured, Row
 from probrev.metrics.case import POSTERIOR
 from probrev.model import Model, Observations, check_pytree
-from probrev.posterior import Posterior, from_datatree
+from probrev.posterior import Kind, Posterior, from_datatree
 from probrev.replacing import replacing
+from probrev.status import Status
 from probrev.verdict import Verdict, judge
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -287,14 +288,14 @@ def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) ->
     ranked = sorted(posteriors, key=lambda name: _distrust(posteriors[name]))
     rows = []
     for index, name in enumerate(ranked):
-        if posteriors[name].is_exact:
+        if posteriors[name].kind is Kind.EXACT:
             continue
         judges = [
             one
             for one in ranked[:index]
-            if not posteriors[one].is_approximate and _same_model(under[one], under[name])
+            if posteriors[one].kind is not Kind.APPROXIMATE and _same_model(under[one], under[name])
         ]
-        exact = [one for one in judges if posteriors[one].is_exact]
+        exact = [one for one in judges if posteriors[one].kind is Kind.EXACT]
         for reference in exact or judges:
             found = measure_agreement(posteriors[name], posteriors[reference], seed=seed)
             figures = {
@@ -302,7 +303,7 @@ def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) ->
                 "total_variation": found.total_variation.mean(),
                 "total_variation_floor": found.total_variation_floor.mean(),
             }
-            if posteriors[name].is_sampled:
+            if posteriors[name].kind is Kind.SAMPLED:
                 figures["agreement"] = found.agrees.mean()
                 figures["inclusion_excess"] = found.inclusion_excess.max()
             rows += [(*Row(metric, name, float(v)), reference) for metric, v in figures.items()]
@@ -311,7 +312,7 @@ def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) ->
 
 def _distrust(posterior: Posterior) -> int:
     """0 for an exact posterior, 1 for a sampler's, 2 for an approximation."""
-    return 0 if posterior.is_exact else 1 + posterior.is_approximate
+    return (Kind.EXACT, Kind.SAMPLED, Kind.APPROXIMATE).index(posterior.kind)
 
 
 def _same_model(one: Model, other: Model) -> bool:
@@ -358,7 +359,7 @@ def _verdicts(
                 setting=getattr(model, "setting", type(model).__name__),
                 trouble=trouble,
                 has_truth=has_truth,
-                is_approximate=posterior.is_approximate,
+                is_approximate=posterior.kind is Kind.APPROXIMATE,
             )
             verdicts.append(verdict)
     return sorted(verdicts, key=lambda verdict: _distrust(posteriors[verdict.posterior]))
@@ -366,7 +367,7 @@ def _verdicts(
 
 def _trouble(name: str, posterior: Posterior, table: pd.DataFrame) -> str:
     """Why a posterior cannot be trusted; empty if it can."""
-    if posterior.status != "ok":
+    if posterior.status is not Status.OK:
         return f"{name} is {posterior.status} ({posterior.status_reason})"
     rows = table.query("metric == 'agreement' and subject == @name")
     for row in rows.to_dict("records"):

@@ -4,16 +4,26 @@ ArviZ's R-hat is NaN on a constant chain, and chains stuck at different constant
 `az.diagnose`. Here every unit is first told apart by what it did, then diagnosed.
 """
 
+from typing import Literal
+
 import arviz as az
 import numpy as np
 import xarray as xr
 
+from probrev.status import Status
+
 H_DIMS = ("chain", "draw", "obs", "hidden")
 R_HAT_MAX = 1.01
 ESS_MIN = 400
+# Draws declared independent whose smallest ESS is below this share of their number are not:
+# of independent draws the estimate stays well above it, whatever the number of units.
+IID_ESS_SHARE = 0.25
+
+# How draws were made: by Markov chains, or independently of one another.
+Sampling = Literal["mcmc", "iid"]
 
 
-def diagnose(draws: xr.DataArray) -> xr.Dataset:
+def diagnose(draws: xr.DataArray, sampling: Sampling = "mcmc") -> xr.Dataset:
     """Diagnostics of h per observation and unit.
 
     Variables over (obs, hidden): `r_hat` (rank-normalised), `ess_bulk`, `ess_tail`, `ess_active`
@@ -22,8 +32,12 @@ def diagnose(draws: xr.DataArray) -> xr.Dataset:
     every chain) or "stuck" (constant within each chain, but not the same in all). Constant units
     have no R-hat and no ESS: those are NaN there, and `status` says how many there are.
 
+    `mcse_mean` of several chains is that of their means' spread, sqrt(s^2(chain means) / C), whose
+    square is unbiased whatever the autocorrelation; of independent draws it is sd / sqrt(N).
+
     Args:
         draws: h, dims (chain, draw, obs, hidden).
+        sampling: how they were made.
 
     Source: Vehtari, Gelman, Simpson, Carpenter and Bürkner 2021, through ArviZ.
     """
@@ -34,7 +48,7 @@ def diagnose(draws: xr.DataArray) -> xr.Dataset:
     same = (values == values[:1, :1]).all(axis=(0, 1))
     behaviour = np.where(same, "constant", np.where(still, "stuck", "mixes"))
     with np.errstate(invalid="ignore", divide="ignore"):
-        r_hat, mcse = az.rhat(draws), az.mcse(draws)
+        r_hat, mcse = az.rhat(draws), _mean_error(draws, sampling)
         bulk, tail = az.ess(draws, method="bulk"), az.ess(draws, method="tail")
         # Ranks of an indicator are the indicator, so its bulk ESS is that of its mean.
         ess_active = az.ess(active, method="mean")
@@ -52,28 +66,83 @@ def diagnose(draws: xr.DataArray) -> xr.Dataset:
     )
 
 
-def status_of(diagnostics: xr.Dataset, num_divergences: int = 0) -> tuple[str, str]:
+def _mean_error(draws: xr.DataArray, sampling: Sampling) -> xr.DataArray:
+    """Monte Carlo standard error of the mean, (obs, hidden)."""
+    if sampling == "iid":
+        num_draws = draws.sizes["chain"] * draws.sizes["draw"]
+        return draws.std(("chain", "draw"), ddof=min(1, num_draws - 1)) / np.sqrt(num_draws)
+    if draws.sizes["chain"] > 1:
+        return draws.mean("draw").std("chain", ddof=1) / np.sqrt(draws.sizes["chain"])
+    return az.mcse(draws)
+
+
+def status_of(
+    draws: xr.DataArray,
+    diagnostics: xr.Dataset,
+    *,
+    num_divergences: int = 0,
+    sampling: Sampling = "mcmc",
+    starts_apart: bool = False,
+) -> tuple[Status, str]:
     """A sampler's status and the reason in words.
 
-    Returns:
-        ("ok" | "stuck" | "not converged", reason). "ok" asks that every unit that moves has
-        R-hat <= 1.01 and bulk and tail ESS >= 400, that none is stuck, and no divergence.
+    "ok" is earned: every unit that moves has R-hat <= 1.01 and bulk and tail ESS >= 400, none is
+    stuck, and nothing diverged. A unit that never switches on is normal; a chain in which nothing
+    moves is not, and neither one chain nor fewer draws than the ESS asked for can be checked:
+    "unchecked". Where chains are known to have started apart, that they all came to rest at one
+    value for some of the observations says something, and only a chain that is at rest for every
+    observation is unchecked.
+
+    Args:
+        draws: h, dims (chain, draw, obs, hidden).
+        diagnostics: what `diagnose` found for them.
+        num_divergences: transitions of the sampler that diverged.
+        sampling: "iid" where the user declares the draws independent: one chain will do, and what
+            speaks against it makes them "unreliable".
+        starts_apart: whether chains started from points as far apart as the prior's.
     """
+    num_chains, num_draws = draws.sizes["chain"], draws.sizes["chain"] * draws.sizes["draw"]
+    declared = "declared iid by the user; " if sampling == "iid" else ""
     behaviour = diagnostics["behaviour"].to_numpy()
     num_stuck, num_constant = (behaviour == "stuck").sum(), (behaviour == "constant").sum()
-    moving = behaviour == "mixes"
     never = f"; {num_constant} of {behaviour.size} units never moved" if num_constant else ""
     if num_stuck:
         units = "unit is" if num_stuck == 1 else "units are"
-        return "stuck", f"{num_stuck} {units} stuck at different values in different chains"
-    if not moving.any():
-        return "ok", f"every unit has one value in every draw of every chain{never}"
+        where = f"{declared}{num_stuck} {units} stuck at different values in different chains"
+        return Status.STUCK, where
+    unchecked = _why_unchecked(draws, sampling, starts_apart)
+    if unchecked:
+        return Status.UNCHECKED, f"{declared}{unchecked}{never}"
     r_hat = float(diagnostics["r_hat"].max())
     ess = float(min(diagnostics["ess_bulk"].min(), diagnostics["ess_tail"].min()))
-    figures = f"largest R-hat {r_hat:.3f}, smallest ESS {ess:.0f}"
+    figures = f"smallest ESS {ess:.0f}{never}"
+    if num_chains > 1:
+        figures = f"largest R-hat {r_hat:.3f}, {figures}"
     if num_divergences:
-        return "not converged", f"{num_divergences} of the transitions diverged; {figures}{never}"
+        return Status.NOT_CONVERGED, f"{num_divergences} of the transitions diverged; {figures}"
+    if sampling == "iid":
+        if ess < IID_ESS_SHARE * num_draws or r_hat > R_HAT_MAX:
+            return Status.UNRELIABLE, f"{declared}{num_draws} draws do not look it: {figures}"
+        return Status.OK, f"{declared}{num_draws} draws{never}"
     if not (r_hat <= R_HAT_MAX and ess >= ESS_MIN):
         wanted = f"wanted at most {R_HAT_MAX} and at least {ESS_MIN}"
-        return "not converged", f"{figures} ({wanted}): draw more samples{never}"
-    return "ok", figures + never
+        figures = f"largest R-hat {r_hat:.3f}, smallest ESS {ess:.0f}"
+        return Status.NOT_CONVERGED, f"{figures} ({wanted}): draw more samples{never}"
+    return Status.OK, figures
+
+
+def _why_unchecked(draws: xr.DataArray, sampling: Sampling, starts_apart: bool) -> str:
+    """Why there is nothing to check draws by; empty if there is something."""
+    num_chains, num_draws = draws.sizes["chain"], draws.sizes["chain"] * draws.sizes["draw"]
+    if num_chains == 1 and sampling != "iid":
+        return "one chain: draw several, or declare independent draws as such"
+    if num_draws < ESS_MIN:
+        return f"{num_draws} draws, wanted at least {ESS_MIN}"
+    values = draws.transpose(*H_DIMS).to_numpy()
+    moves = (values != values[:, :1]).any(axis=(1, 3))  # (chain, obs)
+    if not moves.any(axis=1).all():
+        return "nothing moves in some chain"
+    if not starts_apart and not moves.all():
+        still = int((~moves).any(axis=0).sum())
+        return f"nothing moves in some chain of {still} of {moves.shape[1]} observations"
+    return ""

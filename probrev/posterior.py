@@ -3,13 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 
-from probrev.diagnostics import H_DIMS, diagnose, status_of
+from probrev.diagnostics import H_DIMS, Sampling, diagnose, status_of
+from probrev.status import Status
 from probrev.timing import Timing
 
 
@@ -19,6 +21,19 @@ class Moments(NamedTuple):
     mean: ArrayLike
     var: ArrayLike
     inclusion_prob: ArrayLike
+
+
+class Kind(StrEnum):
+    """What a posterior's moments are.
+
+    - `EXACT`: those of p(h | x), to rounding or to an error that is reported.
+    - `SAMPLED`: averages of draws from p(h | x).
+    - `APPROXIMATE`: those of another law than p(h | x), however many draws are taken of it.
+    """
+
+    EXACT = "exact"
+    SAMPLED = "sampled"
+    APPROXIMATE = "approximate"
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,7 @@ class Posterior:
     num_iterations, num_clamped, converged); `intermediates` (several layers: moments of the hidden
     vectors between x and h, see `tabulate_intermediates`); `observed_data` with the x that it is
     conditioned on. Attributes of the root: method, settings, status, status_reason, run_seconds,
-    compile_seconds.
+    compile_seconds, and of samplers `sampling`.
 
     Moments are taken from `exact` or `approximation` where they are known without draws.
 
@@ -50,9 +65,9 @@ class Posterior:
         return self.tree.attrs["method"]
 
     @property
-    def status(self) -> str:
-        """What can be said of it: "ok", "not converged", "diverged", "stuck" or "unchecked"."""
-        return self.tree.attrs["status"]
+    def status(self) -> Status:
+        """What can be said of it."""
+        return Status(self.tree.attrs["status"])
 
     @property
     def status_reason(self) -> str:
@@ -70,38 +85,35 @@ class Posterior:
         return self.draws["obs"].to_numpy()
 
     @property
-    def is_exact(self) -> bool:
-        """Whether moments are exact to rounding, rather than averages of draws."""
-        return "exact" in self.tree
+    def kind(self) -> Kind:
+        """What its moments are: exact, averages of draws, or an approximation's."""
+        if "exact" in self.tree:
+            return Kind.EXACT
+        return Kind.APPROXIMATE if "approximation" in self.tree else Kind.SAMPLED
 
     @property
-    def is_approximate(self) -> bool:
-        """Whether it stands for another law than p(h | x), however many draws are taken."""
-        return "approximation" in self.tree
-
-    @property
-    def is_sampled(self) -> bool:
-        """Whether moments are averages of draws."""
-        return not (self.is_exact or self.is_approximate)
+    def sampling(self) -> Sampling:
+        """How its draws were made: "iid", or "mcmc"."""
+        return self.tree.attrs.get("sampling", "mcmc") if self.kind is Kind.SAMPLED else "iid"
 
     @property
     def mean(self) -> xr.DataArray:
         """E[h | x], (obs, hidden)."""
-        if self.is_sampled:
+        if self.kind is Kind.SAMPLED:
             return self.draws.mean(("chain", "draw"))
         return self._known_moment("mean")
 
     @property
     def var(self) -> xr.DataArray:
         """Var[h_i | x], (obs, hidden)."""
-        if self.is_sampled:
+        if self.kind is Kind.SAMPLED:
             return self.draws.var(("chain", "draw"))
         return self._known_moment("var")
 
     @property
     def inclusion_prob(self) -> xr.DataArray:
         """P(h_i > 0 | x), (obs, hidden)."""
-        if self.is_sampled:
+        if self.kind is Kind.SAMPLED:
             return (self.draws > 0).mean(("chain", "draw"))
         return self._known_moment("inclusion_prob")
 
@@ -111,7 +123,7 @@ class Posterior:
 
         A unit that never moved has no estimate of its own: it counts as 0.
         """
-        if not self.is_sampled:
+        if self.kind is not Kind.SAMPLED:
             return xr.zeros_like(self.mean)
         return (self._array("diagnostics/mcse_mean") ** 2).fillna(0.0)
 
@@ -121,7 +133,8 @@ class Posterior:
         return self.tree.attrs.get("run_seconds", np.nan) / len(self.obs)
 
     def _known_moment(self, name: str) -> xr.DataArray:
-        return self._array(f"{'exact' if self.is_exact else 'approximation'}/{name}")
+        group = "exact" if self.kind is Kind.EXACT else "approximation"
+        return self._array(f"{group}/{name}")
 
     def _array(self, path: str) -> xr.DataArray:
         found = self.tree[path]
@@ -137,6 +150,8 @@ def from_draws(
     model: Any = None,
     settings: Mapping[str, Any] | None = None,
     timing: Timing | None = None,
+    sampling: Sampling = "mcmc",
+    starts_apart: bool = False,
     sample_stats: Mapping[str, np.ndarray] | None = None,
     intermediates: Sequence[Moments] = (),
     intermediate_draws: Sequence[np.ndarray] = (),
@@ -150,15 +165,20 @@ def from_draws(
         model: what it was computed under.
         settings: what was asked for, JSON-able.
         timing: run and compile time.
+        sampling: "iid" for draws that are independent by declaration.
+        starts_apart: whether chains started from points as far apart as the prior's.
         sample_stats: further values per draw, (chain, draw, obs); `diverging` is looked at.
         intermediates: moments of the hidden vectors between x and h, the one next to x first.
         intermediate_draws: their draws, (chain, draw, obs, unit), where they were kept.
     """
     draws = xr.DataArray(np.asarray(h), dims=H_DIMS, name="h", coords=_counts(np.shape(h), H_DIMS))
     stats = {name: (H_DIMS[:3], values) for name, values in (sample_stats or {}).items()}
-    diagnostics = diagnose(draws)
+    diagnostics = diagnose(draws, sampling)
     num_divergences = int(stats["diverging"][1].sum()) if "diverging" in stats else 0
-    status, reason = status_of(diagnostics, num_divergences)
+    status, reason = status_of(
+        draws, diagnostics, num_divergences=num_divergences, sampling=sampling,
+        starts_apart=starts_apart,
+    )  # fmt: skip
     kept = {
         f"h_{level}": ((*H_DIMS[:3], f"hidden_{level}"), values)
         for level, values in enumerate(intermediate_draws, start=1)
@@ -168,7 +188,9 @@ def from_draws(
         groups["intermediates"] = tabulate_intermediates(intermediates)
     if stats:
         groups["sample_stats"] = xr.Dataset(stats)
-    return Posterior(make_tree(method, groups, x, status, reason, settings, timing), model)
+    tree = make_tree(method, groups, x, status, reason, settings, timing)
+    tree.attrs["sampling"] = sampling
+    return Posterior(tree, model)
 
 
 def from_datatree(tree: xr.DataTree, x: ArrayLike, *, model: Any = None) -> Posterior:
@@ -215,7 +237,7 @@ def make_tree(
     method: str,
     groups: Mapping[str, xr.Dataset],
     x: ArrayLike,
-    status: str,
+    status: Status,
     status_reason: str,
     settings: Mapping[str, Any] | None = None,
     timing: Timing | None = None,
@@ -228,7 +250,7 @@ def make_tree(
     tree = xr.DataTree.from_dict({**groups, "observed_data": observed})
     tree.attrs = {
         "method": method,
-        "status": status,
+        "status": status.value,
         "status_reason": status_reason,
         "settings": json.dumps(dict(settings or {})),
     }

@@ -339,7 +339,7 @@ def test_a_file_gives_the_comparison_back(result, tmp_path):
         found = again.posteriors[name]
         np.testing.assert_array_equal(found.draws, posterior.draws)
         np.testing.assert_array_equal(found.mean, posterior.mean)
-        assert (found.status, found.is_exact) == (posterior.status, posterior.is_exact)
+        assert (found.status, found.kind) == (posterior.status, posterior.kind)
     again.save(tmp_path / "again.nc")
 
 

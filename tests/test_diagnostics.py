@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from probrev.diagnostics import diagnose, status_of
+from probrev.status import Status
 
 RNG = np.random.default_rng(1)
 SHAPE = (4, 1000, 1, 1)
@@ -74,7 +75,8 @@ def test_figures_are_arvizs_where_a_unit_moves(found):
         np.testing.assert_allclose(unit["r_hat"], az.rhat(values), rtol=1e-9)
         np.testing.assert_allclose(unit["ess_bulk"], az.ess(values, method="bulk"), rtol=1e-9)
         np.testing.assert_allclose(unit["ess_tail"], az.ess(values, method="tail"), rtol=1e-9)
-        np.testing.assert_allclose(unit["mcse_mean"], az.mcse(values), rtol=1e-9)
+        means = values.to_numpy().mean(1)
+        np.testing.assert_allclose(unit["mcse_mean"], means.std(ddof=1) / 2, rtol=1e-9)
     active = (CHAINS["mixes"][:, :, 0, 0] > 0).astype(int)
     np.testing.assert_allclose(
         found["ess_active"].sel(hidden="mixes"), az.ess(active, method="bulk"), rtol=1e-9
@@ -94,25 +96,55 @@ def test_a_unit_that_does_not_move_has_no_figures(found):
     [
         (("mixes",), "ok", "largest R-hat 1.00"),
         (("mixes", "never", "always"), "ok", "2 of 3 units never moved"),
-        (("never", "always"), "ok", "every unit has one value in every draw of every chain"),
+        (("never", "always"), "unchecked", "nothing moves in some chain"),
         (("mixes", "stuck"), "stuck", "1 unit is stuck at different values"),
         (("mixes", "half_stuck"), "not converged", "wanted at most 1.01"),
         (("mixes", "slow", "never"), "not converged", "draw more samples; 1 of 3 units never"),
     ],
 )
 def test_status(names, status, reason):
-    found = status_of(diagnose(to_draws(*names)))
-    assert found[0] == status
+    found = status_of(to_draws(*names), diagnose(to_draws(*names)))
+    assert found[0] is Status(status)
     assert reason in found[1]
 
 
+def test_one_chain_says_nothing_unless_its_draws_are_independent():
+    one = to_draws("mixes")[:1]
+    status, reason = status_of(one, diagnose(one))
+    assert status is Status.UNCHECKED
+    assert reason.startswith("one chain")
+    status, reason = status_of(one, diagnose(one, "iid"), sampling="iid")
+    assert status is Status.OK
+    assert reason == "declared iid by the user; 1000 draws"
+
+
+def test_draws_declared_independent_that_are_not():
+    slow = to_draws("slow")
+    status, reason = status_of(slow, diagnose(slow, "iid"), sampling="iid")
+    assert status is Status.UNRELIABLE
+    assert "do not look it" in reason
+
+
+def test_an_observation_where_nothing_moves():
+    """Chains that started apart and met say something; draws from elsewhere do not."""
+    both = xr.concat([to_draws("mixes"), to_draws("always")], dim="obs")
+    status, reason = status_of(both, diagnose(both))
+    assert status is Status.UNCHECKED
+    assert "nothing moves in some chain of 1 of 2 observations" in reason
+    status, _ = status_of(both, diagnose(both), starts_apart=True)
+    assert status is Status.OK
+    still = to_draws("always", "never")
+    assert status_of(still, diagnose(still), starts_apart=True)[0] is Status.UNCHECKED
+
+
 def test_divergences_are_not_ok():
-    status, reason = status_of(diagnose(to_draws("mixes")), num_divergences=3)
+    status, reason = status_of(to_draws("mixes"), diagnose(to_draws("mixes")), num_divergences=3)
     assert status == "not converged"
     assert reason.startswith("3 of the transitions diverged")
 
 
 def test_few_draws_are_not_enough():
-    status, reason = status_of(diagnose(to_draws("mixes")[:, :80]))
-    assert status == "not converged"
-    assert "at least 400" in reason
+    few = to_draws("mixes")[:, :80]
+    status, reason = status_of(few, diagnose(few))
+    assert status is Status.UNCHECKED
+    assert reason == "320 draws, wanted at least 400"

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import probrev as pr
-from probrev.posterior import from_draws
+from probrev.posterior import Kind, from_draws
 from tests import small_case
 from tests.small_case import NUM_OBS
 
@@ -35,10 +35,9 @@ def test_schema(posterior):
         assert getattr(posterior, name).dims == ("obs", "hidden")
     assert posterior.status == "ok"
     assert json.loads(posterior.tree.attrs["settings"]) is not None
-    assert ("exact" in posterior.tree) == posterior.is_exact
-    assert ("approximation" in posterior.tree) == posterior.is_approximate
-    assert ("diagnostics" in posterior.tree) == posterior.is_sampled
-    assert posterior.is_exact + posterior.is_approximate + posterior.is_sampled == 1
+    assert ("exact" in posterior.tree) == (posterior.kind is Kind.EXACT)
+    assert ("approximation" in posterior.tree) == (posterior.kind is Kind.APPROXIMATE)
+    assert ("diagnostics" in posterior.tree) == (posterior.kind is Kind.SAMPLED)
     assert az.extract(posterior.tree, var_names="h").sizes["sample"] == 4000
 
 
@@ -59,7 +58,8 @@ def test_moments_of_draws():
     np.testing.assert_allclose(posterior.var, flat.var(0), rtol=1e-10)
     np.testing.assert_allclose(posterior.inclusion_prob, (flat > 0).mean(0), rtol=1e-12)
     error = posterior.mean_error_var.to_numpy()
-    np.testing.assert_allclose(error[:, :2], (flat.var(0) / len(flat))[:, :2], rtol=0.5)
+    np.testing.assert_allclose(error, DRAWS.mean(1).var(0, ddof=1) / 4, rtol=1e-12)
+    assert error.sum() == pytest.approx((flat.var(0) / len(flat)).sum(), rel=0.5)
     assert not error[:, 2].any()  # never moved
     assert np.isnan(posterior.seconds_per_obs)
     assert json.loads(posterior.tree.attrs["settings"]) == {"num_samples": 250}

@@ -20,6 +20,7 @@ from probrev.ladder import RUNGS, build_samplers
 from probrev.progress import Progress
 from probrev.provenance import provenance
 from probrev.registry import WEIGHT_SEED
+from probrev.status import Status
 from probrev.streams import streams
 
 # Draws of each chain of Gibbs: in rounds that grow while it has not converged, up to these bounds.
@@ -182,5 +183,5 @@ def sample_until_converged(
             num_samples *= GROWTH
             too_many = GROWTH * posterior.draws.nbytes > MOST_BYTES
             too_long = GROWTH * sum(spent.values()) > MOST_SECONDS
-            if posterior.status == "ok" or too_many or too_long:
+            if posterior.status is Status.OK or too_many or too_long:
                 return posterior

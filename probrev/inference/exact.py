@@ -18,6 +18,7 @@ from probrev.posterior import Posterior, make_tree
 from probrev.priors import SparsePrior
 from probrev.progress import Progress
 from probrev.slabs import FiniteSlab
+from probrev.status import Status
 from probrev.timing import stopwatch
 
 __all__ = ["ExactPlan", "count_states", "exact", "plan_exact"]
@@ -97,7 +98,7 @@ def exact(
     with stopwatch() as timing:
         result = _METHODS[plan.method](model, obs.x, progress=progress, **settings)
     settings |= {"exact_method": plan.method, plan.unit: plan.size}
-    tree = make_tree("exact", make_groups(result), obs.x, "ok", plan.reason, settings, timing)
+    tree = make_tree("exact", make_groups(result), obs.x, Status.OK, plan.reason, settings, timing)
     return Posterior(tree, model)
 
 

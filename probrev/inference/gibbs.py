@@ -107,7 +107,7 @@ def gibbs(
     means = [[power.mean(0) for power in layer] for layer in chain.means]
     moments = [Moments(mean, square - mean**2, active) for mean, square, active in means]
     return from_draws(
-        "gibbs", h, obs.x, model=model, settings=settings, timing=timing,
+        "gibbs", h, obs.x, model=model, settings=settings, timing=timing, starts_apart=True,
         intermediates=moments, intermediate_draws=intermediates,
     )  # fmt: skip
 

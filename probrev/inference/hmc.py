@@ -93,6 +93,7 @@ def hmc(
                 progress(index + 1, obs.num_obs)
     return from_draws(
         "hmc", np.stack(draws, axis=2), obs.x, model=model, settings=settings, timing=timing,
+        starts_apart=True,
         sample_stats={"diverging": np.stack(diverging, axis=2)},
         intermediates=[Moments(*np.stack(parts, axis=1)) for parts in zip(*below, strict=True)],
     )  # fmt: skip

@@ -14,6 +14,7 @@ from probrev.model import Model, Observations
 from probrev.posterior import H_DIMS, Posterior, make_tree
 from probrev.priors import KSparse, SparsePrior
 from probrev.progress import Progress
+from probrev.status import Status
 from probrev.tilted import sample_tilted
 from probrev.timing import stopwatch
 
@@ -142,7 +143,7 @@ def _draw_block(key, prior: SparsePrior, r, tau, size: int) -> Float[Array, "siz
     )  # fmt: skip
 
 
-def _status(model: LayeredModel, state: MessageState) -> tuple[str, str]:
+def _status(model: LayeredModel, state: MessageState) -> tuple[Status, str]:
     """Status and its reason, with what was clamped and what of the prior was left out."""
     converged, diverged = np.asarray(state.converged), np.asarray(state.diverged)
     iterations, num_obs = int(state.num_iterations.max()), converged.size
@@ -155,16 +156,16 @@ def _status(model: LayeredModel, state: MessageState) -> tuple[str, str]:
     note = "".join(f"; {one}" for one in notes)
     if diverged.any():
         share = f"{diverged.sum()} of {num_obs} observations"
-        return "diverged", f"messages of {share} grew beyond all bounds{note}"
+        return Status.DIVERGED, f"messages of {share} grew beyond all bounds{note}"
     if not converged.all():
         share = f"{(~converged).sum()} of {num_obs} observations"
         residual = float(np.asarray(state.residual)[~converged].max())
         return (
-            "not converged",
+            Status.NOT_CONVERGED,
             f"{share} still moved after {iterations} iterations, by up to {residual:.1e} of the "
             f"prior's scale: correlated weights do that; use gibbs{note}",
         )
-    return "ok", f"approximation: converged in at most {iterations} iterations{note}"
+    return Status.OK, f"approximation: converged in at most {iterations} iterations{note}"
 
 
 def check_model(model: Model) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from probrev.metrics.case import POSTERIOR, Case, Measured, Row, row_of_mean, row_of_ratio
+from probrev.posterior import Kind
 
 
 def support(case: Case) -> Measured:
@@ -63,7 +64,7 @@ def _log_score(inclusion: xr.DataArray, active: np.ndarray, case: Case) -> xr.Da
     on does not cost an infinite score.
     """
     prob = inclusion.where(xr.DataArray(active, dims=inclusion.dims), 1 - inclusion)
-    if not case.posterior.is_exact:
+    if case.posterior.kind is Kind.SAMPLED:
         num_draws = case.draws.sizes["sample"]
         prob = (prob * num_draws + 0.5) / (num_draws + 1)
     return -xr.apply_ufunc(np.log, prob)

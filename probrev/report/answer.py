@@ -5,9 +5,11 @@ import math
 from typing import Any, NamedTuple
 
 from probrev.metrics.case import POSTERIOR
+from probrev.posterior import Kind
 from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, duration, percent, plain, with_error, with_interval
 from probrev.report.summary import Summary
+from probrev.status import Status
 
 # Of a standard normal variate, beyond this about once in 16,000.
 IDENTITY_Z_MAX = 4.0
@@ -84,8 +86,8 @@ def _trust(summary: Summary) -> list[str]:
     """Whether every posterior can be trusted, one line each."""
     lines = []
     for name, posterior in summary.posteriors.items():
-        trusted = "has converged" if posterior.is_approximate else "can be trusted"
-        word = trusted if posterior.status == "ok" else f"is {posterior.status}"
+        trusted = "has converged" if posterior.kind is Kind.APPROXIMATE else "can be trusted"
+        word = trusted if posterior.status is Status.OK else f"is {posterior.status}"
         lines.append(f"{name} {word}: {posterior.status_reason}.")
         covered, total = len(posterior.obs), summary.result.tree["data"].sizes["obs"]
         if covered < total:

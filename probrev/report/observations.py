@@ -3,6 +3,7 @@
 import numpy as np
 
 from probrev.plots import plot_observation
+from probrev.posterior import Kind
 from probrev.report.blocks import Section, image
 from probrev.report.numbers import percent, plain
 from probrev.report.summary import Summary
@@ -65,7 +66,7 @@ def _circumstances(summary: Summary, number: int) -> str:
         f"(posterior predictive: {percent(float(replicated.mean()))} on average)"
     ]
     posterior = summary.posteriors[summary.judge]
-    if posterior.is_exact:
+    if posterior.kind is Kind.EXACT:
         evidence = posterior.tree["exact"].to_dataset()["log_evidence"]
         own = float(evidence.sel(obs=number))
         rank = int((evidence < own).sum()) + 1

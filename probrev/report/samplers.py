@@ -9,7 +9,7 @@ import xarray as xr
 
 from probrev.plots import plot_ranks
 from probrev.plots.ranks import worst_units
-from probrev.posterior import Posterior
+from probrev.posterior import Kind, Posterior
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import duration, percent, plain
 from probrev.report.summary import Summary
@@ -22,8 +22,8 @@ def samplers(summary: Summary) -> list[Section]:
     """A section per posterior."""
     sections = []
     for name, posterior in summary.posteriors.items():
-        describe = _sampler if posterior.is_sampled else _approximation
-        sections.append((_exact if posterior.is_exact else describe)(summary, name, posterior))
+        describe = _DESCRIPTIONS[posterior.kind]
+        sections.append(describe(summary, name, posterior))
     return sections
 
 
@@ -160,3 +160,6 @@ def _ranks(summary: Summary, name: str, worst: xr.DataArray):
         "explore the same distribution stay around 0; p is ArviZ's test of that. Equal draws are "
         "ranked at random among themselves.",
     )
+
+
+_DESCRIPTIONS = {Kind.EXACT: _exact, Kind.SAMPLED: _sampler, Kind.APPROXIMATE: _approximation}

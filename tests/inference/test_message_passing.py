@@ -10,6 +10,7 @@ import probrev as pr
 from probrev import registry
 from probrev.agreement import effective_size
 from probrev.inference import messages, row_stream
+from probrev.posterior import Kind
 from tests.inference.plain_messages import FINITE, iterate_plainly, one_layer
 
 
@@ -53,7 +54,7 @@ def test_schema_and_draws():
     found, posterior = passed(
         model, obs, num_draws=8000, progress=lambda done, total: seen.append((done, total))
     )
-    assert posterior.is_approximate
+    assert posterior.kind is Kind.APPROXIMATE
     assert seen[-1] == (200, 200)
     assert set(found) == {
         "mean", "var", "inclusion_prob", "num_iterations", "num_clamped", "converged",

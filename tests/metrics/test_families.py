@@ -15,7 +15,7 @@ from probrev.metrics.position import position, randomized_pit
 from probrev.metrics.predictive import predictive
 from probrev.metrics.risk import risk
 from probrev.metrics.support import support
-from probrev.posterior import from_draws
+from probrev.posterior import Kind, from_draws
 from tests import small_case
 from tests.small_case import LAYER, MODEL, NUM_OBS
 
@@ -61,10 +61,11 @@ def test_risk_matches_loops(case):
     found, rows = risk(case), rows_of(risk(case))
     truth, mean = case.truth.to_numpy(), case.posterior.mean.to_numpy()
     noise = np.zeros((NUM_OBS, 4))
-    if not case.posterior.is_exact:  # iid draws: the squared error of a mean is var / number
+    if case.posterior.kind is Kind.SAMPLED:  # by the spread of its chains' means
         noise = case.posterior.mean_error_var.to_numpy()
-        assert noise.max() > 0
-        np.testing.assert_allclose(noise, draws_of(case).var(0) / 4000, rtol=0.4, atol=1e-12)
+        means = case.posterior.draws.to_numpy().mean(1)
+        np.testing.assert_allclose(noise, means.var(0, ddof=1) / 4, rtol=1e-9, atol=1e-15)
+        assert noise.sum() == pytest.approx(draws_of(case).var(0).sum() / 4000, rel=0.5)
     energy = sum(h @ h for h in truth)
     bayes = sum((m - h) @ (m - h) - e.sum() for m, h, e in zip(mean, truth, noise, strict=True))
     claimed = sum(one.sum() for one in case.posterior.var.to_numpy())
@@ -106,7 +107,7 @@ def test_monte_carlo_noise_does_not_move_the_identity():
     draws = center[None] + 0.7 * rng.normal(size=(num_draws, num_obs, 1))
 
     class Noisy:
-        is_exact = False
+        kind = Kind.SAMPLED
         mean = xr.DataArray(draws.mean(0), dims=("obs", "hidden"))
         var = xr.DataArray(draws.var(0, ddof=1), dims=("obs", "hidden"))
         mean_error_var = var / num_draws
@@ -148,7 +149,7 @@ def test_support_matches_loops(case):
         np.testing.assert_allclose(found.arrays["support_prob"].sel(inverse=name), prob)
         assert rows["support_prob", name].value == pytest.approx(np.mean(prob))
     prob = np.where(truth, inclusion, 1 - inclusion)
-    if not case.posterior.is_exact:
+    if case.posterior.kind is Kind.SAMPLED:
         prob = (prob * 4000 + 0.5) / 4001
     assert rows["brier", "posterior"].value == pytest.approx(((inclusion - truth) ** 2).mean())
     assert rows["log_score", "posterior"].value == pytest.approx(-np.log(prob).mean())
