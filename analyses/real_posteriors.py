@@ -105,7 +105,7 @@ def study_posteriors(
     (layer,) = model.layers
     keys = jax.random.split(jax.random.key(0), 4)
     h = real.h[:num_obs]
-    obs = pr.Observations(model.generate(keys[0], jnp.asarray(h)), h)
+    obs = model.observe_from(keys[0], h)
     weights = np.asarray(layer.weights)
     inverses = pr.build_ladder(keys[1], model, RUNGS)
     inverses[AS_TRAINED] = lambda x: np.maximum(np.asarray(x) @ weights + real.bias, 0)

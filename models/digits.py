@@ -102,7 +102,7 @@ def observe(
     if source == "activations":
         return pr.Observations(trained.x_held_out[images])
     h = jnp.asarray(trained.h_held_out[images])
-    return pr.Observations(model.generate(key_x, h), h)
+    return model.observe_from(key_x, h)
 
 
 def inverses(model: pr.LayeredModel, train_seed: int = 0) -> dict[str, Callable]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.binary_draws import simulate
 from probrev.binary_layers import BinaryLayers, binary_states, draw_units
-from probrev.model import Observations, check_shape
+from probrev.model import Observations, Origin, check_shape
 from probrev.pytree import is_concrete, pytree
 from probrev.states import FiniteStates
 
@@ -136,7 +136,12 @@ class BoltzmannMachine(BinaryLayers):
         Warns where its chains have not converged; see `binary_draws.simulate`.
         """
         x, *hidden = simulate(key, self, num_obs)
-        return Observations(x, jnp.concatenate(hidden, axis=-1))
+        return Observations(x, jnp.concatenate(hidden, axis=-1)).made_by(self)
+
+    def observe_from(self, key: PRNGKeyArray, h: ArrayLike) -> Observations:
+        """Observations x drawn given an h from elsewhere, (num_obs, n_hidden)."""
+        h = jnp.asarray(h, dtype=float)
+        return Observations(self.generate(key, h), h).made_by(self, Origin.LAYERS)
 
     def states(self) -> FiniteStates:
         """All 2^n_hidden values of h."""

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,17 @@ import xarray as xr
 
 from probrev.agreement import measure_agreement
 from probrev.curve import noise_curve
+from probrev.doubt import find_doubt
 from probrev.estimates import RandomInverse, as_estimate, sample_inverses, summarize_samples
 from probrev.ladder import Inverse
 from probrev.metrics import FAMILIES, Case, Measured, Row
-from probrev.metrics.case import POSTERIOR
-from probrev.model import Model, Observations, check_pytree
+from probrev.metrics.case import INTERVAL_PROB, POSTERIOR
+from probrev.metrics.risk import spares_truth
+from probrev.model import Model, Observations, check_pytree, same_numbers
 from probrev.posterior import Kind, Posterior, from_datatree
 from probrev.replacing import replacing
-from probrev.status import Status
-from probrev.verdict import Verdict, judge
+from probrev.streams import stream
+from probrev.verdict import Doubt, Ratio, Verdict, Word, judge
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 # A call is timed so often, or until that took so long.
@@ -65,15 +67,41 @@ class Comparison:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """One per inverse and posterior, those against the most trusted posterior first."""
+        """One per inverse and posterior, those against the most trusted posterior first.
+
+        Posteriors of a part of the observations come last.
+        """
         frame = self.tree["verdicts"].to_dataset().to_dataframe()
         rows = frame[list(Verdict._fields)].itertuples(index=False)
-        return [Verdict(*row) for row in rows]
+        return [
+            verdict._replace(word=Word(verdict.word), planned=bool(verdict.planned))
+            for verdict in map(Verdict._make, rows)
+        ]
+
+    @property
+    def judge(self) -> str:
+        """Name of the posterior whose verdicts are the answer: the first of `verdicts`."""
+        return self.verdicts[0].posterior
+
+    @property
+    def doubts(self) -> dict[str, Doubt]:
+        """Of each posterior that may not judge the reason; empty where all may."""
+        nodes = self.tree["metrics"].children
+        found = {name: json.loads(node.attrs["doubt"]) for name, node in nodes.items()}
+        return {name: Doubt(Word(one[0]), one[1]) for name, one in found.items() if one}
 
     @property
     def conclusive(self) -> bool:
-        """Whether every posterior can be trusted."""
-        return all(verdict.word != "inconclusive" for verdict in self.verdicts)
+        """Whether every posterior can be trusted, and its model fits."""
+        return not self.doubts
+
+    @property
+    def headline(self) -> str:
+        """The answer in a line: what stands against it, or how many inverses are decided, and how.
+
+        Terminal and report begin with it.
+        """
+        return _headline(self.verdicts, self.doubts)
 
     def table(self) -> pd.DataFrame:
         """The summary as a tidy table: metric, subject, posterior, value, std_error, low, high."""
@@ -128,6 +156,8 @@ def compare(
     *,
     random_inverses: Mapping[str, RandomInverse] | None = None,
     seed: int = 0,
+    interval_prob: float = INTERVAL_PROB,
+    planned: Collection[str] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Measures how far each inverse is from each posterior.
@@ -144,11 +174,17 @@ def compare(
             `FeedforwardNet` with keep_prob < 1.
         seed: of ties, bootstrap, predictive draws, samples and directions; nothing else here is
             random.
+        interval_prob: probability of the intervals that verdicts are made of; nearer to 1 where
+            several looks are taken (see `compare_until`).
+        planned: the inverses whose verdicts it was decided beforehand to read; by default all. Each
+            verdict errs in its own 5 %, so of many some are wrong.
         provenance: what to keep with the run, JSON-able.
 
     Raises:
         ValueError: a name, an inverse's output or a posterior's x does not fit; says which.
     """
+    if not 0 < interval_prob < 1:
+        raise ValueError(f"interval_prob must lie between 0 and 1; got {interval_prob}")
     check_pytree(model)
     model.check(obs)
     random_inverses = random_inverses or {}
@@ -164,10 +200,16 @@ def compare(
             f"an inverse must not be named {POSTERIOR!r}, nor as a posterior or another inverse "
             f"is, since the table could not tell them apart; got {min(taken)!r}"
         )
+    planned = list(inverses) if planned is None else planned
+    for name in planned:
+        if name not in inverses:
+            raise ValueError(f"planned names {name!r}, which is none of the inverses")
     trusted = {name: _as_posterior(name, given, model, obs) for name, given in posteriors.items()}
     estimates, seconds = _run_inverses(model, obs, inverses)
     groups = {
-        "data": xr.Dataset({"x": (("obs", "visible"), np.asarray(obs.x))}),
+        "data": xr.Dataset(
+            {"x": (("obs", "visible"), np.asarray(obs.x))}, attrs={"origin": obs.origin.value}
+        ),
         "inverses": xr.Dataset({"h": estimates, "seconds_per_obs": ("inverse", seconds)}),
     }
     if obs.h is not None:
@@ -176,9 +218,10 @@ def compare(
     if random_inverses:
         samples = sample_inverses(seed, model, obs, random_inverses)
         groups["random_inverses"] = summarize_samples(samples)
-    frames = []
+    frames, cases = [], {}
     for name, posterior in trusted.items():
-        measured = _measure(model, obs, estimates, samples, posterior, seed)
+        cases[name] = _make_case(model, obs, estimates, samples, posterior, seed, interval_prob)
+        measured = _measure(cases[name])
         groups[f"metrics/{name}"] = xr.Dataset(measured.arrays)
         frames.append(pd.DataFrame(measured.rows).assign(posterior=name))
     agreements = _agreements(model, trusted, seed)
@@ -187,9 +230,17 @@ def compare(
     names = ["metric", "subject", "posterior"]
     table[names] = table[names].map(str)
     groups["table"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
-    verdicts = _verdicts(model, table, trusted, has_truth=obs.h is not None)
-    groups["verdicts"] = xr.Dataset.from_dataframe(pd.DataFrame(verdicts).rename_axis("row"))
-    curve = noise_curve(jax.random.key(seed), model)
+    doubts = {
+        name: find_doubt(name, trusted[name], case.origin, table) for name, case in cases.items()
+    }
+    for name, doubt in doubts.items():
+        groups[f"metrics/{name}"].attrs = {
+            "origin": cases[name].origin.value, "doubt": json.dumps(doubt)
+        }  # fmt: skip
+    verdicts = pd.DataFrame(_verdicts(table, cases, doubts, planned))
+    verdicts["word"] = verdicts["word"].map(str)
+    groups["verdicts"] = xr.Dataset.from_dataframe(verdicts.rename_axis("row"))
+    curve = noise_curve(stream(seed, "curve"), model)
     if curve is not None:
         groups["curve"] = curve
     tree = xr.DataTree.from_dict(groups)
@@ -246,29 +297,37 @@ def _seconds_per_call(call: Callable[[], Any]) -> float:
     return float(np.median(times))
 
 
-def _measure(
+def _make_case(
     model: Model,
     obs: Observations,
     estimates: xr.DataArray,
     samples: xr.DataArray | None,
     posterior: Posterior,
     seed: int,
-) -> Measured:
-    """All families of metrics against one posterior, on the observations that it covers."""
+    interval_prob: float,
+) -> Case:
+    """One posterior and what to hold against it, on the observations that it covers."""
     numbers = posterior.obs
     truth = None
     if obs.h is not None:
         truth = xr.DataArray(np.asarray(obs.h), dims=("obs", "hidden")).isel(obs=numbers)
         truth = truth.assign_coords(obs=numbers)
-    case = Case(
+    own = model if posterior.model is None else posterior.model
+    return Case(
         posterior=posterior,
         estimates=estimates.sel(obs=numbers),
         truth=truth,
         x=xr.DataArray(np.asarray(obs.x)[numbers], dims=("obs", "visible")),
-        model=model if posterior.model is None else posterior.model,
+        model=own,
         seed=seed,
         samples=None if samples is None else samples.sel(obs=numbers),
+        origin=obs.origin_under(own),
+        interval_prob=interval_prob,
     )
+
+
+def _measure(case: Case) -> Measured:
+    """All families of metrics against one posterior."""
     found = [family(case) for family in FAMILIES]
     arrays = {name: array for one in found for name, array in one.arrays.items()}
     return Measured(arrays, [row for one in found for row in one.rows])
@@ -293,7 +352,8 @@ def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) ->
         judges = [
             one
             for one in ranked[:index]
-            if posteriors[one].kind is not Kind.APPROXIMATE and _same_model(under[one], under[name])
+            if posteriors[one].kind is not Kind.APPROXIMATE
+            and same_numbers(under[one], under[name])
         ]
         exact = [one for one in judges if posteriors[one].kind is Kind.EXACT]
         for reference in exact or judges:
@@ -315,14 +375,6 @@ def _distrust(posterior: Posterior) -> int:
     return (Kind.EXACT, Kind.SAMPLED, Kind.APPROXIMATE).index(posterior.kind)
 
 
-def _same_model(one: Model, other: Model) -> bool:
-    """Whether two models are one object, or have the same structure and the same numbers."""
-    (leaves, structure), (others, other_structure) = map(jax.tree.flatten, (one, other))
-    return one is other or (
-        structure == other_structure and all(map(np.array_equal, leaves, others))
-    )
-
-
 def _costs(
     inverses: list[str], seconds: np.ndarray, posteriors: Mapping[str, Posterior]
 ) -> pd.DataFrame:
@@ -339,39 +391,45 @@ def _costs(
 
 
 def _verdicts(
-    model: Model, table: pd.DataFrame, posteriors: Mapping[str, Posterior], *, has_truth: bool
+    table: pd.DataFrame,
+    cases: Mapping[str, Case],
+    doubts: Mapping[str, Doubt | None],
+    planned: Collection[str],
 ) -> list[Verdict]:
-    """A verdict per inverse and posterior; posteriors of a part of the observations give none."""
-    most = max(len(posterior.obs) for posterior in posteriors.values())
+    """A verdict per inverse and posterior, those of the judge first; see `Comparison.verdicts`."""
+    most = max(len(case.posterior.obs) for case in cases.values())
+    ranked = sorted(
+        cases,
+        key=lambda one: (len(cases[one].posterior.obs) < most, _distrust(cases[one].posterior)),
+    )
     verdicts = []
-    for name, posterior in posteriors.items():
-        if len(posterior.obs) < most:
-            continue
+    for name in ranked:
+        case = cases[name]
         rows = table.query("metric == 'risk_ratio' and posterior == @name")
-        trouble = _trouble(name, posterior, table)
         for row in rows.to_dict("records"):
+            ratio = Ratio(
+                row["subject"], name, row["value"], row["low"], row["high"], case.interval_prob,
+                len(case.posterior.obs), case.origin, case.truth is not None, spares_truth(case),
+            )  # fmt: skip
             verdict = judge(
-                row["subject"],
-                name,
-                row["value"],
-                row["low"],
-                row["high"],
-                setting=getattr(model, "setting", type(model).__name__),
-                trouble=trouble,
-                has_truth=has_truth,
-                is_approximate=posterior.kind is Kind.APPROXIMATE,
+                ratio,
+                setting=getattr(case.model, "setting", type(case.model).__name__),
+                doubt=doubts[name],
+                is_approximate=case.posterior.kind is Kind.APPROXIMATE,
+                planned=name == ranked[0] and row["subject"] in planned,
             )
             verdicts.append(verdict)
-    return sorted(verdicts, key=lambda verdict: _distrust(posteriors[verdict.posterior]))
+    return verdicts
 
 
-def _trouble(name: str, posterior: Posterior, table: pd.DataFrame) -> str:
-    """Why a posterior cannot be trusted; empty if it can."""
-    if posterior.status is not Status.OK:
-        return f"{name} is {posterior.status} ({posterior.status_reason})"
-    rows = table.query("metric == 'agreement' and subject == @name")
-    for row in rows.to_dict("records"):
-        if row["value"] < 1:
-            share = 1 - row["value"]
-            return f"{name} disagrees with {row['posterior']} on {share:.0%} of observations"
-    return ""
+def _headline(verdicts: list[Verdict], doubts: Mapping[str, Doubt]) -> str:
+    """See `Comparison.headline`."""
+    for doubt in doubts.values():
+        return f"{doubt.word.capitalize()}: {doubt.reason}."
+    own = [verdict for verdict in verdicts if verdict.posterior == verdicts[0].posterior]
+    by_word = {word: [verdict.inverse for verdict in own if verdict.word is word] for word in Word}
+    said = "; ".join(f"{word}: {', '.join(names)}" for word, names in by_word.items() if names)
+    if len(by_word[Word.UNJUDGED]) == len(own):
+        return f"Unjudged: {own[0].reason}."
+    num_decided = sum(len(by_word[word]) for word in (Word.AS_GOOD, Word.NEAR, Word.FAR))
+    return f"{num_decided} of {len(own)} inverses decided against {own[0].posterior}. {said}."

@@ -10,14 +10,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.model import Model, Observations
+from probrev.streams import stream
 
 # x (obs, visible) and a key -> one random h (obs, hidden).
 RandomInverse = Callable[[Array, PRNGKeyArray], ArrayLike]
 
 # Samples of a random inverse per observation. Distances cost the square of it.
 NUM_SAMPLES = 500
-# Sets the keys of the samples apart from what else is folded from the same seed.
-STREAM = 4099
 
 
 def sample_inverses(
@@ -34,10 +33,9 @@ def sample_inverses(
     Raises:
         ValueError: what an inverse returns is not (num_obs, n_hidden), or not finite.
     """
-    root = jax.random.fold_in(jax.random.key(seed), STREAM)
     samples = np.empty((len(inverses), NUM_SAMPLES, obs.num_obs, model.n_hidden))
     for index, (name, inverse) in enumerate(inverses.items()):
-        keys = jax.random.split(jax.random.fold_in(root, index), NUM_SAMPLES)
+        keys = jax.random.split(stream(seed, f"samples/{name}"), NUM_SAMPLES)
         for number, key in enumerate(keys):
             samples[index, number] = as_estimate(name, inverse(obs.x, key), model, obs)
     coords = {"sampler": list(inverses), "obs": np.arange(obs.num_obs)}

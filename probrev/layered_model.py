@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.layer import Layer
-from probrev.model import Observations, check_shape
+from probrev.model import Observations, Origin, check_shape
 from probrev.priors import Prior, SparsePrior, sample_prior
 from probrev.pytree import is_concrete
 from probrev.states import FiniteStates
@@ -155,7 +156,17 @@ class LayeredModel:
             key: random key.
             num_obs: number of observations.
         """
-        return _simulate(key, self, num_obs)
+        return _simulate(key, self, num_obs).made_by(self)
+
+    def observe_from(self, key: PRNGKeyArray, h: ArrayLike) -> Observations:
+        """Observations x drawn from the layers given an h from elsewhere, such as a real net's.
+
+        Args:
+            key: random key.
+            h: top vectors, (num_obs, n_hidden).
+        """
+        h = jnp.asarray(h, dtype=float)
+        return Observations(self.generate(key, h), h).made_by(self, Origin.LAYERS)
 
     def generate(
         self, key: PRNGKeyArray, h: Float[Array, "*batch hidden"]

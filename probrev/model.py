@@ -1,6 +1,7 @@
 """What any model of x and h is, and what is observed of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Protocol
 
 import jax
@@ -15,7 +16,27 @@ from probrev.pytree import is_concrete, pytree
 NUM_SIMULATED = 4096
 
 
-@pytree(data=("x", "h", "intermediates", "masks"))
+class Origin(StrEnum):
+    """Where x and h come from: what may be said of a net depends on it.
+
+    - `MODEL`: x and h from the model, so that h is a draw from p(h | x).
+    - `LAYERS`: x from the model's layers, given an h from elsewhere, such as a real net's.
+    - `ELSEWHERE`: anything else; the default.
+    """
+
+    MODEL = "model"
+    LAYERS = "layers"
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """The model that made observations, compared as an object so that it can be structure."""
+
+    model: "Model"
+
+
+@pytree(data=("x", "h", "intermediates", "masks"), meta=("origin", "maker"))
 @dataclass(frozen=True, init=False)
 class Observations:
     """Observed vectors and, where they were simulated, what made them.
@@ -25,12 +46,16 @@ class Observations:
         h: the hidden vectors that made them, (num_obs, n_hidden); None for real data.
         intermediates: hidden vectors between x and h, the one next to x first.
         masks: dropout masks (True: survived), of x first, then of each intermediate.
+        origin: where x and h come from. A model's `simulate` and `observe_from` set it.
+        maker: the model that made them, where it is known.
     """
 
     x: Float[Array, "obs visible"]
     h: Float[Array, "obs hidden"] | None
     intermediates: tuple[Array, ...]
     masks: tuple[Array, ...]
+    origin: Origin
+    maker: Maker | None
 
     def __init__(
         self,
@@ -38,11 +63,19 @@ class Observations:
         h: ArrayLike | None = None,
         intermediates: tuple[Array, ...] = (),
         masks: tuple[Array, ...] = (),
+        origin: Origin | str = Origin.ELSEWHERE,
+        maker: Maker | None = None,
     ):
+        if origin not in list(Origin):
+            raise ValueError(f"origin must be one of {', '.join(Origin)}; got {origin!r}")
         object.__setattr__(self, "x", _as_rows("x", x, "n_visible"))
         object.__setattr__(self, "h", None if h is None else _as_rows("h", h, "n_hidden"))
         object.__setattr__(self, "intermediates", intermediates)
         object.__setattr__(self, "masks", masks)
+        object.__setattr__(self, "origin", Origin(origin))
+        object.__setattr__(self, "maker", maker)
+        if self.h is None and self.origin is not Origin.ELSEWHERE:
+            raise ValueError(f"origin {self.origin.value!r} says how h made x, but there is no h")
         if self.h is not None and len(self.h) != len(self.x):
             raise ValueError(
                 f"x and h must have one row per observation; got {len(self.x)} rows of x "
@@ -57,6 +90,33 @@ class Observations:
     def __getitem__(self, rows: slice) -> "Observations":
         """A slice of the observations."""
         return jax.tree.map(lambda leaf: leaf[rows], self)
+
+    def made_by(self, model: "Model", origin: Origin = Origin.MODEL) -> "Observations":
+        """These observations, marked as made by a model; traced ones carry no mark."""
+        return replace(self, origin=origin, maker=Maker(model)) if is_concrete(model) else self
+
+    def origin_under(self, model: "Model") -> Origin:
+        """Where they come from as seen from a model, which need not be the one that made them.
+
+        What another model simulated comes from the layers alone where these are the same, and from
+        elsewhere where they are not.
+        """
+        if self.maker is None or self.origin is Origin.ELSEWHERE:
+            return self.origin
+        made = self.maker.model
+        if same_numbers(made, model):
+            return self.origin
+        layers, own = getattr(made, "layers", None), getattr(model, "layers", None)
+        shares_layers = layers is not None and same_numbers(layers, own)
+        return Origin.LAYERS if shares_layers else Origin.ELSEWHERE
+
+
+def same_numbers(one: Any, other: Any) -> bool:
+    """Whether two models or their parts are one object, or have equal structure and numbers."""
+    if one is other:
+        return True
+    (leaves, structure), (others, other_structure) = map(jax.tree.flatten, (one, other))
+    return structure == other_structure and all(map(np.array_equal, leaves, others))
 
 
 class States(Protocol):
@@ -100,7 +160,7 @@ class Model(Protocol):
         ...
 
     def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations:
-        """Draws h from the prior and x given h."""
+        """Draws h from the prior and x given h, marked by `Observations.made_by`."""
         ...
 
     def generate(self, key: PRNGKeyArray, h: Array) -> Array:

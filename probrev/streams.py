@@ -1,18 +1,33 @@
-"""Random keys of a run: one per use, so that one more posterior changes no other."""
+"""Random streams: one per use, by name, so that a new use or method moves no other's numbers.
+
+Everything random in a run comes from one seed. Whoever needs randomness names what it is for, and
+gets a key or a generator that depends on the seed and that name alone; nothing uses the seed's own
+key, so no stream can meet another by accident.
+"""
+
+from hashlib import sha256
 
 import jax
-
-from probrev.methods import METHODS
-
-STREAMS = ("simulate", "ladder", *METHODS, "dropout")
+import numpy as np
+from jaxtyping import PRNGKeyArray
 
 
-def streams(seed: int, weight_draw: int = 0) -> dict[str, jax.Array]:
-    """Independent random keys by use.
+def stream(root: int | PRNGKeyArray, name: str) -> PRNGKeyArray:
+    """The key of one use.
 
     Args:
-        seed: the run's seed.
-        weight_draw: number of the draw of the weights, where a run has several.
+        root: a run's seed, or a key that streams were taken from before, such as that of one draw
+            of the weights.
+        name: what it is for, such as "simulate" or "predictive/posterior".
     """
-    root = jax.random.fold_in(jax.random.key(seed), weight_draw)
-    return {name: jax.random.fold_in(root, index) for index, name in enumerate(STREAMS)}
+    key = jax.random.key(root) if isinstance(root, int) else root
+    return jax.random.fold_in(key, _number(name))
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """The same for NumPy: a generator that depends on the seed and the name alone."""
+    return np.random.default_rng([seed, _number(name)])
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(sha256(name.encode()).digest()[:4], "big")

@@ -22,7 +22,8 @@ ORDER = [
     "fitted_layer", "feedforward", "net_risk", "trained_net", "shadow", "state_evolution",
     "estimates", "similarity", "activations", "reversal",
     "diagnostics", "binary_layers", "binary_draws", "boltzmann", "trained_machine", "weights",
-    "posterior", "inference", "ladder", "agreement", "verdict", "metrics", "curve",
+    "posterior", "inference", "ladder", "agreement", "metrics", "verdict", "doubt",
+    "curve",
     "comparison", "gap", "provenance", "plots", "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from probrev.progress import Progress
 from probrev.provenance import provenance
 from probrev.registry import WEIGHT_SEED
 from probrev.status import Status
-from probrev.streams import streams
+from probrev.streams import stream
 
 # Draws of each chain of Gibbs: in rounds that grow while it has not converged, up to these bounds.
 FIRST_ROUND, GROWTH = 2000, 4
@@ -53,7 +53,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
             random inverse.
         stage: where to report progress.
     """
-    keys = streams(plan.seed, weight_draw)
+    root = stream(plan.seed, f"weights/{weight_draw}")
     stage(f"weights {weight_draw + 1} of {plan.num_weights}")
     settings = plan.settings
     if weight_draw:
@@ -61,7 +61,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     with refusing(plan.info):
         model = make(**settings)
         arguments = registry.arguments(make, settings)
-        obs = registry.observe(make, arguments, keys["simulate"], model, plan.num_obs)
+        obs = registry.observe(make, arguments, stream(root, "simulate"), model, plan.num_obs)
         own_inverses = registry.call_hook(make, "inverses", arguments, model=model)
     check_hooks(plan.info, obs, own_inverses)
     own_inverses = own_inverses or {}
@@ -70,15 +70,15 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     wanted = plan.inverses or known
     samplers = {}
     if not plan.inverses and not weight_draw:
-        samplers = build_samplers(keys["dropout"], model)
+        samplers = build_samplers(stream(root, "dropout"), model)
     methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)
     posteriors = {
-        method: infer_with_progress(method, keys[method], model, obs, stage)
+        method: infer_with_progress(method, stream(root, method), model, obs, stage)
         for method in (list(methods)[:1] if weight_draw else methods)
     }
     stage("inverses")
     rungs = [name for name in wanted if name not in own_inverses]
-    inverses = {**pr.build_ladder(keys["ladder"], model, rungs), **own_inverses}
+    inverses = {**pr.build_ladder(stream(root, "ladder"), model, rungs), **own_inverses}
     stage("comparison")
     return pr.compare(
         model,

@@ -13,7 +13,8 @@ from probrev.metrics.predictive import predictive
 from probrev.metrics.reconstruction import reconstruction
 from probrev.metrics.risk import risk
 from probrev.metrics.support import support
+from probrev.metrics.truth_rank import truth_rank
 
-FAMILIES = (risk, support, position, likelihood, reconstruction, predictive, distance)
+FAMILIES = (risk, truth_rank, support, position, likelihood, reconstruction, predictive, distance)
 
 __all__ = ["FAMILIES", "Case", "Measured", "Row"]

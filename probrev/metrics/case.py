@@ -1,15 +1,17 @@
 """One posterior, the estimates to hold against it, and the shape of what comes out."""
 
+import math
 import warnings
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.stats import DegenerateDataWarning, bootstrap
+from scipy.stats import DegenerateDataWarning, bootstrap, norm
 
-from probrev.model import Model
+from probrev.model import Model, Origin
 from probrev.posterior import Posterior
+from probrev.streams import generator
 
 # Label of rows that are about the posterior itself.
 POSTERIOR = "posterior"
@@ -29,6 +31,8 @@ class Case:
         model: the model the posterior was computed under.
         seed: seed of whatever is random in a metric: ties, bootstrap, predictive draws, directions.
         samples: of every random inverse, (sampler, sample, obs, hidden); None without any.
+        origin: where x and the truth come from, as seen from the model.
+        interval_prob: probability of the intervals that verdicts are made of.
     """
 
     posterior: Posterior
@@ -38,6 +42,8 @@ class Case:
     model: Model
     seed: int
     samples: xr.DataArray | None = None
+    origin: Origin = Origin.ELSEWHERE
+    interval_prob: float = INTERVAL_PROB
 
     @property
     def draws(self) -> xr.DataArray:
@@ -50,9 +56,9 @@ class Case:
         """Whether the posterior puts mass on h_i = 0 at all, so that it has a support."""
         return bool((self.posterior.draws == 0).any())
 
-    def rng(self) -> np.random.Generator:
-        """A fresh generator; the same for every family."""
-        return np.random.default_rng(self.seed)
+    def rng(self, use: str) -> np.random.Generator:
+        """The generator of one use, named "family/use"."""
+        return generator(self.seed, use)
 
 
 class Row(NamedTuple):
@@ -63,7 +69,7 @@ class Row(NamedTuple):
         subject: name of the inverse, random or not, or "posterior".
         value: the figure, pooled over observations.
         std_error: its standard error; NaN where it has none.
-        low: lower end of its 95 % interval.
+        low: lower end of its interval: 95 %, of `risk_ratio` the one asked for.
         high: upper end.
     """
 
@@ -89,6 +95,30 @@ def row_of_mean(metric: str, subject: str, values: np.ndarray) -> Row:
     mean = float(values.mean())
     std_error = float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else np.nan
     return Row(metric, subject, mean, std_error, mean - 1.96 * std_error, mean + 1.96 * std_error)
+
+
+def row_of_share(metric: str, subject: str, values: np.ndarray) -> Row:
+    """A row for the mean of values in [0, 1], with an interval that stays inside.
+
+    Wilson's score interval, for as many yes-or-no answers as would have the values' standard error,
+    which for values of 0 and 1 is their number; where all are equal it is their number too.
+
+    Source: Wilson 1927; an effective number of answers as in Korn and Graubard 1998.
+    """
+    values = np.asarray(values, dtype=float)
+    mean, size = float(values.mean()), float(values.size)
+    if size < 2:
+        return Row(metric, subject, mean)
+    std_error = float(values.std(ddof=1) / np.sqrt(size))
+    # Rounding may put a mean of equal values a hair outside.
+    share = min(max(mean, 0.0), 1.0)
+    if 0 < share < 1 and std_error > 0:
+        size = share * (1 - share) / (std_error**2 * (size - 1) / size)
+    z = float(norm.ppf((1 + INTERVAL_PROB) / 2))
+    center = (share + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z / (1 + z**2 / size) * math.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
+    low, high = max(0.0, center - half), min(1.0, center + half)
+    return Row(metric, subject, mean, std_error, min(low, mean), max(high, mean))
 
 
 def row_of_ratio(
@@ -123,7 +153,7 @@ def row_of_ratio(
             batch=max(1, BOOTSTRAP_ELEMENTS // size),
             confidence_level=INTERVAL_PROB,
             method="percentile",
-            rng=np.random.default_rng(seed),
+            rng=generator(seed, f"bootstrap/{metric}/{subject}"),
         )
     interval = found.confidence_interval
     if not np.all(np.isfinite(interval)):

@@ -41,7 +41,7 @@ def distance(case: Case) -> Measured:
     )
     samplers = [*map(_by_obs, samples), second]
     coords = {"sampler": [*samples["sampler"].to_numpy(), POSTERIOR], "obs": samples["obs"]}
-    directions = random_directions(case.rng(), first.shape[-1])
+    directions = random_directions(case.rng("distance/directions"), first.shape[-1])
     own, variance = [_total_variance(one) for one in samplers], _total_variance(first)
     found = {
         "energy_distance": [_each(energy_distance, one, first) for one in samplers],

@@ -5,7 +5,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from probrev.metrics.case import Case, Measured, row_of_mean
+from probrev.metrics.case import Case, Measured, row_of_mean, row_of_share
 from probrev.model import Model
 
 NUM_DRAWS = 400
@@ -29,7 +29,7 @@ def likelihood(case: Case) -> Measured:
     rows = []
     for name in estimates["inverse"].to_numpy():
         rows.append(row_of_mean("log_likelihood", name, own.sel(inverse=name).to_numpy()))
-        rows.append(row_of_mean("likelihood_rank", name, rank.sel(inverse=name).to_numpy()))
+        rows.append(row_of_share("likelihood_rank", name, rank.sel(inverse=name).to_numpy()))
     return Measured({"log_likelihood": own, "likelihood_rank": rank}, rows)
 
 

@@ -4,7 +4,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
-from probrev.metrics.case import POSTERIOR, Case, Measured, row_of_mean
+from probrev.metrics.case import POSTERIOR, Case, Measured, row_of_share
 
 CREDIBLE_PROB = 0.9
 
@@ -18,7 +18,7 @@ def position(case: Case) -> Measured:
     """
     interval = az.eti(case.posterior.draws, prob=CREDIBLE_PROB, dim=["chain", "draw"])
     low, high = (interval.isel(ci_bound=bound, drop=True) for bound in (0, 1))
-    rng = case.rng()
+    rng = case.rng("position/ties")
     spread = np.sqrt(case.posterior.var)
     # A unit whose posterior is a point has no z-score.
     zscore = ((case.estimates - case.posterior.mean) / spread).where(spread > 0)
@@ -31,15 +31,15 @@ def position(case: Case) -> Measured:
         "pit": xr.concat(pits, dim=case.estimates["inverse"]),
     }
     rows = [
-        row_of_mean("inside_interval", name, inside.sel(inverse=name).mean("hidden").to_numpy())
+        row_of_share("inside_interval", name, inside.sel(inverse=name).mean("hidden").to_numpy())
         for name in case.estimates["inverse"].to_numpy()
     ]
     mass = ((case.draws >= low) & (case.draws <= high)).mean(("sample", "hidden"))
-    rows.append(row_of_mean("interval_mass", POSTERIOR, mass.to_numpy()))
+    rows.append(row_of_share("interval_mass", POSTERIOR, mass.to_numpy()))
     if case.truth is not None:
         covered = ((case.truth >= low) & (case.truth <= high)).mean("hidden")
         arrays["truth_pit"] = randomized_pit(case.draws, case.truth, rng)
-        rows.append(row_of_mean("truth_in_interval", POSTERIOR, covered.to_numpy()))
+        rows.append(row_of_share("truth_in_interval", POSTERIOR, covered.to_numpy()))
     return Measured(arrays, rows)
 
 

@@ -3,7 +3,15 @@
 import numpy as np
 import xarray as xr
 
-from probrev.metrics.case import POSTERIOR, Case, Measured, Row, row_of_mean, row_of_ratio
+from probrev.metrics.case import (
+    POSTERIOR,
+    Case,
+    Measured,
+    Row,
+    row_of_mean,
+    row_of_ratio,
+    row_of_share,
+)
 from probrev.posterior import Kind
 
 
@@ -22,7 +30,7 @@ def support(case: Case) -> Measured:
     support_prob = xr.concat([_match(case, one) for one in guess], dim=guess["inverse"])
     arrays = {"support_prob": support_prob}
     names = guess["inverse"].to_numpy()
-    rows = [row_of_mean("support_prob", n, support_prob.sel(inverse=n).to_numpy()) for n in names]
+    rows = [row_of_share("support_prob", n, support_prob.sel(inverse=n).to_numpy()) for n in names]
     if case.truth is None:
         return Measured(arrays, rows)
     active = (case.truth > 0).to_numpy()
@@ -34,7 +42,7 @@ def support(case: Case) -> Measured:
     log_score = _log_score(inclusion, active, case)
     arrays |= {"brier": brier, "log_score": log_score}
     rows += [
-        row_of_mean("brier", POSTERIOR, brier.mean("hidden").to_numpy()),
+        row_of_share("brier", POSTERIOR, brier.mean("hidden").to_numpy()),
         row_of_mean("log_score", POSTERIOR, log_score.mean("hidden").to_numpy()),
     ]
     return Measured(arrays, rows)
@@ -53,7 +61,7 @@ def _recovery(name: str, guess: np.ndarray, active: np.ndarray, seed: int) -> li
         row_of_ratio("support_precision", name, hits, guessed, seed),
         row_of_ratio("support_recall", name, hits, wanted, seed),
         row_of_ratio("support_f1", name, 2 * hits, guessed + wanted, seed),
-        row_of_mean("support_exact_match", name, (guess == active).all(1)),
+        row_of_share("support_exact_match", name, (guess == active).all(1)),
     ]
 
 

@@ -11,8 +11,8 @@ from probrev import registry
 from probrev.inference.choice import infer
 from probrev.ladder import build_ladder
 from probrev.metrics.case import Case
-from probrev.metrics.risk import squared_errors
-from probrev.streams import streams
+from probrev.metrics.risk import ratio_terms, squared_errors
+from probrev.streams import stream
 from probrev.sweeps.grid import Cell, Grid
 
 FAILED = "failed"
@@ -46,16 +46,16 @@ def failure(reason: str) -> Row:
 
 
 def _measure(grid: Grid, cell: Cell) -> Row:
-    keys, build = streams(cell.seed), _load(grid.model)
+    build = _load(grid.model)
     model = build(**cell.parameters)
     arguments = registry.arguments(build, cell.parameters)
-    obs = registry.observe(build, arguments, keys["simulate"], model, grid.num_obs)
+    obs = registry.observe(build, arguments, stream(cell.seed, "simulate"), model, grid.num_obs)
     own = registry.call_hook(build, "inverses", arguments, model=model) or {}
     rungs = [name for name in grid.inverses if name not in own]
-    inverses = {**build_ladder(keys["ladder"], model, rungs), **own}
+    inverses = {**build_ladder(stream(cell.seed, "ladder"), model, rungs), **own}
     estimates = np.stack([np.asarray(inverses[name](obs.x), float) for name in grid.inverses])
     settings = {**FEW_DRAWS.get(cell.method, {}), **grid.settings.get(cell.method, {})}
-    posterior = infer(cell.method, keys[cell.method], model, obs, **settings)
+    posterior = infer(cell.method, stream(cell.seed, cell.method), model, obs, **settings)
     covered = posterior.obs
     coords = {"inverse": list(grid.inverses), "obs": np.arange(obs.num_obs)}
     dims = ("obs", "hidden")
@@ -66,6 +66,7 @@ def _measure(grid: Grid, cell: Cell) -> Row:
         x=xr.DataArray(np.asarray(obs.x)[covered], dims=("obs", "visible")),
         model=model,
         seed=cell.seed,
+        origin=obs.origin_under(model),
     )
     return {
         **_risks(case),
@@ -78,21 +79,17 @@ def _measure(grid: Grid, cell: Cell) -> Row:
 
 def _risks(case: Case) -> Row:
     """Squared errors, averaged over observations, and their pooled ratios."""
-    mean = {name: values.mean("obs").to_numpy() for name, values in squared_errors(case).items()}
+    arrays = squared_errors(case)
+    mean = {name: values.mean("obs").to_numpy() for name, values in arrays.items()}
+    terms = ratio_terms(case, arrays)
     row: Row = {name: mean[name] for name in ("excess_risk", "claimed_risk")}
-    if case.truth is None:
-        return {**row, "risk_ratio": 1 + mean["excess_risk"] / mean["claimed_risk"]}
-    energy = float((case.truth**2).sum("hidden").mean())
-    errors = np.append(mean["squared_error"], mean["bayes_squared_error"])
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = mean["squared_error"] / mean["bayes_squared_error"]
-        return {
-            **row,
-            "energy": energy,
-            "squared_error": errors,
-            "relative_risk": errors / energy,
-            "risk_ratio": ratio,
-        }
+        row["risk_ratio"] = terms.numerator.sum(1) / terms.denominator.sum()
+        if case.truth is None:
+            return row
+        energy = float((case.truth**2).sum("hidden").mean())
+        errors = np.append(mean["squared_error"], mean["bayes_squared_error"])
+        return {**row, "energy": energy, "squared_error": errors, "relative_risk": errors / energy}
 
 
 @cache

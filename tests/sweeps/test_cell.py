@@ -8,7 +8,7 @@ import pytest
 
 import probrev as pr
 from probrev import registry
-from probrev.streams import streams
+from probrev.streams import stream
 from probrev.sweeps.cell import compute_batch, compute_cell
 from tests.sweeps.conftest import MODEL
 
@@ -20,13 +20,12 @@ def test_a_cell_says_what_compare_says(make_grid, method):
     grid = make_grid(axes={"noise_std": (0.8,)}, posteriors=(method,), settings=settings)
     row = compute_cell(grid, 1)
     model = registry.load(str(MODEL))(noise_std=0.8, weight_seed=1)
-    keys = streams(1)
-    obs = model.simulate(keys["simulate"], 5)
-    nets = pr.build_ladder(keys["ladder"], model)
+    obs = model.simulate(stream(1, "simulate"), 5)
+    nets = pr.build_ladder(stream(1, "ladder"), model)
     posterior = (
         pr.exact(model, obs)
         if method == "exact"
-        else pr.gibbs(keys["gibbs"], model, obs, num_samples=200)
+        else pr.gibbs(stream(1, "gibbs"), model, obs, num_samples=200)
     )
     inverses = {name: nets[name] for name in grid.inverses}
     table = pr.compare(model, obs, inverses, {method: posterior}).table()
