@@ -18,6 +18,7 @@ from .ladder.binary import MeanField, SigmoidPass, StochasticPass
 from .ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
 from .layer import Layer
 from .layered_model import LayeredModel
+from .looks import Look, compare_until
 from .model import Model, Observations
 from .net_risk import predict_net_risk
 from .posterior import Posterior, from_datatree
@@ -61,6 +62,7 @@ __all__ = [
     "LayeredModel",
     "LinearDropout",
     "LogQuadraticSlab",
+    "Look",
     "MarchenkoPastur",
     "MeanField",
     "Model",
@@ -82,6 +84,7 @@ __all__ = [
     "build_samplers",
     "choose_methods",
     "compare",
+    "compare_until",
     "draw_shadow",
     "estimate_log_evidence",
     "estimate_log_partition",

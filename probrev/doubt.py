@@ -41,7 +41,7 @@ def find_doubt(
     disagreement = _disagreement(name, table)
     if disagreement:
         return Doubt(Word.INCONCLUSIVE, disagreement)
-    rows = table[(table["posterior"] == name) & (table["subject"] == POSTERIOR)]
+    rows = table.query(f"posterior == @name and subject == {POSTERIOR!r}")
     found = {row["metric"]: row for row in rows.to_dict(orient="records")}
     evidence = [*_truth_evidence(name, found), *_predictive_evidence(name, found)]
     if not evidence:
@@ -53,7 +53,7 @@ def find_doubt(
 
 def _disagreement(name: str, table: pd.DataFrame) -> str:
     """With which better posterior it disagrees; empty if with none."""
-    rows = table[(table["metric"] == "agreement") & (table["subject"] == name)]
+    rows = table.query("metric == 'agreement' and subject == @name")
     for row in rows.to_dict(orient="records"):
         if row["value"] < 1:
             share = 1 - row["value"]

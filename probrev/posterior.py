@@ -47,7 +47,7 @@ class Posterior:
     num_iterations, num_clamped, converged); `intermediates` (several layers: moments of the hidden
     vectors between x and h, see `tabulate_intermediates`); `observed_data` with the x that it is
     conditioned on. Attributes of the root: method, settings, status, status_reason, run_seconds,
-    compile_seconds, and of samplers `sampling`.
+    compile_seconds, and of samplers `sampling` and `starts_apart`.
 
     Moments are taken from `exact` or `approximation` where they are known without draws.
 
@@ -189,7 +189,7 @@ def from_draws(
     if stats:
         groups["sample_stats"] = xr.Dataset(stats)
     tree = make_tree(method, groups, x, status, reason, settings, timing)
-    tree.attrs["sampling"] = sampling
+    tree.attrs |= {"sampling": sampling, "starts_apart": int(starts_apart)}
     return Posterior(tree, model)
 
 

@@ -27,7 +27,7 @@ def compare(
     assignments: Annotated[Names, Parameter(name="--set", metavar="NAME=VALUE")] = (),
     posterior: Names = (),
     inverse: Names = (),
-    num_obs: PositiveInt = 32,
+    num_obs: PositiveInt | None = None,
     num_weights: PositiveInt = 1,
     seed: NonNegativeInt = 0,
     out: Path | None = None,
@@ -43,7 +43,8 @@ def compare(
         inverse: theory, universal, calibrated, trained, scalar, first_step, two_steps, three_steps,
             converged, or one of the model's own; by default all that it has, and beside them the
             net with dropout at test time, as a sampler.
-        num_obs: number of observations to simulate.
+        num_obs: number of observations to simulate; by default 32, then 128 and 512 while a verdict
+            is undecided.
         num_weights: number of draws of the weights; more than one shows the spread over them.
         seed: random seed of the observations and the samplers.
         out: folder for run.nc and report.html; by default runs/<model>-<UTC time>.

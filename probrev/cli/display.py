@@ -16,8 +16,23 @@ from probrev.cli.output import REPORT, RUN
 if TYPE_CHECKING:
     from probrev import Comparison
 
-# Begins a stage of the work by name; what it returns is told how far the stage is: done, in all.
-Stages = Callable[[str], Callable[[int, int], None]]
+
+class Stages:
+    """What long work tells stderr: its stages, and lines between them."""
+
+    def __init__(self, bars: Progress):
+        self._bars = bars
+
+    def __call__(self, name: str) -> Callable[[int, int], None]:
+        """Begins a stage by name; what it returns is told how far the stage is: done, in all."""
+        for earlier in self._bars.task_ids:
+            self._bars.update(earlier, total=1, completed=1)
+        task = self._bars.add_task(name, total=None)
+        return lambda done, total: self._bars.update(task, completed=done, total=total)
+
+    def say(self, line: str) -> None:
+        """A line of its own, terminal or not."""
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -31,27 +46,23 @@ def stages() -> Iterator[Stages]:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-
-        def stage(name: str) -> Callable[[int, int], None]:
-            for earlier in bars.task_ids:
-                bars.update(earlier, total=1, completed=1)
-            task = bars.add_task(name, total=None)
-            return lambda done, total: bars.update(task, completed=done, total=total)
-
-        yield stage
+        yield Stages(bars)
 
 
 def print_result(result: "Comparison", folder: Path) -> None:
-    """Prints the verdicts against the most trusted posterior, each posterior, and the files."""
+    """Prints the answer, the verdicts that it is made of, each posterior, and the files."""
     console = Console(highlight=False)
-    trusted = [v for v in result.verdicts if v.posterior == result.verdicts[0].posterior]
+    console.print(result.headline, soft_wrap=True, markup=False)
+    console.print()
+    trusted = [verdict for verdict in result.verdicts if verdict.posterior == result.judge]
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("net")
     table.add_column("risk ratio", justify="right")
-    table.add_column("95 % interval")
+    table.add_column(f"{format_prob(trusted[0].interval_prob)} interval")
     table.add_column("verdict")
     for verdict in trusted:
-        interval = f"[{verdict.low:.2f}, {verdict.high:.2f}]"
+        known = verdict.low <= verdict.high
+        interval = f"[{verdict.low:.2f}, {verdict.high:.2f}]" if known else "none"
         table.add_row(verdict.inverse, f"{verdict.ratio:.2f}", escape(interval), verdict.word)
     console.print(table)
     lines = [""]
@@ -63,6 +74,11 @@ def print_result(result: "Comparison", folder: Path) -> None:
     lines += [*_over_weights(result), "", *(verdict.sentence for verdict in trusted)]
     for line in (*lines, "", folder / RUN, folder / REPORT):
         console.print(str(line), soft_wrap=True, markup=False)
+
+
+def format_prob(prob: float) -> str:
+    """The probability of an interval: "95 %", "98.33 %"."""
+    return f"{round(100 * prob, 2):g} %"
 
 
 def _over_weights(result: "Comparison") -> Iterator[str]:
@@ -83,6 +99,7 @@ def print_json(result: "Comparison", folder: Path) -> None:
 
     tables = {"verdicts": pd.DataFrame(result.verdicts), "metrics": result.table()}
     said = {
+        "headline": result.headline,
         "conclusive": result.conclusive,
         "run": str(folder / RUN),
         "report": str(folder / REPORT),

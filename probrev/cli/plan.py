@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probrev import registry
-from probrev.methods import METHODS
+from probrev.methods import LOOKS, METHODS
 from probrev.registry import WEIGHT_SEED
 from probrev.settings import parse_settings
 
@@ -19,7 +19,7 @@ class Plan:
         assignments: --set, as typed.
         posteriors: methods; empty for the model's own choice.
         inverses: names; empty for every rung of the ladder.
-        num_obs: observations to simulate.
+        num_obs: observations to simulate; None for as many looks as the verdicts need.
         num_weights: draws of the weights.
         seed: of everything random but the model's own parameters.
     """
@@ -28,7 +28,7 @@ class Plan:
     assignments: tuple[str, ...]
     posteriors: tuple[str, ...]
     inverses: tuple[str, ...]
-    num_obs: int
+    num_obs: int | None
     num_weights: int
     seed: int
 
@@ -45,6 +45,11 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """--set, as arguments of `build`."""
         return parse_settings(self.info, self.assignments)
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Observations of every planned look."""
+        return LOOKS if self.num_obs is None else (self.num_obs,)
 
     @property
     def weight_seeds(self) -> list[int]:
@@ -66,7 +71,7 @@ class Plan:
             ("--set", self.assignments),
             ("--posterior", methods),
             ("--inverse", self.inverses),
-            ("--num-obs", [self.num_obs]),
+            ("--num-obs", [] if self.num_obs is None else [self.num_obs]),
             ("--num-weights", [self.num_weights]),
             ("--seed", [self.seed]),
         ):

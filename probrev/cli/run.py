@@ -1,7 +1,9 @@
 """A planned comparison carried out: the part that needs JAX."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +17,7 @@ from probrev import registry
 from probrev.cli.display import Stages, stages
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
-from probrev.inference.choice import infer
+from probrev.inference.choice import estimate_seconds, infer
 from probrev.ladder import RUNGS, build_samplers
 from probrev.progress import Progress
 from probrev.provenance import provenance
@@ -23,9 +25,12 @@ from probrev.registry import WEIGHT_SEED
 from probrev.status import Status
 from probrev.streams import stream
 
-# Draws of each chain of Gibbs: in rounds that grow while it has not converged, up to these bounds.
-FIRST_ROUND, GROWTH = 2000, 4
-MOST_BYTES, MOST_SECONDS = 2**30, 600
+# Draws of each chain of Gibbs: in rounds that grow while it has not converged. Their number ends
+# it, never the clock, so that draws do not depend on how busy a machine is.
+FIRST_ROUND, GROWTH, LAST_ROUND = 2000, 4, 32_000
+# Draws of all observations together: no round and no look takes more memory.
+MOST_BYTES = 2**30
+NUM_DRAWS = 4 * FIRST_ROUND
 
 
 def run(plan: Plan) -> pr.Comparison:
@@ -49,21 +54,21 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     Args:
         plan: what was asked for.
         make: the model's `build`.
-        weight_draw: number of the draw; all but number 0 get the first posterior only, and no
-            random inverse.
+        weight_draw: number of the draw; all but number 0 get the first posterior and the first look
+            only, and no random inverse.
         stage: where to report progress.
     """
     root = stream(plan.seed, f"weights/{weight_draw}")
-    stage(f"weights {weight_draw + 1} of {plan.num_weights}")
+    weights = f"weights {weight_draw + 1} of {plan.num_weights}"
+    stage(weights if plan.num_weights > 1 else "model")
     settings = plan.settings
     if weight_draw:
         settings[WEIGHT_SEED] = plan.weight_seeds[weight_draw]
     with refusing(plan.info):
         model = make(**settings)
         arguments = registry.arguments(make, settings)
-        obs = registry.observe(make, arguments, stream(root, "simulate"), model, plan.num_obs)
         own_inverses = registry.call_hook(make, "inverses", arguments, model=model)
-    check_hooks(plan.info, obs, own_inverses)
+    check_inverses(plan.info, own_inverses)
     own_inverses = own_inverses or {}
     known = (*pr.list_rungs(model), *own_inverses)
     check_names("inverse", plan.inverses, known)
@@ -71,22 +76,26 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     samplers = {}
     if not plan.inverses and not weight_draw:
         samplers = build_samplers(stream(root, "dropout"), model)
+    looks = plan.looks if not weight_draw else plan.looks[:1]
+    obs = observe(plan, make, arguments, stream(root, "simulate"), model, looks)
+    looks = tuple(number for number in looks if number <= obs.num_obs)
     methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)
-    posteriors = {
-        method: infer_with_progress(method, stream(root, method), model, obs, stage)
-        for method in (list(methods)[:1] if weight_draw else methods)
-    }
     stage("inverses")
     rungs = [name for name in wanted if name not in own_inverses]
     inverses = {**pr.build_ladder(stream(root, "ladder"), model, rungs), **own_inverses}
-    stage("comparison")
-    return pr.compare(
+    return pr.compare_until(
+        root,
         model,
-        obs,
         inverses={name: inverses[name] for name in wanted},
-        posteriors=posteriors,
+        posteriors={
+            method: partial(infer_with_progress, method, stage)
+            for method in (list(methods)[:1] if weight_draw else methods)
+        },
+        looks=looks,
+        observe=lambda key, num_obs: obs[:num_obs],
         random_inverses=samplers,
         seed=plan.seed,
+        begin=lambda look: announce(look, model, list(methods), stage),
         provenance=provenance(
             model=plan.info.name,
             source=plan.info.source,
@@ -96,6 +105,50 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
             methods=methods,
         ),
     )
+
+
+def observe(
+    plan: Plan,
+    make: registry.Build,
+    arguments: dict[str, Any],
+    key: jax.Array,
+    model: pr.Model,
+    looks: Sequence[int],
+) -> pr.Observations:
+    """Observations for as many of the looks as memory and the model file have room for.
+
+    Raises:
+        ValueError: the model file refuses even the first look.
+        TypeError: what it returns is no observations.
+    """
+    room = [looks[0], *(n for n in looks[1:] if 8 * NUM_DRAWS * n * model.n_hidden <= MOST_BYTES)]
+    for num_obs in reversed(room):
+        try:
+            with refusing(plan.info):
+                obs = registry.observe(make, arguments, key, model, num_obs)
+        except ValueError:
+            # A file with real data may have enough for the first look and not for the last.
+            if num_obs == room[0]:
+                raise
+            continue
+        if not isinstance(obs, pr.Observations):
+            raise TypeError(
+                f"model {plan.info.name}: observe must return probrev.Observations; "
+                f"got {type(obs).__name__}"
+            )
+        return obs
+    raise AssertionError("there is a first look")
+
+
+def announce(look: pr.Look, model: pr.Model, methods: list[str], stage: Stages) -> None:
+    """Says what comes, and about how long it takes, before each look."""
+    seconds = look.seconds
+    if look.number == 1:
+        seconds = look.num_obs * sum(estimate_seconds(name, model) for name in methods)
+    which = f"look {look.number} of {len(look.planned)}: " if len(look.planned) > 1 else ""
+    known = math.isfinite(seconds)
+    about = f", about {max(1, round(seconds / 60))} min" if known else ""
+    stage.say(f"{which}{look.num_obs} observations{about}")
 
 
 def over_weights(
@@ -132,17 +185,13 @@ def refusing(info: registry.ModelInfo) -> Iterator[None]:
         raise ValueError(f"model {where}: {error}") from error
 
 
-def check_hooks(info: registry.ModelInfo, obs: Any, inverses: Any) -> None:
-    """Raises unless a model file's `observe` and `inverses` returned what they should.
+def check_inverses(info: registry.ModelInfo, inverses: Any) -> None:
+    """Raises unless a model file's `inverses` returned what it should.
 
     Raises:
-        TypeError: no observations, or no dict.
+        TypeError: no dict.
         ValueError: an inverse has the name of a rung of the ladder, which tables tell it by.
     """
-    if not isinstance(obs, pr.Observations):
-        raise TypeError(
-            f"model {info.name}: observe must return probrev.Observations; got {type(obs).__name__}"
-        )
     if inverses is not None and not isinstance(inverses, dict):
         raise TypeError(
             f"model {info.name}: inverses must return a dict of callables by name; "
@@ -157,7 +206,7 @@ def check_hooks(info: registry.ModelInfo, obs: Any, inverses: Any) -> None:
 
 
 def infer_with_progress(
-    method: str, key: jax.Array, model: pr.Model, obs: pr.Observations, stage: Stages
+    method: str, stage: Stages, key: jax.Array, model: pr.Model, obs: pr.Observations
 ) -> pr.Posterior:
     """One posterior, its progress shown."""
     progress = stage(method)
@@ -181,7 +230,6 @@ def sample_until_converged(
             spent = {name: seconds + attrs[name] for name, seconds in spent.items()}
             attrs.update(spent)
             num_samples *= GROWTH
-            too_many = GROWTH * posterior.draws.nbytes > MOST_BYTES
-            too_long = GROWTH * sum(spent.values()) > MOST_SECONDS
-            if posterior.status is Status.OK or too_many or too_long:
+            too_many = GROWTH * posterior.draws.nbytes > MOST_BYTES or num_samples > LAST_ROUND
+            if posterior.status is Status.OK or too_many:
                 return posterior

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 from jaxtyping import PRNGKeyArray
 
 from probrev.boltzmann import BoltzmannMachine
@@ -15,7 +16,7 @@ from probrev.model import Model, Observations
 from probrev.posterior import Posterior
 from probrev.priors import SparsePrior
 
-_WITHOUT_KEY = {"exact": exact, "message_passing": message_passing}
+_SEEDED = {"exact": exact, "message_passing": message_passing}
 _SAMPLERS = {"gibbs": gibbs, "hmc": hmc}
 # What a default may cost for each observation, of one method.
 MAX_SECONDS = 10.0
@@ -48,13 +49,14 @@ def infer(
 
     Args:
         method: "exact", "gibbs", "hmc" or "message_passing".
-        key: random key; unused by methods that need none.
+        key: random key; methods that take a seed get one that is drawn with it.
         model: a model that the method can do.
         obs: observations.
         **settings: further arguments of the method.
     """
-    if method in _WITHOUT_KEY:
-        return _WITHOUT_KEY[method](model, obs, **settings)
+    if method in _SEEDED:
+        settings = {"draw_seed": int(jax.random.bits(key) >> 1), **settings}
+        return _SEEDED[method](model, obs, **settings)
     return _SAMPLERS[method](key, model, obs, **settings)
 
 
@@ -92,6 +94,14 @@ def choose_methods(model: Model) -> dict[str, str]:
         quick.discard("message_passing")
     chosen = quick or {min(candidates, key=lambda name: candidates[name].seconds)}
     return {name: reason for name, (_, reason) in candidates.items() if name in chosen}
+
+
+def estimate_seconds(method: str, model: Model) -> float:
+    """About how long a method takes for each observation, compilation apart; NaN if unknown."""
+    judges = {"exact": _exact, "gibbs": _gibbs, "message_passing": _messages}
+    if method not in judges:
+        return float("nan")
+    return judges[method](model).seconds
 
 
 def _exact(model: Model) -> _Candidate:
