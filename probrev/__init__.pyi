@@ -1,7 +1,8 @@
 from .activations import ActivationProfile, profile_activations
 from .agreement import measure_agreement
 from .boltzmann import BoltzmannMachine
-from .comparison import Comparison, compare, load
+from .comparing import compare
+from .comparison import Comparison, load
 from .distributions import LinearDropout, RectifiedDropout
 from .feedforward import Bias, FeedforwardNet
 from .fitted_layer import fit_layer, fit_prior

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 from jaxtyping import PRNGKeyArray
 
-from probrev.comparison import Comparison, compare
+from probrev.comparing import finish
+from probrev.comparison import Comparison
+from probrev.decision import Decision, decide
 from probrev.estimates import RandomInverse
 from probrev.inference.choice import infer
 from probrev.joined import join_posteriors
@@ -16,7 +18,6 @@ from probrev.metrics.case import INTERVAL_PROB
 from probrev.model import Model, Observations
 from probrev.posterior import Posterior
 from probrev.streams import stream
-from probrev.verdict import Word
 
 # A key, a model and observations -> their posterior.
 Inference = Callable[[PRNGKeyArray, Model, Observations], Posterior]
@@ -91,7 +92,8 @@ def compare_until(
     judge, *checks = posteriors
     batches: list[Posterior] = []
     found: dict[str, Posterior] = {}
-    result, seconds, done = None, float("nan"), 0
+    decision: Decision | None = None
+    taken, seconds, done = {}, float("nan"), 0
     for number, num_obs in enumerate(looks, start=1):
         if begin is not None:
             begin(Look(number, looks, num_obs, seconds))
@@ -102,27 +104,22 @@ def compare_until(
         found[judge] = join_posteriors(batches)
         for name in checks if number == 1 else ():
             found[name] = posteriors[name](stream(key, f"{name}/0"), model, new)
-        taken = {"planned": list(looks), "taken": number}
-        result = compare(
-            model, obs[:num_obs], inverses, found, random_inverses=random_inverses, seed=seed,
-            interval_prob=1 - (1 - INTERVAL_PROB) / len(looks), planned=planned,
-            provenance={**(provenance or {}), "looks": taken},
+        decision = decide(
+            model, obs[:num_obs], inverses, found, seed=seed, planned=planned,
+            interval_prob=1 - (1 - INTERVAL_PROB) / len(looks),
         )  # fmt: skip
-        if not is_open(result):
+        taken = {"planned": list(looks), "taken": number}
+        if not decision.is_open:
             break
         following = looks[min(number, len(looks) - 1)]
         seconds = (inferred - start) / new.num_obs * (following - num_obs)
         seconds += (time.perf_counter() - inferred) / num_obs * following
         done = num_obs
-    assert result is not None
-    return result
-
-
-def is_open(result: Comparison) -> bool:
-    """Whether more observations could decide a planned verdict."""
-    return result.conclusive and any(
-        verdict.planned and verdict.word is Word.UNDECIDED for verdict in result.verdicts
-    )
+    assert decision is not None
+    return finish(
+        decision, random_inverses=random_inverses, seed=seed,
+        provenance={**(provenance or {}), "looks": taken},
+    )  # fmt: skip
 
 
 def _by_name(method: str) -> Inference:

@@ -29,7 +29,7 @@ INVERSES = {"net": read_out, "nothing": say_nothing}
 @pytest.fixture(autouse=True)
 def no_curve(monkeypatch):
     """The curve over noise_std has tests of its own, and takes seconds."""
-    monkeypatch.setattr("probrev.comparison.noise_curve", lambda key, model: None)
+    monkeypatch.setattr("probrev.comparing.noise_curve", lambda key, model: None)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def sampler():
 def result():
     posteriors = {"sampler": small_case.sampler(), "exact": small_case.exact()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("probrev.comparison.noise_curve", lambda key, model: None)
+        patch.setattr("probrev.comparing.noise_curve", lambda key, model: None)
         return pr.compare(MODEL, small_case.observe(), INVERSES, posteriors, provenance={"seed": 3})
 
 

@@ -23,8 +23,8 @@ ORDER = [
     "estimates", "similarity", "activations", "reversal",
     "diagnostics", "binary_layers", "binary_draws", "boltzmann", "trained_machine", "weights",
     "posterior", "inference", "ladder", "agreement", "metrics", "verdict", "doubt",
-    "joined", "curve",
-    "comparison", "looks", "gap", "provenance", "plots", "report", "registry", "settings", "sweeps",
+    "joined", "curve", "comparison", "decision", "comparing", "looks", "gap", "provenance", "plots",
+    "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",
 ]  # fmt: skip
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "optax", "scipy", "xarray", "pandas")

@@ -1,8 +1,9 @@
 """What a comparison measures, one family a file.
 
 A family is a function from a `Case` (estimates and one posterior on the same observations) to
-`Measured`: labelled arrays, and rows of the summary table. A new metric is a new function in the
-family it belongs to, or a new family in `FAMILIES`.
+`Measured`: labelled arrays, and rows of the summary table. Some families decide the verdict, the
+others describe what it stands on. A new metric is a new function in the family it belongs to, or a
+new family in `DESCRIBING`.
 """
 
 from probrev.metrics.case import Case, Measured, Row
@@ -15,6 +16,8 @@ from probrev.metrics.risk import risk
 from probrev.metrics.support import support
 from probrev.metrics.truth_rank import truth_rank
 
-FAMILIES = (risk, truth_rank, support, position, likelihood, reconstruction, predictive, distance)
+DECIDING = (risk, truth_rank, predictive)
+DESCRIBING = (support, position, likelihood, reconstruction, distance)
+FAMILIES = (*DECIDING, *DESCRIBING)
 
-__all__ = ["FAMILIES", "Case", "Measured", "Row"]
+__all__ = ["DECIDING", "DESCRIBING", "FAMILIES", "Case", "Measured", "Row"]

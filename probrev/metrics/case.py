@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -45,6 +46,13 @@ class Case:
     origin: Origin = Origin.ELSEWHERE
     interval_prob: float = INTERVAL_PROB
 
+    def measure(self, families: Sequence[Callable[["Case"], "Measured"]]) -> "Measured":
+        """What some families of metrics find."""
+        found = Measured()
+        for family in families:
+            found |= family(self)
+        return found
+
     @property
     def draws(self) -> xr.DataArray:
         """Draws of h, (sample, obs, hidden)."""
@@ -87,6 +95,10 @@ class Measured:
 
     arrays: dict[str, xr.DataArray] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+
+    def __or__(self, other: "Measured") -> "Measured":
+        """Both."""
+        return Measured(self.arrays | other.arrays, self.rows + other.rows)
 
 
 def row_of_mean(metric: str, subject: str, values: np.ndarray) -> Row:

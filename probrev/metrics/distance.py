@@ -30,14 +30,16 @@ def distance(case: Case) -> Measured:
     `relative_risk` is that of the mean over samples, which is an estimate; Monte Carlo error, their
     total variance over their number, is in it. Empty where no inverse is random, or draws are few.
     """
-    half = case.draws.sizes["sample"] // 2
-    if case.samples is None or half < 2:
+    if case.samples is None:
+        return Measured()
+    draws = case.draws.sel(obs=case.samples["obs"])
+    half = draws.sizes["sample"] // 2
+    if half < 2:
         return Measured()
     size = min(case.samples.sizes["sample"], half)
     samples = case.samples.isel(sample=slice(size))
     first, second = (
-        _by_obs(thin(case.draws.isel(sample=slice(start, start + half)), size))
-        for start in (0, half)
+        _by_obs(thin(draws.isel(sample=slice(start, start + half)), size)) for start in (0, half)
     )
     samplers = [*map(_by_obs, samples), second]
     coords = {"sampler": [*samples["sampler"].to_numpy(), POSTERIOR], "obs": samples["obs"]}
@@ -138,8 +140,9 @@ def _risks(case: Case, samples: xr.DataArray) -> list[Row]:
     """Relative risk of the mean of each sampler's samples."""
     if case.truth is None:
         return []
-    energy = (case.truth**2).sum("hidden").to_numpy()
-    error = ((samples.mean("sample") - case.truth) ** 2).sum("hidden")
+    truth = case.truth.sel(obs=samples["obs"])
+    energy = (truth**2).sum("hidden").to_numpy()
+    error = ((samples.mean("sample") - truth) ** 2).sum("hidden")
     return [
         row_of_ratio("relative_risk", name, error.sel(sampler=name).to_numpy(), energy, case.seed)
         for name in error["sampler"].to_numpy()

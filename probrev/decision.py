@@ -1,0 +1,254 @@
+"""Verdicts: inverses held against posteriors, as far as the answer needs."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from probrev.agreement import measure_agreement
+from probrev.doubt import find_doubt
+from probrev.estimates import as_estimate
+from probrev.ladder import Inverse
+from probrev.metrics import DECIDING, Case, Measured, Row
+from probrev.metrics.case import POSTERIOR
+from probrev.metrics.risk import spares_truth
+from probrev.model import Model, Observations, check_pytree, same_numbers
+from probrev.posterior import Kind, Posterior, from_datatree
+from probrev.verdict import Doubt, Ratio, Verdict, Word, judge
+
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Decision(NamedTuple):
+    """The verdicts of a comparison, and what they were made from.
+
+    Attributes:
+        model: the model of x.
+        obs: the observations.
+        inverses: by name.
+        estimates: theirs, (inverse, obs, hidden).
+        cases: of each posterior, by its name: the posterior and the estimates on what it covers.
+        measured: what the deciding metrics found, by posterior.
+        agreements: rows about how posteriors agree.
+        doubts: of each posterior why it may not judge, or None.
+        verdicts: one per inverse and posterior, those of the judge first.
+    """
+
+    model: Model
+    obs: Observations
+    inverses: Mapping[str, Inverse]
+    estimates: xr.DataArray
+    cases: dict[str, Case]
+    measured: dict[str, Measured]
+    agreements: pd.DataFrame
+    doubts: dict[str, Doubt | None]
+    verdicts: list[Verdict]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more observations could decide a planned verdict; they mend no doubt."""
+        return not any(self.doubts.values()) and any(
+            verdict.planned and verdict.word is Word.UNDECIDED for verdict in self.verdicts
+        )
+
+
+def decide(
+    model: Model,
+    obs: Observations,
+    inverses: Mapping[str, Inverse],
+    posteriors: Mapping[str, Posterior | xr.DataTree],
+    *,
+    seed: int,
+    interval_prob: float,
+    planned: Collection[str] | None,
+) -> Decision:
+    """Measures what verdicts need, and judges; see `compare` for the arguments.
+
+    Raises:
+        ValueError: a name, an inverse's output or a posterior's x does not fit; says which.
+    """
+    if not 0 < interval_prob < 1:
+        raise ValueError(f"interval_prob must lie between 0 and 1; got {interval_prob}")
+    check_pytree(model)
+    model.check(obs)
+    if not inverses or not posteriors:
+        raise ValueError("compare needs at least one inverse and one posterior")
+    check_names(posteriors, inverses)
+    planned = list(inverses) if planned is None else planned
+    for name in planned:
+        if name not in inverses:
+            raise ValueError(f"planned names {name!r}, which is none of the inverses")
+    trusted = {name: _as_posterior(name, given, model, obs) for name, given in posteriors.items()}
+    estimates = _run_inverses(model, obs, inverses)
+    cases = {
+        name: _make_case(model, obs, estimates, posterior, seed, interval_prob)
+        for name, posterior in trusted.items()
+    }
+    measured = {name: case.measure(DECIDING) for name, case in cases.items()}
+    agreements = _agreements(model, trusted, seed)
+    table = tabulate(measured, agreements)
+    doubts = {
+        name: find_doubt(name, trusted[name], case.origin, table) for name, case in cases.items()
+    }
+    verdicts = _verdicts(table, cases, doubts, planned)
+    return Decision(model, obs, inverses, estimates, cases, measured, agreements, doubts, verdicts)
+
+
+def check_names(posteriors: Collection[str], inverses: Collection[str]) -> None:
+    """Raises ValueError for names that a table could not tell apart, or a file not hold."""
+    for name in (*inverses, *posteriors):
+        if not NAME.fullmatch(name):
+            raise ValueError(f"names must match [A-Za-z0-9_-]+; got {name!r}")
+    named = [POSTERIOR, *posteriors, *inverses]
+    taken = {name for name in inverses if named.count(name) > 1}
+    if taken:
+        raise ValueError(
+            f"an inverse must not be named {POSTERIOR!r}, nor as a posterior or another inverse "
+            f"is, since the table could not tell them apart; got {min(taken)!r}"
+        )
+
+
+def tabulate(measured: Mapping[str, Measured], *others: pd.DataFrame) -> pd.DataFrame:
+    """Rows of every posterior, and others, as one tidy table."""
+    frames = [pd.DataFrame(one.rows).assign(posterior=name) for name, one in measured.items()]
+    table = pd.concat([*frames, *others], ignore_index=True)
+    names = ["metric", "subject", "posterior"]
+    table[names] = table[names].map(str)
+    return table
+
+
+def _as_posterior(
+    name: str, given: Posterior | xr.DataTree, model: Model, obs: Observations
+) -> Posterior:
+    """One of ours, checked to be about these observations."""
+    posterior = given if isinstance(given, Posterior) else from_datatree(given, obs.x)
+    numbers, width = posterior.obs, posterior.draws.sizes["hidden"]
+    if width != model.n_hidden:
+        raise ValueError(
+            f"posterior {name!r} has {width} hidden units, but the model has {model.n_hidden}"
+        )
+    if numbers.size == 0 or numbers.max() >= obs.num_obs:
+        raise ValueError(f"posterior {name!r} covers observations that are not there: {numbers}")
+    if not np.array_equal(posterior.tree["observed_data/x"], np.asarray(obs.x)[numbers]):
+        raise ValueError(
+            f"posterior {name!r} was computed from another x than the observations given: "
+            "compute it from these, or pass the observations it was computed from"
+        )
+    return posterior
+
+
+def _run_inverses(model: Model, obs: Observations, inverses: Mapping[str, Inverse]) -> xr.DataArray:
+    """Every inverse's estimates, (inverse, obs, hidden)."""
+    estimates = [
+        as_estimate(name, inverse(obs.x), model, obs) for name, inverse in inverses.items()
+    ]
+    coords = {
+        "inverse": list(inverses),
+        "obs": np.arange(obs.num_obs),
+        "hidden": np.arange(model.n_hidden),
+    }
+    return xr.DataArray(np.stack(estimates), coords=coords)
+
+
+def _make_case(
+    model: Model,
+    obs: Observations,
+    estimates: xr.DataArray,
+    posterior: Posterior,
+    seed: int,
+    interval_prob: float,
+) -> Case:
+    """One posterior and what to hold against it, on the observations that it covers."""
+    numbers = posterior.obs
+    truth = None
+    if obs.h is not None:
+        truth = xr.DataArray(np.asarray(obs.h), dims=("obs", "hidden")).isel(obs=numbers)
+        truth = truth.assign_coords(obs=numbers)
+    own = model if posterior.model is None else posterior.model
+    return Case(
+        posterior=posterior,
+        estimates=estimates.sel(obs=numbers),
+        truth=truth,
+        x=xr.DataArray(np.asarray(obs.x)[numbers], dims=("obs", "visible")),
+        model=own,
+        seed=seed,
+        origin=obs.origin_under(own),
+        interval_prob=interval_prob,
+    )
+
+
+def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) -> pd.DataFrame:
+    """Every posterior that is not exact beside every exact one, or beside samplers if none is.
+
+    An approximation is never the judge, and what is told of it is its error, not whether that is
+    within Monte Carlo error. Posteriors under different models need not agree, so they are not held
+    against each other.
+    """
+    under = {
+        name: model if posterior.model is None else posterior.model
+        for name, posterior in posteriors.items()
+    }
+    ranked = sorted(posteriors, key=lambda name: _distrust(posteriors[name]))
+    rows = []
+    for index, name in enumerate(ranked):
+        if posteriors[name].kind is Kind.EXACT:
+            continue
+        judges = [
+            one
+            for one in ranked[:index]
+            if posteriors[one].kind is not Kind.APPROXIMATE
+            and same_numbers(under[one], under[name])
+        ]
+        exact = [one for one in judges if posteriors[one].kind is Kind.EXACT]
+        for reference in exact or judges:
+            found = measure_agreement(posteriors[name], posteriors[reference], seed=seed)
+            figures = {
+                "inclusion_gap": found.inclusion_gap.max(),
+                "total_variation": found.total_variation.mean(),
+                "total_variation_floor": found.total_variation_floor.mean(),
+            }
+            if posteriors[name].kind is Kind.SAMPLED:
+                figures["agreement"] = found.agrees.mean()
+                figures["inclusion_excess"] = found.inclusion_excess.max()
+            rows += [(*Row(metric, name, float(v)), reference) for metric, v in figures.items()]
+    return pd.DataFrame(rows, columns=[*Row._fields, "posterior"])
+
+
+def _distrust(posterior: Posterior) -> int:
+    """0 for an exact posterior, 1 for a sampler's, 2 for an approximation."""
+    return (Kind.EXACT, Kind.SAMPLED, Kind.APPROXIMATE).index(posterior.kind)
+
+
+def _verdicts(
+    table: pd.DataFrame,
+    cases: Mapping[str, Case],
+    doubts: Mapping[str, Doubt | None],
+    planned: Collection[str],
+) -> list[Verdict]:
+    """A verdict per inverse and posterior, those of the judge first; see `Comparison.verdicts`."""
+    most = max(len(case.posterior.obs) for case in cases.values())
+    ranked = sorted(
+        cases,
+        key=lambda one: (len(cases[one].posterior.obs) < most, _distrust(cases[one].posterior)),
+    )
+    verdicts = []
+    for name in ranked:
+        case = cases[name]
+        rows = table.query("metric == 'risk_ratio' and posterior == @name")
+        for row in rows.to_dict("records"):
+            ratio = Ratio(
+                row["subject"], name, row["value"], row["low"], row["high"], case.interval_prob,
+                len(case.posterior.obs), case.origin, case.truth is not None, spares_truth(case),
+            )  # fmt: skip
+            verdict = judge(
+                ratio,
+                setting=getattr(case.model, "setting", type(case.model).__name__),
+                doubt=doubts[name],
+                is_approximate=case.posterior.kind is Kind.APPROXIMATE,
+                planned=name == ranked[0] and row["subject"] in planned,
+            )
+            verdicts.append(verdict)
+    return verdicts
