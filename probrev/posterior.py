@@ -23,6 +23,10 @@ class Moments(NamedTuple):
     inclusion_prob: ArrayLike
 
 
+# The method of a posterior that another tool made.
+EXTERNAL = "external"
+
+
 class Kind(StrEnum):
     """What a posterior's moments are.
 
@@ -230,7 +234,7 @@ def from_datatree(tree: xr.DataTree, x: ArrayLike, *, model: Any = None) -> Post
     if diverging is not None:
         values = np.broadcast_to(diverging.to_numpy().reshape(*h.shape[:2], -1), h.shape[:3])
         sample_stats = {"diverging": values}
-    return from_draws("external", h, x, model=model, sample_stats=sample_stats)
+    return from_draws(EXTERNAL, h, x, model=model, sample_stats=sample_stats)
 
 
 def make_tree(

@@ -189,3 +189,8 @@ def _figures(ratio: Ratio, setting: str, is_approximate: bool) -> str:
     if ratio.low <= ratio.high:
         interval = f" [{ratio.low:.2f}, {ratio.high:.2f}]"
     return f"{what} = {ratio.value:.2f}{interval} at {setting}, against {against}"
+
+
+def format_prob(prob: float) -> str:
+    """The probability of an interval: "95 %", "98.33 %"."""
+    return f"{round(100 * prob, 2):g} %"

@@ -51,6 +51,8 @@ def stages() -> Iterator[Stages]:
 
 def print_result(result: "Comparison", folder: Path) -> None:
     """Prints the answer, the verdicts that it is made of, each posterior, and the files."""
+    from probrev.verdict import format_prob
+
     console = Console(highlight=False)
     console.print(result.headline, soft_wrap=True, markup=False)
     console.print()
@@ -74,11 +76,6 @@ def print_result(result: "Comparison", folder: Path) -> None:
     lines += [*_over_weights(result), "", *(verdict.sentence for verdict in trusted)]
     for line in (*lines, "", folder / RUN, folder / REPORT):
         console.print(str(line), soft_wrap=True, markup=False)
-
-
-def format_prob(prob: float) -> str:
-    """The probability of an interval: "95 %", "98.33 %"."""
-    return f"{round(100 * prob, 2):g} %"
 
 
 def _over_weights(result: "Comparison") -> Iterator[str]:

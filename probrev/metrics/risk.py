@@ -17,7 +17,7 @@ from probrev.metrics.case import (
 )
 from probrev.metrics.log_ratio import estimate_ratios
 from probrev.model import Origin
-from probrev.posterior import Kind
+from probrev.posterior import EXTERNAL, Kind
 
 ROUNDING = 1e-20  # of ||h||^2: squared errors below it are those of float64
 # A posterior is convicted where an interval of this probability for claimed / actual excludes 1.
@@ -107,8 +107,11 @@ def spares_truth(case: Case) -> bool:
     It may where h is a draw from p(h | x) under the posterior's model, and the posterior is ours
     and stands for that law: not an approximation, and not one from elsewhere.
     """
-    ours = case.posterior.method != "external" and case.posterior.kind is not Kind.APPROXIMATE
-    return case.origin is Origin.MODEL and ours
+    return (
+        case.origin is Origin.MODEL
+        and case.posterior.kind is not Kind.APPROXIMATE
+        and case.posterior.method != EXTERNAL
+    )
 
 
 def ratio_terms(case: Case, arrays: dict[str, xr.DataArray]) -> RatioTerms:

@@ -1,5 +1,6 @@
 """The spread of a random inverse beside that of the posterior, unit by unit."""
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from probrev.comparison import Comparison
@@ -12,14 +13,17 @@ def plot_spreads(result: Comparison, posterior: str, sampler: str) -> Figure:
 
     Args:
         result: a comparison with a random inverse.
-        posterior: name of the posterior; observations that it does not cover are left out.
+        posterior: name of the posterior; observations without samples are left out.
         sampler: name of the random inverse.
     """
     law = result.posteriors[posterior]
-    samples = result.tree["random_inverses"].to_dataset().sel(sampler=sampler, obs=law.obs)
+    samples = result.tree["random_inverses"].to_dataset().sel(sampler=sampler)
+    common = np.intersect1d(law.obs, samples["obs"])
+    mean, var = (moment.sel(obs=common).to_numpy() for moment in (law.mean, law.var))
+    samples = samples.sel(obs=common)
     panels = {
-        "mean": (law.mean.to_numpy(), samples["mean"].to_numpy()),
-        "standard deviation": (law.var.to_numpy() ** 0.5, samples["std"].to_numpy()),
+        "mean": (mean, samples["mean"].to_numpy()),
+        "standard deviation": (var**0.5, samples["std"].to_numpy()),
     }
     figure = Figure(figsize=(WIDTH, 4.0))
     for ax, (name, (own, other)) in zip(figure.subplots(1, 2), panels.items(), strict=True):

@@ -5,30 +5,31 @@ import math
 from typing import Any, NamedTuple
 
 from probrev.metrics.case import POSTERIOR
+from probrev.model import Origin
 from probrev.posterior import Kind
 from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, duration, percent, plain, with_error, with_interval
 from probrev.report.summary import Summary
 from probrev.status import Status
-
-# Of a standard normal variate, beyond this about once in 16,000.
-IDENTITY_Z_MAX = 4.0
+from probrev.verdict import Word, format_prob
 
 
 class Answer(NamedTuple):
-    """The verdict, as the page opens with it.
+    """The answer, as the page opens with it.
 
     Attributes:
-        word: the verdict's word.
-        sentence: the verdict in full.
+        word: the verdict's word, or why there is none.
+        headline: the answer in a line, the same as the terminal's.
+        sentence: the first verdict in full.
         cost: what net and posterior cost per observation.
         standing: whether the run is conclusive.
         trust: why or why not.
-        conclusive: whether every posterior can be trusted.
+        conclusive: whether every posterior can be trusted, and its model fits.
         table: every verdict.
     """
 
     word: str
+    headline: str
     sentence: str
     cost: str
     standing: str
@@ -40,33 +41,67 @@ class Answer(NamedTuple):
 def answer(summary: Summary) -> Answer:
     """What the run says of the net, how sure it is, and what it costs."""
     first = summary.verdicts[0]
+    word = next((doubt.word for doubt in summary.result.doubts.values()), first.word)
     rows = [
-        [one.inverse, one.posterior, one.word, with_interval(one.ratio, one.low, one.high),
+        [one.inverse, one.posterior, str(one.num_obs), one.word, "yes" if one.planned else "no",
+         with_interval(one.ratio, one.low, one.high),
          duration(summary.seconds(one.inverse)), duration(summary.seconds(one.posterior))]
         for one in summary.verdicts
     ]  # fmt: skip
-    caption = (
-        "R = risk / Bayes risk, with its 95 % interval from a paired bootstrap over observations. "
-        if summary.has_truth
-        else "R = 1 + excess risk / posterior variance, with its 95 % interval: there is no truth. "
-    )
-    caption += (
-        "As good as Bayes: the interval ends below 1.1; near: below 1.5; far: it begins above 1.5; "
-        "otherwise undecided. Times are per observation, compilation apart."
-    )
-    header = ["inverse", "against", "verdict", "R [95 %]", "its time", "posterior's time"]
+    prob = format_prob(first.interval_prob)
+    header = [
+        "inverse", "against", "observations", "verdict", "planned", f"R [{prob}]", "its time",
+        "posterior's time",
+    ]  # fmt: skip
     return Answer(
-        first.word, first.sentence, _cost(summary), _standing(summary), _trust(summary),
-        summary.result.conclusive, Table(header, rows, caption),
+        word, summary.result.headline, first.sentence, _cost(summary), _standing(summary),
+        _trust(summary), summary.result.conclusive, Table(header, rows, _caption(summary)),
     )  # fmt: skip
+
+
+def _caption(summary: Summary) -> str:
+    """What R is, where the words come from, and how often they may be wrong."""
+    first = summary.verdicts[0]
+    prob = format_prob(first.interval_prob)
+    parts = [
+        "R = risk / Bayes risk. Where the model made x and h, and where h is not known, it is 1 + "
+        "excess risk / posterior variance, which is the same in expectation and spares the noise "
+        f"of h. Intervals hold {prob}, by the bootstrap-t of log R over observations.",
+        "As good as Bayes: the interval ends below 1.1; near: below 1.5; far: it begins above 1.5; "
+        "otherwise undecided. Unjudged: figures without a word.",
+        *_say_looks(summary),
+    ]
+    num_planned = sum(one.planned for one in summary.verdicts)
+    if len(summary.verdicts) > 1:
+        parts.append(
+            f"Planned: fixed beforehand as what would be read ({num_planned} of "
+            f"{len(summary.verdicts)}). Each verdict may err in 5 % of runs, not all of them "
+            "together; one that was not planned is for exploring."
+        )
+    parts.append("Times are per observation, compilation apart.")
+    return " ".join(parts)
+
+
+def _say_looks(summary: Summary) -> list[str]:
+    """How often the data were looked at, where several looks had been planned."""
+    looks = summary.provenance.get("looks")
+    if not isinstance(looks, dict) or len(looks["planned"]) < 2:
+        return []
+    planned = ", ".join(map(str, looks["planned"]))
+    return [
+        f"Looks were planned at {planned} observations, until no planned verdict is undecided; "
+        f"this is look {looks['taken']}, and the intervals allow for all."
+    ]
 
 
 def _standing(summary: Summary) -> str:
     """Whether the run is conclusive, in a sentence."""
     if not summary.result.conclusive:
-        return "Not conclusive: not every posterior can be trusted."
-    if summary.verdicts[0].word == "undecided":
+        return "Not conclusive: not every posterior can be trusted and fits."
+    if summary.verdicts[0].word is Word.UNDECIDED:
         return "Every posterior can be trusted, but there are too few observations to decide."
+    if summary.verdicts[0].word is Word.UNJUDGED:
+        return "Every posterior can be trusted, but no word may be said of these observations."
     return "Conclusive: every posterior can be trusted."
 
 
@@ -100,17 +135,35 @@ def _trust(summary: Summary) -> list[str]:
             if math.isfinite(share) and share < 1:
                 off = percent(1 - share)
                 lines.append(f"{name} disagrees with {other} on {off} of observations.")
-    scores = {name: summary.value("identity_z", name) for name in summary.result.inverses}
-    worst = max(scores, key=lambda name: abs(scores[name]) if math.isfinite(scores[name]) else 0.0)
-    if abs(scores[worst]) > IDENTITY_Z_MAX:
-        lines.append(
-            f"Risk is not Bayes risk + excess risk (z = {scores[worst]:.1f} for {worst}): the true "
-            f"h were not drawn from this prior, or {summary.judge} is not their posterior. R then "
-            "compares with the model's answer, which need not be the best one."
-        )
-    if not summary.result.conclusive and summary.verdicts[0].word != "inconclusive":
-        lines.append(f"The verdict above is against {summary.judge}, which can be trusted.")
+    lines += [f"{doubt.reason}." for doubt in summary.result.doubts.values()]
+    lines += _say_calibration(summary)
+    if not summary.result.conclusive and summary.judge not in summary.result.doubts:
+        lines.append(f"The verdicts against {summary.judge}, which can be trusted, stand.")
     return lines
+
+
+def _say_calibration(summary: Summary) -> list[str]:
+    """What the h that made x say of the posterior."""
+    lines, row = [], summary.get("claimed_over_actual")
+    if row is not None:
+        lines.append(
+            f"{summary.judge} claims {with_interval(row.value, row.low, row.high)} of the squared "
+            "error that its mean makes (95 %)."
+        )
+    p = summary.value("truth_rank_p", POSTERIOR)
+    if math.isfinite(p):
+        lines.append(
+            f"Whether the h given with x could be draws from {summary.judge}: rank test, "
+            f"p = {plain(p, 2)}."
+        )
+    return lines
+
+
+ORIGINS = {
+    Origin.MODEL: "x and h drawn from the model",
+    Origin.LAYERS: "x drawn from the model's layers, given h from elsewhere",
+    Origin.ELSEWHERE: "x and h given",
+}
 
 
 def setting(summary: Summary) -> Section:
@@ -118,7 +171,7 @@ def setting(summary: Summary) -> Section:
     data = summary.result.tree["data"].sizes
     hidden = summary.result.tree["inverses"].sizes["hidden"]
     known = summary.provenance
-    source = "given with the h that made them"
+    source = ORIGINS[Origin(summary.result.tree["data"].attrs["origin"])]
     if not summary.has_truth:
         source = "given without their h: real data, or data whose h was not kept"
     rows = [
@@ -156,9 +209,9 @@ def as_text(value: Any) -> str:
 
 COLUMNS = (
     ("relative risk", "relative_risk"),
-    ("R [95 %]", "risk_ratio"),
+    ("R", "risk_ratio"),
+    ("R with h", "risk_ratio_with_h"),
     ("excess risk", "excess_risk"),
-    ("identity z", "identity_z"),
     ("support F1", "support_f1"),
     ("likelihood rank", "likelihood_rank"),
 )
@@ -190,7 +243,8 @@ def headline(summary: Summary) -> Section:
 def _cell(summary: Summary, metric: str, name: str) -> str:
     row = summary.get(metric, name)
     if row is None:
-        return "1" if (metric, name) == ("risk_ratio", POSTERIOR) else ABSENT
-    if metric == "risk_ratio":
+        is_own = metric.startswith("risk_ratio") and name == POSTERIOR
+        return "1" if is_own else ABSENT
+    if metric.startswith("risk_ratio"):
         return with_interval(row.value, row.low, row.high)
-    return plain(row.value, 2) if metric == "identity_z" else with_error(row.value, row.std_error)
+    return with_error(row.value, row.std_error)

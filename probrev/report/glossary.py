@@ -5,12 +5,18 @@ GLOSSARY = {
     "Of a random inverse: of the mean of its samples.",
     "claimed_relative_risk": "The relative risk that the posterior expects of its own mean: its "
     "variance over Σ‖h‖². Near its relative risk if the posterior is honest.",
-    "risk_ratio": "Risk over the risk of the posterior mean, R; 1 is as good as Bayes. Without a "
-    "truth: 1 + excess risk / posterior variance, the same number in expectation.",
+    "risk_ratio": "Risk over the risk of the posterior mean, R; 1 is as good as Bayes. Where the "
+    "model made x and h, and without a truth: 1 + excess risk / posterior variance, the same in "
+    "expectation.",
+    "risk_ratio_with_h": "R from squared errors against the h that made x: the check of the above.",
+    "claimed_over_actual": "The posterior's variance over the squared error of its mean: 1 if the "
+    "posterior is honest, below 1 if it is too sure.",
+    "claimed_over_actual_999": "The same with a 99.9 % interval: one without 1 convicts.",
+    "truth_rank_p": "Rank test of whether the h that made x could be draws from the posterior, in "
+    "the directions in which inverses differ from its mean; uniform for the right posterior; .001 "
+    "or less convicts.",
     "excess_risk": "Mean of ‖ĥ − E[h|x]‖² per observation, in units of h²: what an inverse loses "
     "to Bayes. Monte Carlo noise of the posterior mean is taken off.",
-    "identity_z": "Risk = Bayes risk + excess risk holds for any ĥ that uses x only; this is the "
-    "residual in standard errors. Beyond ±4 it convicts the posterior; near 0 it acquits nobody.",
     "support_prob": "Posterior probability that exactly the estimate's units are active.",
     "support_precision": "Of the units called active, the share that is.",
     "support_recall": "Of the active units, the share called active.",
@@ -37,6 +43,11 @@ GLOSSARY = {
     "predictive_surprise_largest": "The same for the largest xⱼ.",
     "predictive_surprise_log_likelihood": "The same for log p(x | h), h being the draw that each "
     "replicate was made from.",
+    "predictive_p_zero_share": "Probability of so many such observations or more if each had a "
+    "chance of 10 %: at most .001 / 3 is a misfit.",
+    "predictive_p_norm": "The same for ‖x‖.",
+    "predictive_p_largest": "The same for the largest xⱼ; shown, not tested.",
+    "predictive_p_log_likelihood": "The same for log p(x | h).",
     "agreement": "Share of observations on which a sampler's inclusion probabilities are all "
     "within 4 √(p(1−p)/ESS) + 2/ESS of the other posterior's.",
     "inclusion_excess": "Largest difference of an inclusion probability, in units of that "

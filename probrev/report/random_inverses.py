@@ -78,6 +78,7 @@ def _finding(summary: Summary, name: str) -> str:
 
 def _times(summary: Summary, name: str, metric: str):
     """A distance over that of the halves, paired over observations."""
-    found = summary.result.tree[f"metrics/{summary.judge}/{metric}"]
+    # Distances are of those observations that have samples.
+    found = summary.result.tree[f"metrics/{summary.judge}/{metric}"].dropna("obs")
     own, halves = (found.sel(sampler=who).to_numpy() for who in (name, POSTERIOR))
     return row_of_ratio(metric, name, own, halves, seed=0)

@@ -40,7 +40,7 @@ class Summary:
     @property
     def judge(self) -> str:
         """Name of the most trusted posterior, which the report is about."""
-        return self.verdicts[0].posterior
+        return self.result.judge
 
     @property
     def net(self) -> str:

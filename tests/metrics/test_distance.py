@@ -28,16 +28,20 @@ def make_case(draws, samples, truth=None):
     class Drawn:
         pass
 
-    Drawn.draws = xr.DataArray(draws, dims=("chain", "draw", "obs", "hidden"))
     num_obs, n_hidden = draws.shape[2:]
     coords = {"sampler": list(samples), "obs": 3 + np.arange(num_obs)}
+    Drawn.draws = xr.DataArray(draws, dims=("chain", "draw", "obs", "hidden")).assign_coords(
+        obs=coords["obs"]
+    )
     dims = ("sampler", "sample", "obs", "hidden")
     return Case(
         posterior=Drawn(),  # pyright: ignore[reportArgumentType]
         estimates=xr.DataArray(
             np.zeros((1, num_obs, n_hidden)), dims=("inverse", "obs", "hidden")
         ).assign_coords(inverse=["net"], obs=coords["obs"]),
-        truth=None if truth is None else xr.DataArray(truth, dims=("obs", "hidden")),
+        truth=None
+        if truth is None
+        else xr.DataArray(truth, dims=("obs", "hidden")).assign_coords(obs=coords["obs"]),
         x=xr.DataArray(np.zeros((num_obs, 2)), dims=("obs", "visible")),
         model=MODEL,
         seed=0,
