@@ -97,11 +97,7 @@ def layered_step(
     signals = [layer.reshape(-1, layer.shape[-1]) for layer in layers]
     top = len(model.layers) - 1
     for level, layer in enumerate(model.layers):
-        if level == top:
-            sparse = model.sparse_prior
-            prior = UnitPrior(sparse.inclusion_logit, sparse.tilting_slab, sparse.active_range)
-        else:
-            prior = prior_from_above(model.layers[level + 1], signals[level + 2])
+        prior = unit_prior(model, level, signals)
         signals[level + 1] = _sweep(
             jax.random.fold_in(key, level), prior, layer, state.warmth[level].surrogate,
             signals[level + 1], signals[level], augments, relocates=level == top,
@@ -130,6 +126,14 @@ def _warm(
         surrogate = jax.lax.cond(is_last, fit_surrogate, keep, layer, mean, var)
         warmth.append(Warmth(mean, square, surrogate))
     return tuple(warmth)
+
+
+def unit_prior(model: LayeredModel, level: int, signals: list[Array]) -> UnitPrior:
+    """Prior of the units above a layer, given x and the hidden vectors, the one next to x first."""
+    if level + 1 < len(model.layers):
+        return prior_from_above(model.layers[level + 1], signals[level + 2])
+    sparse = model.sparse_prior
+    return UnitPrior(sparse.inclusion_logit, sparse.tilting_slab, sparse.active_range)
 
 
 def prior_from_above(layer: Layer, h: Float[Array, "case hidden"]) -> UnitPrior:
