@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.layer import Layer
 from probrev.model import Observations, check_shape
-from probrev.priors import Prior, SparsePrior, sample_prior
+from probrev.priors import Prior, SparsePrior, check_one_law, sample_prior
 from probrev.pytree import is_concrete
 from probrev.states import FiniteStates
 
@@ -27,7 +27,8 @@ class LayeredModel:
     `model(x)` is a NumPyro program for one observation, dropout summed out.
 
     Attributes:
-        prior: `SpikeAndSlab`, `KSparse`, or any NumPyro program that returns h (n_hidden,).
+        prior: `SpikeAndSlab`, `KSparse`, or any NumPyro program that returns h (n_hidden,). A
+            subclass that overrides the density of the first two overrides their program too.
         layers: one or more; layers[0] is the one next to x.
 
     Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 2.
@@ -46,6 +47,7 @@ class LayeredModel:
                     f"layers[{level}] has n_hidden = {below.n_hidden}, but layers[{level + 1}] "
                     f"above it has n_visible = {above.n_visible}; layers[0] is the one next to x"
                 )
+        check_one_law(self.prior)
         h = jax.eval_shape(lambda: sample_prior(jax.random.key(0), self.prior, 1))
         if h.shape != (1, self.n_hidden):
             raise ValueError(

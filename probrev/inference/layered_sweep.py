@@ -17,7 +17,7 @@ from probrev.inference.surrogate import (
 )
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
-from probrev.priors import SparsePrior
+from probrev.priors import SparsePrior, check_spike_and_slab
 from probrev.slabs import rectified_slab
 
 # A relocation costs as much as a pass over all units, and helps only between correlated columns.
@@ -205,6 +205,7 @@ def check_layered(model: LayeredModel) -> None:
             "gibbs needs a prior with a spike and a slab (SpikeAndSlab or KSparse); "
             "for a prior written as a NumPyro function use hmc"
         )
+    check_spike_and_slab("gibbs", model.prior)
     for level, layer in enumerate(model.layers):
         if layer.noise_std == 0:
             raise ValueError(

@@ -14,7 +14,7 @@ from probrev.inference.weight_check import check_weights
 from probrev.layered_model import LayeredModel
 from probrev.model import Model, Observations
 from probrev.posterior import H_DIMS, Posterior, make_tree
-from probrev.priors import KSparse, SparsePrior
+from probrev.priors import KSparse, SparsePrior, check_spike_and_slab
 from probrev.progress import Progress
 from probrev.status import Status
 from probrev.tilted import sample_tilted
@@ -230,6 +230,7 @@ def check_model(model: Model) -> None:
             "message_passing needs a prior with a spike and a slab (SpikeAndSlab); "
             "for a prior written as a NumPyro function use hmc"
         )
+    check_spike_and_slab("message_passing", model.prior)
     if any(layer.noise_std == 0 for layer in model.layers):
         raise ValueError(
             "message_passing needs noise_std > 0 in every layer: without noise there is no "
