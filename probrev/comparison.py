@@ -16,11 +16,12 @@ import xarray as xr
 from probrev.agreement import measure_agreement
 from probrev.curve import noise_curve
 from probrev.estimates import RandomInverse, as_estimate, sample_inverses, summarize_samples
+from probrev.external import External, from_datatree, note_draws
 from probrev.ladder import Inverse
 from probrev.metrics import FAMILIES, Case, Measured, Row
 from probrev.metrics.case import POSTERIOR
 from probrev.model import Model, Observations, check_pytree
-from probrev.posterior import Kind, Posterior, from_datatree
+from probrev.posterior import Kind, Posterior
 from probrev.replacing import replacing
 from probrev.status import Status
 from probrev.verdict import Verdict, judge
@@ -124,7 +125,7 @@ def compare(
     model: Model,
     obs: Observations,
     inverses: Mapping[str, Inverse],
-    posteriors: Mapping[str, Posterior | xr.DataTree],
+    posteriors: Mapping[str, Posterior | External],
     *,
     random_inverses: Mapping[str, RandomInverse] | None = None,
     seed: int = 0,
@@ -139,7 +140,8 @@ def compare(
         model: the model of x; posteriors that name none are taken to be under this one.
         obs: observations, with their h where they were simulated.
         inverses: by name, any callables x (obs, visible) -> h (obs, hidden).
-        posteriors: by name, ours, or a DataTree of another tool with `h` in its `posterior` group.
+        posteriors: by name, ours, or what `from_datatree` takes: a DataTree of another tool with
+            `h` in its `posterior` group, a Dataset with `h`, or an array of draws.
         random_inverses: by name, any callables (x, key) -> h (obs, hidden), such as a
             `FeedforwardNet` with keep_prob < 1.
         seed: of ties, bootstrap, predictive draws, samples and directions; nothing else here is
@@ -201,10 +203,15 @@ def compare(
 
 
 def _as_posterior(
-    name: str, given: Posterior | xr.DataTree, model: Model, obs: Observations
+    name: str, given: Posterior | External, model: Model, obs: Observations
 ) -> Posterior:
     """One of ours, checked to be about these observations."""
-    posterior = given if isinstance(given, Posterior) else from_datatree(given, obs.x)
+    try:
+        posterior = given if isinstance(given, Posterior) else from_datatree(given, obs.x)
+        if posterior.model is None:
+            posterior = note_draws(posterior, model)
+    except ValueError as error:
+        raise ValueError(f"posterior {name!r}: {error}") from None
     numbers, width = posterior.obs, posterior.draws.sizes["hidden"]
     if width != model.n_hidden:
         raise ValueError(

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.layer import Layer
 from probrev.model import Observations, check_shape
-from probrev.priors import Prior, SparsePrior, check_one_law, sample_prior
+from probrev.priors import Prior, SparsePrior, check_one_law, is_spike_and_slab, sample_prior
 from probrev.pytree import is_concrete
 from probrev.states import FiniteStates
 
@@ -103,6 +103,29 @@ class LayeredModel:
                         f"{name} must be nonnegative, since a ReLU layer makes nothing else; "
                         f"got a negative value in observation {bad[0]}"
                     )
+
+    def check_draws(self, h: Float[np.ndarray, "*batch hidden"]) -> str:
+        """Raises ValueError for draws of h that a spike and a slab cannot have; notes odd ones.
+
+        Values are only held against 0: neither a finite slab's levels nor a bound on the number of
+        active units is checked, and of a prior that is a NumPyro function nothing is known.
+        """
+        if not isinstance(self.prior, SparsePrior):
+            return ""
+        if h.size and h.min() < 0:
+            raise ValueError(
+                f"h is nonnegative under {type(self.prior).__name__}; got {h.min():.3g} among the "
+                "draws: no such h has a posterior density"
+            )
+        has_atom = is_spike_and_slab(self.prior) and bool(
+            (np.asarray(self.prior.marginal_inclusion_prob) < 1).any()
+        )
+        if has_atom and (h > 0).all():
+            return (
+                "every unit is active in every draw: a continuous spike cannot be compared by "
+                "support"
+            )
+        return ""
 
     # Down
 

@@ -17,6 +17,7 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from probrev.arrays import check_real
 from probrev.capped_categorical import CappedCategorical
 from probrev.pytree import is_concrete, pytree
 from probrev.slabs import FiniteSlab, Slab, canonical_slab, check_slab
@@ -229,6 +230,7 @@ class SpikeAndSlab(SparsePrior):
     max_active: int | None = None
 
     def __post_init__(self):
+        check_real("inclusion_prob", self.inclusion_prob)
         if is_concrete((self.inclusion_prob, self.slab)):
             self._check()
         object.__setattr__(self, "inclusion_prob", jnp.asarray(self.inclusion_prob, dtype=float))
