@@ -4,6 +4,7 @@ from .boltzmann import BoltzmannMachine
 from .comparing import compare
 from .comparison import Comparison, load
 from .distributions import LinearDropout, RectifiedDropout
+from .external import from_datatree
 from .feedforward import Bias, FeedforwardNet
 from .fitted_layer import fit_layer, fit_prior
 from .gap import split_gap
@@ -22,7 +23,7 @@ from .layered_model import LayeredModel
 from .looks import Look, compare_until
 from .model import Model, Observations
 from .net_risk import predict_net_risk
-from .posterior import Posterior, from_datatree
+from .posterior import Posterior
 from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
 from .report import write_report, write_weights_report
 from .reversal import measure_reversal, predict_cosine, reverse

@@ -6,6 +6,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
+from probrev.arrays import check_real
+
 
 class ActivationProfile(NamedTuple):
     """Sparsity and flatness of h, observation by observation; k is the number of active units.
@@ -50,6 +52,7 @@ def profile_activations(h: ArrayLike) -> ActivationProfile:
     Raises:
         ValueError: not a matrix, negative, NaN or infinite.
     """
+    check_real("h", h)
     h = np.asarray(h, dtype=float)
     if h.ndim != 2 or not h.size:
         raise ValueError(f"h must have shape (num_obs, n_hidden); got {h.shape}")

@@ -11,6 +11,7 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from probrev.arrays import check_real
 from probrev.binary_draws import simulate
 from probrev.binary_layers import BinaryLayers, binary_states, draw_units
 from probrev.model import Observations, Origin, check_shape
@@ -91,6 +92,13 @@ class BoltzmannMachine(BinaryLayers):
         """The hidden layers of h, the one next to x first."""
         ends = np.cumsum(self.widths[1:])[:-1]
         return tuple(jnp.split(h, ends, axis=-1))
+
+    def check_draws(self, h: Float[np.ndarray, "*batch hidden"]) -> str:
+        """Raises ValueError for draws of h that are not binary; nothing else is odd about any."""
+        bad = h[(h != 0) & (h != 1)]
+        if bad.size:
+            raise ValueError(f"h of a Boltzmann machine is 0 or 1; got {bad[0]:g} among the draws")
+        return ""
 
     # Densities and draws
 
@@ -173,7 +181,10 @@ def _check(weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]) -> None:
             f"{len(weights)} matrices join {len(weights) + 1} layers, so biases must have as many "
             f"entries, that of x first; got {len(biases)}"
         )
+    for level, bias in enumerate(biases):
+        check_real(f"biases[{level}]", bias)
     for level, matrix in enumerate(weights):
+        check_real(f"weights[{level}]", matrix)
         if np.ndim(matrix) != 2 or 0 in np.shape(matrix):
             raise ValueError(
                 f"weights[{level}] must be a matrix (units below, units above); "

@@ -15,6 +15,7 @@ from probrev.comparison import Comparison
 from probrev.curve import noise_curve
 from probrev.decision import Decision, check_names, decide, tabulate
 from probrev.estimates import RandomInverse, sample_inverses, summarize_samples
+from probrev.external import External
 from probrev.ladder import Inverse
 from probrev.metrics import DESCRIBING, Case, Row
 from probrev.metrics.case import INTERVAL_PROB
@@ -32,7 +33,7 @@ def compare(
     model: Model,
     obs: Observations,
     inverses: Mapping[str, Inverse],
-    posteriors: Mapping[str, Posterior | xr.DataTree],
+    posteriors: Mapping[str, Posterior | External],
     *,
     random_inverses: Mapping[str, RandomInverse] | None = None,
     seed: int = 0,
@@ -49,7 +50,8 @@ def compare(
         model: the model of x; posteriors that name none are taken to be under this one.
         obs: observations, with their h where they were simulated.
         inverses: by name, any callables x (obs, visible) -> h (obs, hidden).
-        posteriors: by name, ours, or a DataTree of another tool with `h` in its `posterior` group.
+        posteriors: by name, ours, or what `from_datatree` takes: a DataTree of another tool with
+            `h` in its `posterior` group, a Dataset with `h`, or an array of draws.
         random_inverses: by name, any callables (x, key) -> h (obs, hidden), such as a
             `FeedforwardNet` with keep_prob < 1.
         seed: of ties, bootstrap, predictive draws, samples and directions; nothing else here is

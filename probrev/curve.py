@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 from probrev.feedforward import FeedforwardNet
 from probrev.layered_model import LayeredModel
 from probrev.model import NUM_SIMULATED, Model
-from probrev.priors import SparsePrior
+from probrev.priors import is_spike_and_slab
 from probrev.state_evolution import evolve_state
 
 FACTORS = 2.0 ** np.arange(-2, 3)
@@ -38,9 +38,9 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
         intermediate one without a rectifier, or a prior without a spike and a slab of finite
         variance.
     """
-    if not isinstance(model, LayeredModel) or not isinstance(model.prior, SparsePrior):
+    if not isinstance(model, LayeredModel) or not is_spike_and_slab(model.prior):
         return None
-    prior, layers = model.prior, model.layers
+    prior, layers = model.sparse_prior, model.layers
     if any(layer.noise_std == 0 for layer in layers):
         return None
     if any(layer.activation != "relu" for layer in layers[1:]):

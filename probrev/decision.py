@@ -11,12 +11,13 @@ import xarray as xr
 from probrev.agreement import measure_agreement
 from probrev.doubt import find_doubt
 from probrev.estimates import as_estimate
+from probrev.external import External, from_datatree, note_draws
 from probrev.ladder import Inverse
 from probrev.metrics import DECIDING, Case, Measured, Row
 from probrev.metrics.case import POSTERIOR
 from probrev.metrics.risk import spares_truth
 from probrev.model import Model, Observations, check_pytree, same_numbers
-from probrev.posterior import Kind, Posterior, from_datatree
+from probrev.posterior import Kind, Posterior
 from probrev.verdict import Doubt, Ratio, Verdict, Word, judge
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -59,7 +60,7 @@ def decide(
     model: Model,
     obs: Observations,
     inverses: Mapping[str, Inverse],
-    posteriors: Mapping[str, Posterior | xr.DataTree],
+    posteriors: Mapping[str, Posterior | External],
     *,
     seed: int,
     interval_prob: float,
@@ -121,10 +122,15 @@ def tabulate(measured: Mapping[str, Measured], *others: pd.DataFrame) -> pd.Data
 
 
 def _as_posterior(
-    name: str, given: Posterior | xr.DataTree, model: Model, obs: Observations
+    name: str, given: Posterior | External, model: Model, obs: Observations
 ) -> Posterior:
     """One of ours, checked to be about these observations."""
-    posterior = given if isinstance(given, Posterior) else from_datatree(given, obs.x)
+    try:
+        posterior = given if isinstance(given, Posterior) else from_datatree(given, obs.x)
+        if posterior.model is None:
+            posterior = note_draws(posterior, model)
+    except ValueError as error:
+        raise ValueError(f"posterior {name!r}: {error}") from None
     numbers, width = posterior.obs, posterior.draws.sizes["hidden"]
     if width != model.n_hidden:
         raise ValueError(

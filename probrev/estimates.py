@@ -9,6 +9,7 @@ import xarray as xr
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from probrev.arrays import check_real
 from probrev.model import Model, Observations
 from probrev.streams import stream
 
@@ -62,6 +63,7 @@ def as_estimate(
     Raises:
         ValueError: its shape is not (num_obs, n_hidden), or it is not finite.
     """
+    check_real(f"what inverse {name!r} returns", returned)
     estimate = np.asarray(returned, dtype=float)
     wanted = (obs.num_obs, model.n_hidden)
     if estimate.shape != wanted:

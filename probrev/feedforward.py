@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.optimize import minimize_scalar
 
+from probrev.arrays import check_real
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
 from probrev.model import NUM_SIMULATED
@@ -213,6 +214,7 @@ def _make_bias(rule: BiasRule, layer: Layer, x: Array, h: Array, keep_prob: floa
 
 def _check_bias(layer: Layer, values: ArrayLike) -> Bias:
     """A bias of given numbers, where they fit the layer."""
+    check_real("a bias array", values)
     values = np.asarray(values, dtype=float)
     if values.shape not in ((), (layer.n_hidden,)) or not np.isfinite(values).all():
         raise ValueError(

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 from scipy.stats import norm
 
+from probrev.arrays import check_real
 from probrev.layer import Layer
 from probrev.priors import SpikeAndSlab
 
@@ -37,6 +38,7 @@ def fit_prior(
     Raises:
         ValueError: h is negative, NaN, infinite or all 0, or the kind is unknown.
     """
+    check_real("h", h)
     h = np.asarray(h, dtype=float)
     if slab not in SLAB_KINDS:
         raise ValueError(f"slab must be one of {', '.join(SLAB_KINDS)}; got {slab!r}")
@@ -115,6 +117,8 @@ def fit_layer(
             f"relative_noise must be positive: without noise there is no density to compare with; "
             f"got {relative_noise}"
         )
+    for name, value in (("weights", weights), ("x", x), ("h", h)):
+        check_real(name, value)
     weights, x, h = (np.asarray(value, dtype=float) for value in (weights, x, h))
     if len(x) != len(h) or weights.shape != (x.shape[-1], h.shape[-1]):
         raise ValueError(

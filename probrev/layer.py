@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from probrev.arrays import check_real
 from probrev.distributions import LinearDropout, RectifiedDropout, log_silence_prob
 from probrev.pytree import is_concrete, pytree
 
@@ -51,6 +52,10 @@ class Layer:
         gain: ArrayLike | None = None,
         activation: Activation = "relu",
     ):
+        numbers = {"weights": weights, "keep_prob": keep_prob, "noise_std": noise_std, "gain": gain}
+        for name, value in numbers.items():
+            if value is not None:
+                check_real(name, value)
         if is_concrete((weights, keep_prob, noise_std, gain)):
             _check(weights, keep_prob, noise_std, gain, activation)
         weights, keep_prob = jnp.asarray(weights, float), jnp.asarray(keep_prob, float)

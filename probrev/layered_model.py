@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.layer import Layer
 from probrev.model import Observations, Origin, check_shape
-from probrev.priors import Prior, SparsePrior, sample_prior
+from probrev.priors import Prior, SparsePrior, check_one_law, is_spike_and_slab, sample_prior
 from probrev.pytree import is_concrete
 from probrev.states import FiniteStates
 
@@ -28,7 +28,8 @@ class LayeredModel:
     `model(x)` is a NumPyro program for one observation, dropout summed out.
 
     Attributes:
-        prior: `SpikeAndSlab`, `KSparse`, or any NumPyro program that returns h (n_hidden,).
+        prior: `SpikeAndSlab`, `KSparse`, or any NumPyro program that returns h (n_hidden,). A
+            subclass that overrides the density of the first two overrides their program too.
         layers: one or more; layers[0] is the one next to x.
 
     Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 2.
@@ -47,6 +48,7 @@ class LayeredModel:
                     f"layers[{level}] has n_hidden = {below.n_hidden}, but layers[{level + 1}] "
                     f"above it has n_visible = {above.n_visible}; layers[0] is the one next to x"
                 )
+        check_one_law(self.prior)
         h = jax.eval_shape(lambda: sample_prior(jax.random.key(0), self.prior, 1))
         if h.shape != (1, self.n_hidden):
             raise ValueError(
@@ -102,6 +104,29 @@ class LayeredModel:
                         f"{name} must be nonnegative, since a ReLU layer makes nothing else; "
                         f"got a negative value in observation {bad[0]}"
                     )
+
+    def check_draws(self, h: Float[np.ndarray, "*batch hidden"]) -> str:
+        """Raises ValueError for draws of h that a spike and a slab cannot have; notes odd ones.
+
+        Values are only held against 0: neither a finite slab's levels nor a bound on the number of
+        active units is checked, and of a prior that is a NumPyro function nothing is known.
+        """
+        if not isinstance(self.prior, SparsePrior):
+            return ""
+        if h.size and h.min() < 0:
+            raise ValueError(
+                f"h is nonnegative under {type(self.prior).__name__}; got {h.min():.3g} among the "
+                "draws: no such h has a posterior density"
+            )
+        has_atom = is_spike_and_slab(self.prior) and bool(
+            (np.asarray(self.prior.marginal_inclusion_prob) < 1).any()
+        )
+        if has_atom and (h > 0).all():
+            return (
+                "every unit is active in every draw: a continuous spike cannot be compared by "
+                "support"
+            )
+        return ""
 
     # Down
 

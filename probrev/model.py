@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from probrev.arrays import check_real
 from probrev.pytree import is_concrete, pytree
 
 # Draws taken to average over a model: one number everywhere, so that it is compiled once.
@@ -132,7 +133,9 @@ class Model(Protocol):
     Densities broadcast over leading axes: h (..., n_hidden), x (..., n_visible). `log_joint` may
     leave out a constant. Of `states`, `program` and `log_likelihood` those that a model does not
     have raise ValueError. It may also have `visible_mean(h)`, E[x | h], which raises alike;
-    `setting`, in words what a verdict holds for; and `log_joint_table(h, x)`. Models are passed to
+    `setting`, in words what a verdict holds for; `log_joint_table(h, x)`; and `check_draws(h)`,
+    which raises ValueError for draws of h that the model cannot have, and returns what is odd about
+    those that it can, or an empty string. Models are passed to
     compiled functions, so they are pytrees: a NamedTuple of arrays, or a class registered with
     `jax.tree_util.register_dataclass`.
     """
@@ -204,6 +207,7 @@ def check_shape(model: Model, obs: Observations) -> None:
 
 
 def _as_rows(name: str, value: ArrayLike, width: str) -> Array:
+    check_real(name, value)
     rows = jnp.asarray(value, dtype=float)
     if rows.ndim != 2:
         raise ValueError(f"{name} must have shape (num_obs, {width}); got shape {rows.shape}")

@@ -4,12 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 
+from probrev.arrays import check_real
 from probrev.diagnostics import H_DIMS, Sampling, diagnose, status_of
 from probrev.status import Status
 from probrev.timing import Timing
@@ -156,6 +157,7 @@ def from_draws(
     timing: Timing | None = None,
     sampling: Sampling = "mcmc",
     starts_apart: bool = False,
+    obs: ArrayLike | None = None,
     sample_stats: Mapping[str, np.ndarray] | None = None,
     intermediates: Sequence[Moments] = (),
     intermediate_draws: Sequence[np.ndarray] = (),
@@ -171,11 +173,21 @@ def from_draws(
         timing: run and compile time.
         sampling: "iid" for draws that are independent by declaration.
         starts_apart: whether chains started from points as far apart as the prior's.
+        obs: numbers of the observations; by default they are counted from 0.
         sample_stats: further values per draw, (chain, draw, obs); `diverging` is looked at.
         intermediates: moments of the hidden vectors between x and h, the one next to x first.
         intermediate_draws: their draws, (chain, draw, obs, unit), where they were kept.
+
+    Raises:
+        ValueError: h or x is not of real numbers, or `sampling` is neither of the two.
     """
-    draws = xr.DataArray(np.asarray(h), dims=H_DIMS, name="h", coords=_counts(np.shape(h), H_DIMS))
+    check_real("h", h)
+    if sampling not in get_args(Sampling):
+        raise ValueError(
+            f'sampling must be "mcmc", or "iid" for independent draws; got {sampling!r}'
+        )
+    coords = _counts(np.shape(h), H_DIMS, obs)
+    draws = xr.DataArray(np.asarray(h), dims=H_DIMS, name="h", coords=coords)
     stats = {name: (H_DIMS[:3], values) for name, values in (sample_stats or {}).items()}
     diagnostics = diagnose(draws, sampling)
     num_divergences = int(stats["diverging"][1].sum()) if "diverging" in stats else 0
@@ -192,49 +204,9 @@ def from_draws(
         groups["intermediates"] = tabulate_intermediates(intermediates)
     if stats:
         groups["sample_stats"] = xr.Dataset(stats)
-    tree = make_tree(method, groups, x, status, reason, settings, timing)
+    tree = make_tree(method, groups, x, status, reason, settings, timing, obs)
     tree.attrs |= {"sampling": sampling, "starts_apart": int(starts_apart)}
     return Posterior(tree, model)
-
-
-def from_datatree(tree: xr.DataTree, x: ArrayLike, *, model: Any = None) -> Posterior:
-    """A posterior that another tool made (PyMC, Stan), for `compare`.
-
-    Args:
-        tree: with `h` in its `posterior` group, dims (chain, draw, obs, hidden), in this order
-            where they have other names; a tree for one observation may leave `obs` out.
-        x: the observations that it is conditioned on, (obs, visible).
-        model: what it was computed under, where it is a probrev Model.
-
-    Raises:
-        ValueError: no such `h`, not as many observations in it as x has rows, or NaN in it.
-    """
-    if "posterior" not in tree.children or "h" not in tree["posterior"]:
-        raise ValueError(
-            "a posterior from elsewhere needs a variable `h` in its `posterior` group, "
-            f"dims {H_DIMS}; got groups {sorted(tree.children)}"
-        )
-    given = tree["posterior/h"]
-    # Dims with our names may come in any order; others are taken by position.
-    named = [dim for dim in H_DIMS if dim in given.dims]
-    given = given.transpose(*named) if len(named) == given.ndim else given
-    h = given.to_numpy()
-    h = h[:, :, None, :] if h.ndim == 3 else h
-    num_obs = np.shape(x)[0]
-    if h.ndim != 4 or h.shape[2] != num_obs:
-        raise ValueError(
-            f"`h` must have dims {H_DIMS} with {num_obs} observations, as x has; "
-            f"got shape {h.shape}"
-        )
-    if not np.all(np.isfinite(h)):
-        raise ValueError("`h` must be finite; got NaN or infinity among the draws")
-    stats = tree.children.get("sample_stats")
-    diverging = None if stats is None else stats.to_dataset().get("diverging")
-    sample_stats = None
-    if diverging is not None:
-        values = np.broadcast_to(diverging.to_numpy().reshape(*h.shape[:2], -1), h.shape[:3])
-        sample_stats = {"diverging": values}
-    return from_draws(EXTERNAL, h, x, model=model, sample_stats=sample_stats)
 
 
 def make_tree(
@@ -245,12 +217,12 @@ def make_tree(
     status_reason: str,
     settings: Mapping[str, Any] | None = None,
     timing: Timing | None = None,
+    obs: ArrayLike | None = None,
 ) -> xr.DataTree:
     """Puts the groups of a posterior together with the x they belong to, and its attributes."""
-    x = np.asarray(x)
-    observed = xr.Dataset(
-        {"x": (("obs", "visible"), x)}, coords=_counts(x.shape, ("obs", "visible"))
-    )
+    check_real("x", x)
+    x, dims = np.asarray(x), ("obs", "visible")
+    observed = xr.Dataset({"x": (dims, x)}, coords=_counts(x.shape, dims, obs))
     tree = xr.DataTree.from_dict({**groups, "observed_data": observed})
     tree.attrs = {
         "method": method,
@@ -278,5 +250,9 @@ def tabulate_intermediates(layers: Sequence[Moments]) -> xr.Dataset:
     return xr.Dataset(table)
 
 
-def _counts(shape: tuple[int, ...], dims: tuple[str, ...]) -> dict[str, np.ndarray]:
-    return {dim: np.arange(size) for dim, size in zip(dims, shape, strict=True)}
+def _counts(
+    shape: tuple[int, ...], dims: tuple[str, ...], obs: ArrayLike | None
+) -> dict[str, np.ndarray]:
+    """Numbers along each dimension, from 0 but for observations that have numbers of their own."""
+    counts = {dim: np.arange(size) for dim, size in zip(dims, shape, strict=True)}
+    return counts if obs is None else {**counts, "obs": np.asarray(obs)}

@@ -17,6 +17,7 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from probrev.arrays import check_real
 from probrev.capped_categorical import CappedCategorical
 from probrev.pytree import is_concrete, pytree
 from probrev.slabs import FiniteSlab, Slab, canonical_slab, check_slab
@@ -25,9 +26,20 @@ from probrev.tilted import slab_moments
 
 Prior = Callable[[], ArrayLike]
 
+# The parts of SparsePrior that follow from a spike, a slab and a bound on the number of active
+# units: those of its density and of its states, those of its program, and marginals of both.
+_DENSITY = ("log_prob", "log_support_normaliser", "states", "_support_law", "_slab_point")
+_PROGRAM = ("__call__", "_spike_logits", "_level_logits", "_condition", "_sample_levels")
+_MARGINALS = ("marginal_inclusion_prob", "second_moment")
+
 
 class SparsePrior:
-    """What `SpikeAndSlab` and `KSparse` share: independent units, conditioned on their number."""
+    """What `SpikeAndSlab` and `KSparse` share: independent units, conditioned on their number.
+
+    A subclass may give `inclusion_logit` and `active_range` of its own: all else follows. One that
+    overrides `log_prob` must override `__call__` too, and the reverse: they are one law. What such
+    a law is only those two know, so methods that ask for spike and slab refuse it.
+    """
 
     n_hidden: int
     slab: dist.Distribution
@@ -139,6 +151,59 @@ class SparsePrior:
         return numpyro.sample(name, self._condition(logits))
 
 
+def undeclared_members(prior: Prior) -> tuple[str, ...]:
+    """What a spike-and-slab prior overrides of that which follows from spike, slab and bound.
+
+    Empty where it is what its spike and slab say, which all but exact enumeration and hmc rely on.
+    """
+    return _overridden(prior, _DENSITY + _PROGRAM + _MARGINALS)
+
+
+def is_spike_and_slab(prior: Prior) -> bool:
+    """Whether a prior is what its spike, slab and bound on active units say."""
+    return isinstance(prior, SparsePrior) and not undeclared_members(prior)
+
+
+def check_spike_and_slab(method: str, prior: SparsePrior) -> None:
+    """Raises ValueError for a prior that is not what its spike and slab say.
+
+    Args:
+        method: what needs it, to name in the error.
+        prior: the prior.
+    """
+    names = undeclared_members(prior)
+    if names:
+        raise ValueError(
+            f"{method} needs units that are independent but for their number, as spike and slab "
+            f"say, and {type(prior).__name__} overrides {', '.join(names)}: use hmc, or exact if "
+            "its states can be enumerated"
+        )
+
+
+def check_one_law(prior: Prior) -> None:
+    """Raises ValueError for a subclass whose density and program cannot be of one law."""
+    density, program = _overridden(prior, _DENSITY), _overridden(prior, _PROGRAM)
+    if bool(density) == bool(program):
+        return
+    missing = "__call__, the program that draws h" if density else "log_prob, the density of h"
+    raise ValueError(
+        f"{type(prior).__name__} overrides {', '.join(density or program)} of a spike-and-slab "
+        f"prior, but not {missing}: the two are one law, so override both, or neither"
+    )
+
+
+def _overridden(prior: Prior, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the names that a spike-and-slab prior does not have from `SparsePrior`."""
+    if not isinstance(prior, SparsePrior):
+        return ()
+    kind, own = type(prior), vars(prior)
+    return tuple(
+        name
+        for name in names
+        if name in own or getattr(kind, name) is not getattr(SparsePrior, name)
+    )
+
+
 def _rows(vector: Float[Array, " hidden"], like: Array) -> Array:
     return jnp.broadcast_to(vector, like.shape)
 
@@ -165,6 +230,7 @@ class SpikeAndSlab(SparsePrior):
     max_active: int | None = None
 
     def __post_init__(self):
+        check_real("inclusion_prob", self.inclusion_prob)
         if is_concrete((self.inclusion_prob, self.slab)):
             self._check()
         object.__setattr__(self, "inclusion_prob", jnp.asarray(self.inclusion_prob, dtype=float))

@@ -24,6 +24,7 @@ import pandas as pd
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from probrev.arrays import check_real
 from probrev.feedforward import FeedforwardNet
 from probrev.net_risk import rectified_moments
 from probrev.similarity import measure_similarity, shuffle_pairs
@@ -140,6 +141,7 @@ def predict_cosine(
         n_visible: n, width of x~.
         keep_prob: dropout on the way down, in (0, 1].
     """
+    check_real("h", h)
     h = np.asarray(h, dtype=float)
     energy = (h**2).sum(1, keepdims=True)
     var = 2 * (energy + 2 * h**2) / (keep_prob * n_visible) - h**2 / n_visible
@@ -163,6 +165,7 @@ def _compare(estimate: np.ndarray, truth: np.ndarray, partner: np.ndarray) -> li
 
 
 def _check_activations(name: str, value: ArrayLike, width: int, level: int) -> Array:
+    check_real(name, value)
     value = jnp.asarray(value, float)
     if value.ndim != 2 or value.shape[1] != width:
         raise ValueError(

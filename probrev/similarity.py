@@ -7,6 +7,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
 
+from probrev.arrays import check_real
+
 TINY = np.finfo(float).tiny
 
 
@@ -56,6 +58,8 @@ def measure_similarity(estimate: ArrayLike, truth: ArrayLike) -> Similarity:
     Raises:
         ValueError: shapes differ, fewer than two observations, or nothing to compare with.
     """
+    check_real("estimate", estimate)
+    check_real("truth", truth)
     a, b = np.asarray(estimate, dtype=float), np.asarray(truth, dtype=float)
     if a.shape != b.shape or a.ndim != 2 or len(a) < 2:
         raise ValueError(

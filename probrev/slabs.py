@@ -21,6 +21,7 @@ from numpyro.distributions.truncated import LeftTruncatedDistribution
 from numpyro.distributions.util import validate_sample
 from numpyro.util import not_jax_tracer
 
+from probrev.arrays import check_real
 from probrev.broadcasting import same_rank
 from probrev.distributions import log_silence_prob
 from probrev.truncated_normal import HALF_LOG_TWO_PI, log_mills
@@ -77,6 +78,8 @@ class FiniteSlab(dist.Distribution):
         *,
         validate_args: bool | None = None,
     ):
+        check_real("values of a slab", values)
+        check_real("probs of a slab", probs)
         values, probs = (a if isinstance(a, Array) else np.asarray(a) for a in (values, probs))
         _check_finite_slab(values, probs)
         dtype = jnp.result_type(0.0, values, probs)

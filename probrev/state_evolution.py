@@ -13,7 +13,7 @@ from numpy.polynomial.legendre import leggauss
 
 from probrev.channel import hidden_belief, hidden_score
 from probrev.layer import Layer
-from probrev.priors import SparsePrior
+from probrev.priors import SparsePrior, check_spike_and_slab
 from probrev.pytree import is_concrete
 from probrev.slabs import Slab
 from probrev.tilted import slab_moments, tilted
@@ -106,7 +106,8 @@ def evolve_state(
         start: where to start from.
 
     Raises:
-        ValueError: an unknown start, or an intermediate layer without a rectifier.
+        ValueError: an unknown start, an intermediate layer without a rectifier, or a prior that is
+            not what its spike and slab say.
 
     Source: Rangan 2011 (GAMP) and Manoel, Krzakala, Mezard and Zdeborova 2017 (several layers);
     the channels are those of `RectifiedDropout`.
@@ -135,6 +136,7 @@ def is_hard(informed: StateEvolution, uninformed: StateEvolution) -> bool:
 
 def _kinds(prior: SparsePrior) -> _Units:
     """Units with the same inclusion probability counted together, where that can be seen."""
+    check_spike_and_slab("state evolution", prior)
     prob, slab = prior.marginal_inclusion_prob, prior.tilting_slab
     count = jnp.ones(prior.n_hidden)
     if slab.batch_shape == () and is_concrete(prob):

@@ -271,6 +271,53 @@ def test_a_datatree_of_another_tool_is_a_posterior(obs, exact):
     assert value_of(found, "agreement", "theirs", "exact") == 1
 
 
+def test_draws_are_aligned_by_their_labels(obs, exact):
+    """Alone there is nothing to catch them by: turned and labelled so, they are the same draws."""
+    order = [3, 5, 0, 2, 4, 1]
+    turned = xr.DataTree.from_dict(
+        {"posterior": exact.draws.isel(obs=order, hidden=[2, 0, 3, 1]).to_dataset(name="h")}
+    )
+    straight = exact.draws.to_numpy()
+    found = [pr.compare(MODEL, obs, INVERSES, {"theirs": one}) for one in (turned, straight)]
+    assert found[0].verdicts == found[1].verdicts
+    np.testing.assert_array_equal(found[0].posteriors["theirs"].draws, straight)
+    unknown = exact.draws.assign_coords(obs=list("abcdef"))
+    with pytest.raises(
+        ValueError, match="posterior 'theirs': coordinates of `obs` must be numbers"
+    ):
+        pr.compare(MODEL, obs, INVERSES, {"theirs": unknown})
+
+
+def test_a_labelled_part_is_held_against_its_own_observations(obs, exact):
+    part = exact.draws.isel(obs=[4, 1]).to_dataset(name="h")
+    found = pr.compare(MODEL, obs, INVERSES, {"theirs": part, "exact": exact})
+    assert value_of(found, "agreement", "theirs", "exact") == 1
+    error = ((read_out(obs.x) - np.asarray(obs.h)) ** 2)[[1, 4]].sum()
+    assert value_of(found, "relative_risk", "net", "theirs") == pytest.approx(
+        error / (np.asarray(obs.h)[[1, 4]] ** 2).sum(), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (None, "posterior 'bad': a posterior from elsewhere is a DataTree .* got NoneType"),
+        (np.ones((4, 500)), r"posterior 'bad': `h` must have dims .* got shape \(4, 500\)"),
+        (-np.ones((4, 500, NUM_OBS, 4)), "posterior 'bad': h is nonnegative under SpikeAndSlab"),
+    ],
+)
+def test_posteriors_are_checked(obs, given, match):
+    with pytest.raises(ValueError, match=match):
+        pr.compare(MODEL, obs, INVERSES, {"bad": given})
+
+
+def test_a_continuous_spike_is_noted_and_taken(obs, exact):
+    found = pr.compare(MODEL, obs, INVERSES, {"smooth": exact.draws.to_numpy() + 1e-4})
+    reason = found.posteriors["smooth"].status_reason
+    assert reason.endswith("a continuous spike cannot be compared by support")
+    assert not any(name.startswith("support") for name in found.table()["metric"])
+
+
 @pytest.mark.parametrize("name", ["", "a b", "net/1"])
 def test_names_are_checked(obs, exact, name):
     match = r"names must match \[A-Za-z0-9_-\]\+; got "

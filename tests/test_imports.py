@@ -15,14 +15,14 @@ ROOT = Path(probrev.__file__).parent
 # place, and so is the public API as a whole.
 PUBLIC = "public API"
 ORDER = [
-    "pytree", "status", "methods", "streams", "replacing", "broadcasting", "timing", "progress",
-    "checkpoint",
+    "arrays", "pytree", "status", "methods", "streams", "replacing", "broadcasting", "timing",
+    "progress", "checkpoint",
     "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
     "states", "priors", "layer", "channel", "evidence", "model", "layered_model",
     "fitted_layer", "feedforward", "net_risk", "trained_net", "shadow", "state_evolution",
     "estimates", "similarity", "activations", "reversal",
     "diagnostics", "binary_layers", "binary_draws", "boltzmann", "trained_machine", "weights",
-    "posterior", "inference", "ladder", "agreement", "metrics", "verdict", "doubt",
+    "posterior", "external", "inference", "ladder", "agreement", "metrics", "verdict", "doubt",
     "joined", "curve", "comparison", "decision", "comparing", "looks", "gap", "provenance", "plots",
     "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",

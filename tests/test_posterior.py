@@ -5,9 +5,7 @@ import json
 import arviz as az
 import numpy as np
 import pytest
-import xarray as xr
 
-import probrev as pr
 from probrev.posterior import Kind, from_draws
 from tests import small_case
 from tests.small_case import NUM_OBS
@@ -15,10 +13,6 @@ from tests.small_case import NUM_OBS
 X = np.asarray(small_case.observe().x)
 DRAWS = np.random.default_rng(0).gamma(1, 1, (4, 250, NUM_OBS, 3))
 DRAWS *= np.random.default_rng(1).uniform(size=DRAWS.shape) < [0.2, 0.9, 0.0]
-
-
-def their_tree(h=DRAWS, dims=("chain", "draw", "obs", "hidden"), **groups):
-    return xr.DataTree.from_dict({"posterior": xr.Dataset({"h": (dims, h)}), **groups})
 
 
 @pytest.fixture(params=["exact", "sampler", "approximation"])
@@ -72,61 +66,3 @@ def test_divergences_reach_the_status():
     assert posterior.status == "not converged"
     assert posterior.status_reason.startswith("1 of the transitions diverged")
     assert posterior.tree["sample_stats/diverging"].dims == ("chain", "draw", "obs")
-
-
-def test_a_tree_from_elsewhere():
-    posterior = pr.from_datatree(their_tree(), X)
-    assert posterior.method == "external"
-    assert posterior.model is None
-    np.testing.assert_array_equal(posterior.draws, DRAWS)
-    np.testing.assert_array_equal(posterior.tree["observed_data/x"], X)
-
-
-def test_a_tree_of_one_observation_needs_no_obs_dimension():
-    tree = their_tree(DRAWS[:, :, 0], dims=("chain", "draw", "unit"))
-    np.testing.assert_array_equal(pr.from_datatree(tree, X[:1]).draws, DRAWS[:, :, :1])
-
-
-def test_divergences_of_a_tree_from_elsewhere_are_counted():
-    stats = xr.Dataset({"diverging": (("chain", "draw"), np.arange(1000).reshape(4, 250) == 7)})
-    posterior = pr.from_datatree(their_tree(sample_stats=stats), X)
-    assert posterior.status == "not converged"
-    assert "transitions diverged" in posterior.status_reason
-
-
-def test_a_tree_of_arvizs_own_making():
-    tree = az.from_dict({"posterior": {"h": DRAWS}})
-    np.testing.assert_array_equal(pr.from_datatree(tree, X).draws, DRAWS)
-
-
-@pytest.mark.parametrize(
-    ("tree", "match"),
-    [
-        (xr.DataTree(), "needs a variable `h` in its `posterior` group.*got groups"),
-
-        (xr.DataTree.from_dict({"prior": xr.Dataset()}), r"got groups \['prior'\]"),
-        (xr.DataTree.from_dict({"posterior": xr.Dataset({"beta": 1})}), "needs a variable `h`"),
-        (their_tree(DRAWS[:, :, :2]), rf"with {NUM_OBS} observations.*got shape \(4, 250, 2, 3\)"),
-        (their_tree(DRAWS[0, :, 0], ("draw", "unit")), r"must have dims.*got shape \(250, 3\)"),
-    ],
-)  # fmt: skip
-def test_trees_that_do_not_fit_are_refused(tree, match):
-    with pytest.raises(ValueError, match=match):
-        pr.from_datatree(tree, X)
-
-
-@pytest.mark.parametrize(
-    "dims", [("draw", "chain", "obs", "hidden"), ("chain", "draw", "hidden", "obs")]
-)
-def test_dimensions_are_told_by_their_names(dims):
-    """A tree says which axis is which; reading them by position would mix up units and chains."""
-    h = their_tree()["posterior/h"].transpose(*dims)
-    tree = xr.DataTree.from_dict({"posterior": h.to_dataset(name="h")})
-    np.testing.assert_array_equal(pr.from_datatree(tree, X).draws, DRAWS)
-
-
-def test_draws_must_be_finite():
-    broken = DRAWS.copy()
-    broken[1, 2, 3, 0] = np.nan
-    with pytest.raises(ValueError, match="`h` must be finite"):
-        pr.from_datatree(their_tree(broken), X)

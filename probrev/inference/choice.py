@@ -14,7 +14,7 @@ from probrev.inference.message_passing import message_passing
 from probrev.layered_model import LayeredModel
 from probrev.model import Model, Observations
 from probrev.posterior import Posterior
-from probrev.priors import SparsePrior
+from probrev.priors import SparsePrior, undeclared_members
 
 _SEEDED = {"exact": exact, "message_passing": message_passing}
 _SAMPLERS = {"gibbs": gibbs, "hmc": hmc}
@@ -77,15 +77,15 @@ def choose_methods(model: Model) -> dict[str, str]:
         ValueError: no method here serves the model; says why.
     """
     if isinstance(model, LayeredModel) and not isinstance(model.prior, SparsePrior):
-        if any(layer.noise_std == 0 for layer in model.layers):
-            raise ValueError("noise_std = 0 gives x no density, so hmc has nothing to sample")
-        return {"hmc": "only NumPyro's own kernels sample a prior that is a NumPyro function"}
+        return _hmc_only(model, "a prior that is a NumPyro function")
     candidates, refusals = {}, []
     for name, judge in (("exact", _exact), ("gibbs", _gibbs), ("message_passing", _messages)):
         try:
             candidates[name] = judge(model)
         except ValueError as error:
             refusals.append(str(error))
+    if not candidates and isinstance(model, LayeredModel) and undeclared_members(model.prior):
+        return _hmc_only(model, "a spike-and-slab prior with a law of its own")
     if not candidates:
         raise ValueError("no inference method here serves this model: " + "; ".join(refusals))
     quick = {name for name, (seconds, _) in candidates.items() if seconds <= MAX_SECONDS}
@@ -102,6 +102,13 @@ def estimate_seconds(method: str, model: Model) -> float:
     if method not in judges:
         return float("nan")
     return judges[method](model).seconds
+
+
+def _hmc_only(model: LayeredModel, prior: str) -> dict[str, str]:
+    """NumPyro's own kernels, which run the prior's program."""
+    if any(layer.noise_std == 0 for layer in model.layers):
+        raise ValueError("noise_std = 0 gives x no density, so hmc has nothing to sample")
+    return {"hmc": f"only NumPyro's own kernels sample {prior}"}
 
 
 def _exact(model: Model) -> _Candidate:

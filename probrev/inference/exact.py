@@ -9,7 +9,7 @@ from probrev.inference.collapsed_enumeration import count_collapsed, enumerate_c
 from probrev.inference.enumeration import check_count, count_states, enumerate_posterior
 from probrev.inference.exact_result import NUM_CHAINS, make_groups
 from probrev.inference.integration import check_continuous, integrate_supports
-from probrev.inference.noiseless import check_noiseless, most_supports, solve_noiseless
+from probrev.inference.noiseless import check_noiseless, check_supports, solve_noiseless
 from probrev.inference.noiseless_table import enumerate_noiseless
 from probrev.inference.two_layer import check_two_layer, integrate_two_layers
 from probrev.layered_model import LayeredModel
@@ -129,7 +129,7 @@ def _plan_one_layer(model: LayeredModel) -> ExactPlan:
     if model.layers[0].noise_std == 0:
         check_noiseless(model)
         if is_continuous:
-            count = most_supports(model.sparse_prior)
+            count = check_supports(model)
             reason = (
                 f"active rows solved, by least squares or on each of at most {count:,} supports"
             )

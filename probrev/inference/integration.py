@@ -29,7 +29,7 @@ from probrev.inference.support_problem import (
     make_problems,
 )
 from probrev.layered_model import LayeredModel
-from probrev.priors import SparsePrior
+from probrev.priors import SparsePrior, check_spike_and_slab
 from probrev.progress import Progress
 from probrev.slabs import LogQuadraticSlab
 
@@ -52,6 +52,7 @@ class _Visited(NamedTuple):
 def check_continuous(model: LayeredModel) -> int:
     """Number of supports; raises ValueError where they cannot be integrated over."""
     prior = model.sparse_prior
+    check_spike_and_slab("exact, over a continuous slab,", prior)
     if not isinstance(prior.tilting_slab, LogQuadraticSlab):
         raise ValueError(
             f"a prior with slab {type(prior.slab).__name__} has no finite list of states, and "

@@ -17,7 +17,7 @@ from probrev.inference.surrogate import (
 )
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
-from probrev.priors import SparsePrior
+from probrev.priors import SparsePrior, check_spike_and_slab
 from probrev.slabs import rectified_slab
 
 # A relocation costs as much as a pass over all units, and helps only between correlated columns.
@@ -97,11 +97,7 @@ def layered_step(
     signals = [layer.reshape(-1, layer.shape[-1]) for layer in layers]
     top = len(model.layers) - 1
     for level, layer in enumerate(model.layers):
-        if level == top:
-            sparse = model.sparse_prior
-            prior = UnitPrior(sparse.inclusion_logit, sparse.tilting_slab, sparse.active_range)
-        else:
-            prior = prior_from_above(model.layers[level + 1], signals[level + 2])
+        prior = unit_prior(model, level, signals)
         signals[level + 1] = _sweep(
             jax.random.fold_in(key, level), prior, layer, state.warmth[level].surrogate,
             signals[level + 1], signals[level], augments, relocates=level == top,
@@ -130,6 +126,14 @@ def _warm(
         surrogate = jax.lax.cond(is_last, fit_surrogate, keep, layer, mean, var)
         warmth.append(Warmth(mean, square, surrogate))
     return tuple(warmth)
+
+
+def unit_prior(model: LayeredModel, level: int, signals: list[Array]) -> UnitPrior:
+    """Prior of the units above a layer, given x and the hidden vectors, the one next to x first."""
+    if level + 1 < len(model.layers):
+        return prior_from_above(model.layers[level + 1], signals[level + 2])
+    sparse = model.sparse_prior
+    return UnitPrior(sparse.inclusion_logit, sparse.tilting_slab, sparse.active_range)
 
 
 def prior_from_above(layer: Layer, h: Float[Array, "case hidden"]) -> UnitPrior:
@@ -201,6 +205,7 @@ def check_layered(model: LayeredModel) -> None:
             "gibbs needs a prior with a spike and a slab (SpikeAndSlab or KSparse); "
             "for a prior written as a NumPyro function use hmc"
         )
+    check_spike_and_slab("gibbs", model.prior)
     for level, layer in enumerate(model.layers):
         if layer.noise_std == 0:
             raise ValueError(

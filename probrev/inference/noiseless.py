@@ -19,7 +19,7 @@ from probrev.inference.noiseless_support import (
 )
 from probrev.inference.support_problem import list_supports
 from probrev.layered_model import LayeredModel
-from probrev.priors import SparsePrior
+from probrev.priors import SparsePrior, check_spike_and_slab
 from probrev.progress import Progress
 
 MAX_SUPPORTS = 2**17
@@ -50,8 +50,14 @@ def check_noiseless(model: LayeredModel) -> None:
         )
 
 
-def most_supports(prior: SparsePrior) -> int:
-    """The most supports that one observation may need to be tried."""
+def check_supports(model: LayeredModel) -> int:
+    """The most supports that one observation may need to be tried.
+
+    Raises:
+        ValueError: which supports the prior allows is not known.
+    """
+    prior = model.sparse_prior
+    check_spike_and_slab("exact, over a continuous slab,", prior)
     return min(count_supports(prior, prior.active_range[1]), MAX_SUPPORTS)
 
 

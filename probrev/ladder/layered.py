@@ -12,7 +12,7 @@ from probrev.inference.message_passing import MAX_ITERATIONS, TOLERANCE, check_m
 from probrev.inference.messages import init_messages, iterate_messages
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
-from probrev.priors import SparsePrior
+from probrev.priors import SparsePrior, check_spike_and_slab, is_spike_and_slab
 from probrev.pytree import pytree
 from probrev.tilted import tilted
 from probrev.trained_net import train_net
@@ -38,7 +38,7 @@ def list_rungs(model: LayeredModel) -> tuple[str, ...]:
     one_layer = len(model.layers) == 1
     if one_layer and model.layers[0].weights.size <= MAX_TRAINED_WEIGHTS:
         names.append("trained")
-    if one_layer and isinstance(model.prior, SparsePrior):
+    if one_layer and is_spike_and_slab(model.prior):
         names += ["scalar", "first_step"]
     try:
         check_model(model)
@@ -54,7 +54,9 @@ def build_rung(key: PRNGKeyArray, model: LayeredModel, name: str) -> Callable[[A
     if name == "trained":
         return train_net(key, model)
     if name in UNROLLED:
+        check_model(model)
         return UnrolledMessagePassing(model, UNROLLED[name])
+    check_spike_and_slab(f"rung {name!r}", model.sparse_prior)
     denoiser = {"scalar": ScalarActivation, "first_step": FirstStep}[name]
     return denoiser(model.sparse_prior, model.layers[0])
 

@@ -162,6 +162,26 @@ def test_support_matches_loops(case):
     assert rows["log_score", "posterior"].value == pytest.approx(-np.log(prob).mean())
 
 
+def test_log_score_does_not_depend_on_the_draws_of_what_is_no_average():
+    """Only a probability that was counted is moved by half a draw."""
+    scores = []
+    for num_draws in (4, 4000):
+        rough = pr.message_passing(MODEL, small_case.observe(), num_draws=num_draws)
+        case = dataclasses.replace(make_case("exact"), posterior=rough)
+        scores.append(rows_of(support(case))["log_score", "posterior"].value)
+    active = np.asarray(small_case.observe().h) > 0
+    inclusion = rough.inclusion_prob.to_numpy()
+    expected = -np.log(np.where(active, inclusion, 1 - inclusion)).mean()
+    assert scores == pytest.approx([expected, expected], rel=1e-12)
+    few = make_case("sampler")
+    draws = few.posterior.draws[:, :100]
+    thinned = dataclasses.replace(few, posterior=from_draws("s", draws, few.x, model=MODEL))
+    prob = (draws > 0).mean(("chain", "draw")).to_numpy()
+    prob = (np.where(active, prob, 1 - prob) * 400 + 0.5) / 401
+    found = rows_of(support(thinned))["log_score", "posterior"].value
+    assert found == pytest.approx(-np.log(prob).mean(), rel=1e-12)
+
+
 def test_support_without_truth_or_atom(case):
     blind = support(dataclasses.replace(case, truth=None))
     assert set(blind.arrays) == {"support_prob"} == {row.metric for row in blind.rows}
