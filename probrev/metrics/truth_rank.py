@@ -24,12 +24,12 @@ def truth_rank(case: Case) -> Measured:
     mu and the draws come from different chains. Each replicate picks one of h and the draws for
     every observation, all equally likely, so that h itself is among what it is ranked against: that
     makes the test exact. Only for inverses that were fixed before these (x, h) were seen. Empty
-    where there is no truth, or every inverse is the posterior mean.
+    where there is no truth, one draw, or every inverse is the posterior mean.
 
     R with h below 1 and a broken bias-variance identity are what this tests: the two are one
     statement about T_g.
     """
-    if case.truth is None:
+    if case.truth is None or case.draws.sizes["sample"] < 2:
         return Measured()
     p = rank_truth(_project(case), case.rng("truth_rank"))
     return Measured(rows=[] if np.isnan(p) else [Row("truth_rank_p", POSTERIOR, p)])

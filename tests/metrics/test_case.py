@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from probrev.metrics.case import row_of_mean, row_of_ratio
+from probrev.metrics.case import row_of_mean, row_of_ratio, row_of_share
 
 
 def test_row_of_mean():
@@ -12,6 +13,31 @@ def test_row_of_mean():
     assert row[:4] == ("m", "s", 3.0, pytest.approx(error))
     assert (row.low, row.high) == pytest.approx((3 - 1.96 * error, 3 + 1.96 * error))
     assert np.isnan(row_of_mean("m", "s", np.array([2.0])).std_error)
+
+
+@pytest.mark.parametrize(("hits", "size"), [(0, 32), (1, 32), (7, 20), (40, 40)])
+def test_row_of_share_is_wilsons_interval(hits, size):
+    """For yes-or-no answers it is SciPy's."""
+    values = np.arange(size) < hits
+    row = row_of_share("m", "s", values)
+    known = binomtest(hits, size).proportion_ci(0.95, method="wilson")
+    assert (row.value, row.low, row.high) == pytest.approx((hits / size, known.low, known.high))
+    assert row.std_error == pytest.approx(values.std(ddof=1) / np.sqrt(size))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.3, 1.0])
+def test_row_of_share_stays_inside_and_covers(scale):
+    """Means of probabilities: beta draws, near 0, with a mean that is known."""
+    hits, a = 0, 0.3
+    b = a * (1 - 0.1 * scale) / (0.1 * scale)
+    for index in range(400):
+        row = row_of_share("m", "s", np.random.default_rng(index).beta(a, b, 60))
+        assert 0 <= row.low <= row.value <= row.high <= 1
+        hits += row.low <= 0.1 * scale <= row.high
+    assert hits >= 0.85 * 400
+    inside = row_of_share("m", "s", np.full(9, 0.25))
+    assert 0 <= inside.low < 0.25 < inside.high <= 1
+    assert np.isnan(row_of_share("m", "s", np.ones(1)).low)
 
 
 def test_ratio_is_pooled_and_its_bootstrap_is_paired():
