@@ -144,8 +144,10 @@ def test_predictive_p_is_a_binomial_tail():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("keep_prob", "relative_noise"), [(0.9, 0.8), (0.5, 0.4)])
-@pytest.mark.parametrize("source", ["real x", "x from real h"])
+@pytest.mark.parametrize(
+    ("keep_prob", "relative_noise", "source"),
+    [(0.5, 0.4, "real x"), (0.9, 0.8, "x from real h")],
+)
 def test_a_real_net_that_the_model_does_not_fit(keep_prob, relative_noise, source):
     """A scikit-learn net's second layer, read on breast-cancer data."""
     datasets = pytest.importorskip("sklearn.datasets")

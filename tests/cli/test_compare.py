@@ -41,7 +41,8 @@ def metrics(folder):
 def test_a_run_says_its_verdict_and_where_its_files_are(small_run):
     folder, done = small_run
     assert done.status == 0
-    assert done.err == ""
+    assert done.err == "3 observations, about 1 min\n"
+    assert done.out.splitlines()[0].startswith("Unjudged: 3 observations, wanted at least 16")
     assert done.out.splitlines()[-2:] == ["first/run.nc", "first/report.html"]
     assert "universal" in done.out
     assert files(folder / "first") == ["report.html", "run.nc"]
@@ -275,7 +276,7 @@ def test_an_untrusted_posterior_is_status_3(probrev, monkeypatch):
 @pytest.mark.slow
 def test_without_noise_bayes_recovers_h(probrev, tmp_path):
     choice = ("--set", "noise_std=0", "--inverse", "calibrated", "--posterior", "exact")
-    done = probrev("compare", "one_layer", *choice, "--num-obs", 3, "--out", "o")
+    done = probrev("compare", "one_layer", *choice, "--num-obs", 16, "--out", "o")
     assert done.status == 0
     assert "calibrated is far from Bayesian inference" in done.out
     assert "exact recovers h at noise_std = 0: Bayes risk 0" in done.out

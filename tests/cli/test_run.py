@@ -12,6 +12,7 @@ from probrev.cli import run
 def test_gibbs_goes_on_until_it_has_converged(monkeypatch):
     monkeypatch.setattr(run, "FIRST_ROUND", 60)
     monkeypatch.setattr(run, "GROWTH", 20)
+    monkeypatch.setattr(run, "LAST_ROUND", 1200)
     weights = np.random.default_rng(0).normal(size=(20, 3))
     prior = pr.SpikeAndSlab(3, 0.4, pr.FiniteSlab([0.6, 1.4], [0.5, 0.5]))
     model = pr.LayeredModel(prior, [pr.Layer(weights, 0.6, 1.0)])
