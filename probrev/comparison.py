@@ -139,4 +139,4 @@ def _headline(verdicts: list[Verdict], doubts: Mapping[str, Doubt]) -> str:
     if len(by_word[Word.UNJUDGED]) == len(own):
         return f"Unjudged: {own[0].reason}."
     num_decided = sum(len(by_word[word]) for word in (Word.AS_GOOD, Word.NEAR, Word.FAR))
-    return f"{num_decided} of {len(own)} inverses decided against {own[0].posterior}. {said}."
+    return f"{num_decided} of {len(own)} inverses decided against {own[0].posterior} ({said})."

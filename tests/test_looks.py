@@ -49,7 +49,7 @@ def test_it_ends_with_the_first_look_that_decides():
     verdict = result.verdicts[0]
     assert (verdict.word, verdict.num_obs) == ("far", 16)
     assert verdict.interval_prob == pytest.approx(1 - 0.05 / 3)
-    assert "1 of 1 inverses decided against exact. far: far." in result.headline
+    assert "1 of 1 inverses decided against exact (far: far)." in result.headline
     assert result.tree.attrs["looks"] == '{"planned": [16, 24, 40], "taken": 1}'
 
 

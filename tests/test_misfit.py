@@ -36,7 +36,7 @@ def test_the_right_model_is_judged():
     assert found.conclusive
     assert not found.doubts
     assert found.verdicts[0].word is Word.FAR
-    assert found.headline.startswith("1 of 1 inverses decided against exact.")
+    assert found.headline.startswith("1 of 1 inverses decided against exact ")
 
 
 def test_h_from_another_prior_convict_this_one():

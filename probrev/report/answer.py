@@ -44,7 +44,7 @@ def answer(summary: Summary) -> Answer:
     word = next((doubt.word for doubt in summary.result.doubts.values()), first.word)
     rows = [
         [one.inverse, one.posterior, str(one.num_obs), one.word, "yes" if one.planned else "no",
-         with_interval(one.ratio, one.low, one.high),
+         with_interval(one.ratio, one.low, one.high, most=2),
          duration(summary.seconds(one.inverse)), duration(summary.seconds(one.posterior))]
         for one in summary.verdicts
     ]  # fmt: skip
@@ -66,7 +66,8 @@ def _caption(summary: Summary) -> str:
     parts = [
         "R = risk / Bayes risk. Where the model made x and h, and where h is not known, it is 1 + "
         "excess risk / posterior variance, which is the same in expectation and spares the noise "
-        f"of h. Intervals hold {prob}, by the bootstrap-t of log R over observations.",
+        f"of h. Intervals hold {prob}, by the bootstrap-t of log R over observations; within a few "
+        "percent of R = 1, where few rare observations carry the excess, they are too short.",
         "As good as Bayes: the interval ends below 1.1; near: below 1.5; far: it begins above 1.5; "
         "otherwise undecided. Unjudged: figures without a word.",
         *_say_looks(summary),
@@ -246,5 +247,5 @@ def _cell(summary: Summary, metric: str, name: str) -> str:
         is_own = metric.startswith("risk_ratio") and name == POSTERIOR
         return "1" if is_own else ABSENT
     if metric.startswith("risk_ratio"):
-        return with_interval(row.value, row.low, row.high)
+        return with_interval(row.value, row.low, row.high, most=2)
     return with_error(row.value, row.std_error)
