@@ -123,9 +123,16 @@ def load(path: str | Path) -> Comparison:
             tree = stored.load()
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a saved comparison: {error}") from error
-    missing = {"data", "inverses", "posteriors", "table", "verdicts"} - set(tree.children)
+    missing = {"data", "inverses", "metrics", "posteriors", "table", "verdicts"} - set(
+        tree.children
+    )
     if missing:
         raise ValueError(f"{path} is not a saved comparison: it has no group {min(missing)!r}")
+    if any("doubt" not in node.attrs for node in tree["metrics"].children.values()):
+        raise ValueError(
+            f"{path} was saved by an earlier probrev, whose verdicts meant something else: "
+            "run its command again"
+        )
     return Comparison(tree)
 
 

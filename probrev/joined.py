@@ -16,23 +16,23 @@ SEVERITY = [
 ]  # fmt: skip
 
 
-def join_posteriors(batches: Sequence[Posterior]) -> Posterior:
+def join_posteriors(batches: Sequence[Posterior], starts: Sequence[int]) -> Posterior:
     """One posterior of all observations, in the order of the batches.
 
     Batches with more draws than others are thinned evenly to as many as the fewest. A sampled
     posterior is diagnosed anew from all draws; else the worst status of a batch stands for all.
 
     Args:
-        batches: of one method under one model, each of observations of its own.
+        batches: of one method under one model, each of observations of its own, counted from 0.
+        starts: how many observations there are before those of each batch.
     """
     first = batches[0]
     if len(batches) == 1:
         return first
     fewest = min(one.draws.sizes["draw"] for one in batches)
-    starts = np.cumsum([0, *(len(one.obs) for one in batches)])
     groups = {
         name: _join_group([_shift(one.tree[name].to_dataset(), start, fewest)
-                           for one, start in zip(batches, starts, strict=False)])
+                           for one, start in zip(batches, starts, strict=True)])
         for name in first.tree.children
     }  # fmt: skip
     attrs = {**first.tree.attrs, **_join_status(batches)}
@@ -54,10 +54,13 @@ def join_posteriors(batches: Sequence[Posterior]) -> Posterior:
     return Posterior(tree, first.model)
 
 
-def _shift(group: xr.Dataset, start: int | np.integer, num_draws: int) -> xr.Dataset:
-    """A batch's group with its observations numbered from `start`, and so many draws."""
+def _shift(group: xr.Dataset, start: int, num_draws: int) -> xr.Dataset:
+    """A batch's group with its observations numbered from `start` on, and so many draws."""
     if "obs" in group.dims:
-        group = group.assign_coords(obs=np.arange(start, start + group.sizes["obs"]))
+        numbers = (
+            group["obs"].to_numpy() if "obs" in group.coords else np.arange(group.sizes["obs"])
+        )
+        group = group.assign_coords(obs=start + numbers)
     if "draw" in group.dims and group.sizes["draw"] > num_draws:
         picked = np.linspace(0, group.sizes["draw"] - 1, num_draws).round().astype(int)
         group = group.isel(draw=picked).assign_coords(draw=np.arange(num_draws))

@@ -101,7 +101,7 @@ def compare_until(
         new = obs[done:num_obs]
         batches.append(posteriors[judge](stream(key, f"{judge}/{done}"), model, new))
         inferred = time.perf_counter()
-        found[judge] = join_posteriors(batches)
+        found[judge] = join_posteriors(batches, [0, *looks][:number])
         for name in checks if number == 1 else ():
             found[name] = posteriors[name](stream(key, f"{name}/0"), model, new)
         decision = decide(

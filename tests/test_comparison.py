@@ -117,7 +117,13 @@ def test_real_x_has_no_truth(obs, exact):
     found = pr.compare(MODEL, pr.Observations(obs.x), INVERSES, {"exact": exact})
     metrics = set(found.table()["metric"])
     assert "truth" not in found.tree.children
-    assert not metrics & {"relative_risk", "identity_z", "brier", "support_f1", "truth_in_interval"}
+    assert not metrics & {
+        "relative_risk",
+        "truth_rank_p",
+        "brier",
+        "support_f1",
+        "truth_in_interval",
+    }
     claimed = exact.var.to_numpy().sum()
     excess = ((read_out(obs.x) - exact.mean.to_numpy()) ** 2).sum()
     assert value_of(found, "risk_ratio", "net", "exact") == pytest.approx(
@@ -430,6 +436,11 @@ def test_what_is_no_comparison_is_refused(tmp_path, result):
     torn.write_bytes((tmp_path / "whole.nc").read_bytes()[:20_000])
     with pytest.raises(ValueError, match=r"torn\.nc is not a saved comparison"):
         pr.load(torn)
+    old = pr.load(tmp_path / "whole.nc")
+    del old.tree["metrics/exact"].attrs["doubt"]
+    old.save(tmp_path / "old.nc")
+    with pytest.raises(ValueError, match=r"old\.nc was saved by an earlier probrev"):
+        pr.load(tmp_path / "old.nc")
     stranger = tmp_path / "stranger.nc"
     xr.Dataset({"h": ("unit", np.ones(3))}).to_netcdf(stranger, engine="h5netcdf")
     with pytest.raises(

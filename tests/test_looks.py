@@ -138,7 +138,7 @@ def halves(posterior_of):
 
 def test_an_exact_posterior_is_the_same_in_batches():
     whole = pr.exact(MODEL, MIDDLE)
-    joined = join_posteriors(halves(lambda obs: pr.exact(MODEL, obs)))
+    joined = join_posteriors(halves(lambda obs: pr.exact(MODEL, obs)), [0, 16])
     assert joined.kind is whole.kind
     for name in ("mean", "var", "inclusion_prob", "obs"):
         np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), rtol=1e-12)
@@ -156,7 +156,7 @@ def test_a_sampled_posterior_is_diagnosed_anew():
         return from_draws("sampler", draws[:, ::step, rows], MIDDLE.x[rows], model=MODEL)
 
     whole = sampled(slice(0, 40), 2)
-    joined = join_posteriors([sampled(slice(0, 16)), sampled(slice(16, 40), 2)])
+    joined = join_posteriors([sampled(slice(0, 16)), sampled(slice(16, 40), 2)], [0, 16])
     assert joined.draws.sizes == whole.draws.sizes
     np.testing.assert_array_equal(joined.draws[:, :, 16:], whole.draws[:, :, 16:])
     assert joined.status is Status.OK
@@ -168,8 +168,17 @@ def test_a_sampled_posterior_is_diagnosed_anew():
 def test_the_worst_status_of_a_batch_stands_for_all():
     one, two = halves(lambda obs: pr.message_passing(MODEL, obs))
     two.tree.attrs |= {"status": "unreliable", "status_reason": "columns alike"}
-    joined = join_posteriors([one, two])
+    joined = join_posteriors([one, two], [0, 16])
     assert (joined.status, joined.status_reason) == (Status.UNRELIABLE, "columns alike")
     assert joined.tree.attrs["run_seconds"] == pytest.approx(
         one.tree.attrs["run_seconds"] + two.tree.attrs["run_seconds"]
     )
+
+
+def test_batches_may_be_covered_in_part():
+    """As hmc does, which takes minutes for each observation."""
+    exact = pr.exact(MODEL, MIDDLE)
+    joined = join_posteriors(halves(lambda obs: pr.exact(MODEL, obs[:2])), [0, 16])
+    np.testing.assert_array_equal(joined.obs, [0, 1, 16, 17])
+    np.testing.assert_allclose(joined.mean, exact.mean[[0, 1, 16, 17]], rtol=1e-12)
+    np.testing.assert_array_equal(joined.tree["observed_data/x"], MIDDLE.x[np.array(joined.obs)])

@@ -305,4 +305,4 @@ def test_compare_leaves_out_what_needs_a_density():
     table = result.table()
     assert not table["metric"].str.contains("likelihood").any()
     assert "curve" not in result.tree
-    assert {"excess_risk", "identity_z", "support_f1"} <= set(table["metric"])
+    assert {"excess_risk", "risk_ratio", "support_f1"} <= set(table["metric"])

@@ -47,8 +47,12 @@ def z_scores(posterior, obs, estimates):
         model=MODEL,
         seed=0,
     )
-    rows = [row for row in risk(case).rows if row.metric == "identity_z"]
-    return {row.subject: row.value for row in rows}
+    found = risk(case).arrays
+    excess = found["squared_error"] - found["bayes_squared_error"]
+    residual = excess - found["excess_risk"]
+    error = residual.std("obs", ddof=1) / np.sqrt(residual.sizes["obs"])
+    scores = residual.mean("obs") / error
+    return dict(zip(scores["inverse"].to_numpy(), scores.to_numpy(), strict=True))
 
 
 def test_identity_holds_for_every_inverse(obs, estimates):
