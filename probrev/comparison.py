@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from probrev.agreement import measure_agreement
+from probrev.agreement import Agreement, Outcome, measure_agreement
 from probrev.curve import noise_curve
 from probrev.estimates import RandomInverse, as_estimate, sample_inverses, summarize_samples
 from probrev.ladder import Inverse
@@ -37,8 +37,9 @@ class Comparison:
     Groups: `data` (x), `truth` (h, absent for real x), `inverses` (estimates and seconds per
     observation), `random_inverses` (mean and standard deviation of their samples, absent where
     there are none), `posteriors/<name>` (see `Posterior`), `metrics/<name>` (arrays of each family
-    against that posterior), `table` (the summary, a row each), `verdicts`, and `curve` (the risk
-    ratio over noise_std, where the model has one). The root's attributes are the provenance.
+    against that posterior), `agreements` (outcomes in words, absent where no posterior is held
+    against another), `table` (the summary, a row each), `verdicts`, and `curve` (the risk ratio
+    over noise_std, where the model has one). The root's attributes are the provenance.
 
     Attributes:
         tree: the labelled results.
@@ -181,13 +182,16 @@ def compare(
         measured = _measure(model, obs, estimates, samples, posterior, seed)
         groups[f"metrics/{name}"] = xr.Dataset(measured.arrays)
         frames.append(pd.DataFrame(measured.rows).assign(posterior=name))
-    agreements = _agreements(model, trusted, seed)
+    found = _agreements(model, trusted, seed)
+    if found:
+        groups["agreements"] = xr.Dataset.from_dataframe(_outcomes(found).rename_axis("row"))
+    agreements = _agreement_rows(found, trusted)
     costs = _costs(list(inverses), seconds, trusted)
     table = pd.concat([*frames, agreements, costs], ignore_index=True)
     names = ["metric", "subject", "posterior"]
     table[names] = table[names].map(str)
     groups["table"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
-    verdicts = _verdicts(model, table, trusted, has_truth=obs.h is not None)
+    verdicts = _verdicts(model, table, found, trusted, has_truth=obs.h is not None)
     groups["verdicts"] = xr.Dataset.from_dataframe(pd.DataFrame(verdicts).rename_axis("row"))
     curve = noise_curve(jax.random.key(seed), model)
     if curve is not None:
@@ -274,19 +278,22 @@ def _measure(
     return Measured(arrays, [row for one in found for row in one.rows])
 
 
-def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) -> pd.DataFrame:
+# By the names of the posterior that is judged and of the one that it is held against.
+Agreements = dict[tuple[str, str], Agreement]
+
+
+def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) -> Agreements:
     """Every posterior that is not exact beside every exact one, or beside samplers if none is.
 
-    An approximation is never the judge, and what is told of it is its error, not whether that is
-    within Monte Carlo error. Posteriors under different models need not agree, so they are not held
-    against each other.
+    An approximation is never the judge. Posteriors under different models need not agree, so they
+    are not held against each other.
     """
     under = {
         name: model if posterior.model is None else posterior.model
         for name, posterior in posteriors.items()
     }
     ranked = sorted(posteriors, key=lambda name: _distrust(posteriors[name]))
-    rows = []
+    found = {}
     for index, name in enumerate(ranked):
         if posteriors[name].kind is Kind.EXACT:
             continue
@@ -297,17 +304,34 @@ def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) ->
         ]
         exact = [one for one in judges if posteriors[one].kind is Kind.EXACT]
         for reference in exact or judges:
-            found = measure_agreement(posteriors[name], posteriors[reference], seed=seed)
-            figures = {
-                "inclusion_gap": found.inclusion_gap.max(),
-                "total_variation": found.total_variation.mean(),
-                "total_variation_floor": found.total_variation_floor.mean(),
-            }
-            if posteriors[name].kind is Kind.SAMPLED:
-                figures["agreement"] = found.agrees.mean()
-                figures["inclusion_excess"] = found.inclusion_excess.max()
-            rows += [(*Row(metric, name, float(v)), reference) for metric, v in figures.items()]
+            pair = posteriors[name], posteriors[reference]
+            found[name, reference] = measure_agreement(*pair, seed=seed)
+    return found
+
+
+def _agreement_rows(agreements: Agreements, posteriors: Mapping[str, Posterior]) -> pd.DataFrame:
+    """Their figures. Of an approximation only its error, which is not one of Monte Carlo."""
+    rows = []
+    for (name, reference), found in agreements.items():
+        figures: dict[str, float | xr.DataArray] = {
+            "inclusion_gap": found.inclusion_gap.max(),
+            "total_variation": found.total_variation.mean(),
+            "total_variation_floor": found.total_variation_floor.mean(),
+        }
+        if posteriors[name].kind is Kind.SAMPLED:
+            within = (found.threshold_excess <= 1).where(found.threshold_excess.notnull())
+            figures["agreement"] = within.mean()
+            figures["threshold_excess"] = found.threshold_excess.max()
+            figures["agreement_p"] = found.joint_p
+            figures["agreement_checked"] = found.checked.mean()
+        rows += [(*Row(metric, name, float(v)), reference) for metric, v in figures.items()]
     return pd.DataFrame(rows, columns=[*Row._fields, "posterior"])
+
+
+def _outcomes(agreements: Agreements) -> pd.DataFrame:
+    """What each came to, in words."""
+    rows = [(*names, found.outcome.value, found.reason) for names, found in agreements.items()]
+    return pd.DataFrame(rows, columns=["subject", "posterior", "outcome", "reason"])
 
 
 def _distrust(posterior: Posterior) -> int:
@@ -339,7 +363,12 @@ def _costs(
 
 
 def _verdicts(
-    model: Model, table: pd.DataFrame, posteriors: Mapping[str, Posterior], *, has_truth: bool
+    model: Model,
+    table: pd.DataFrame,
+    agreements: Agreements,
+    posteriors: Mapping[str, Posterior],
+    *,
+    has_truth: bool,
 ) -> list[Verdict]:
     """A verdict per inverse and posterior; posteriors of a part of the observations give none."""
     most = max(len(posterior.obs) for posterior in posteriors.values())
@@ -348,7 +377,7 @@ def _verdicts(
         if len(posterior.obs) < most:
             continue
         rows = table.query("metric == 'risk_ratio' and posterior == @name")
-        trouble = _trouble(name, posterior, table)
+        trouble = _trouble(name, posterior, agreements)
         for row in rows.to_dict("records"):
             verdict = judge(
                 row["subject"],
@@ -365,13 +394,22 @@ def _verdicts(
     return sorted(verdicts, key=lambda verdict: _distrust(posteriors[verdict.posterior]))
 
 
-def _trouble(name: str, posterior: Posterior, table: pd.DataFrame) -> str:
-    """Why a posterior cannot be trusted; empty if it can."""
+def _trouble(name: str, posterior: Posterior, agreements: Agreements) -> str:
+    """Why a posterior cannot be trusted; empty if it can.
+
+    One that disagrees with its reference cannot. Where a part of the agreement could not be
+    checked, the table and the report say so; only if no observation could be, by thresholds or
+    jointly, is the posterior itself in doubt. An approximation is not expected to agree.
+    """
     if posterior.status is not Status.OK:
         return f"{name} is {posterior.status} ({posterior.status_reason})"
-    rows = table.query("metric == 'agreement' and subject == @name")
-    for row in rows.to_dict("records"):
-        if row["value"] < 1:
-            share = 1 - row["value"]
-            return f"{name} disagrees with {row['posterior']} on {share:.0%} of observations"
+    if posterior.kind is Kind.APPROXIMATE:
+        return ""
+    for (subject, reference), found in agreements.items():
+        if subject != name:
+            continue
+        if found.outcome is Outcome.DISAGREES:
+            return f"{name} disagrees with {reference} ({found.reason})"
+        if not found.checked.any():
+            return f"{name} could not be checked against {reference} ({found.reason})"
     return ""
