@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from probrev.energy_test import energy_test
+from probrev.energy_test import Pair, energy_test
 from probrev.posterior import Kind, Posterior
 from probrev.thresholds import (
     Values,
@@ -24,9 +24,10 @@ LEVEL = 1e-3
 ROUNDING = 1e-7
 # Markov chains are thinned by so many times N / ESS, to draws that are independent ...
 THINNING = 3
-# ... of which fewer than this are too few, and more than that are left out: of more observations
-# than 32 more are, so that neither time nor power depends on their number (`_joint_size`).
-JOINT_MIN, JOINT_MAX, JOINT_OBS = 100, 400, 32
+# ... of which fewer than this are too few, and more than that are left out to save time.
+JOINT_MIN, JOINT_MAX = 100, 1200
+# As many draws of either posterior and each of 32 observations may all be different.
+JOINT_STATES, JOINT_OBS = 400, 32
 
 
 class Outcome(StrEnum):
@@ -95,9 +96,10 @@ def measure_agreement(posterior: Posterior, reference: Posterior, *, seed: int =
     elsewhere its draws are a sampler's, and two samplers agree if the sum of ESS KL(p' || pooled p)
     over both is at most twice that. See `effective_sizes` for the ESS.
 
-    Jointly: an energy distance, see `energy_test`, of as many as 400 draws of either posterior and
-    each observation. Markov chains are thinned by 3 N / ESS first, ESS the smallest over values,
-    indicators and |h|; an observation with fewer than 100 draws left is left out.
+    Jointly: an energy distance, see `energy_test`, of 100 to 1200 draws of either posterior and
+    each observation, fewer of more observations and where more are different (`_bound_states`).
+    Markov chains are thinned by 3 N / ESS first, ESS the smallest over values, indicators and |h|;
+    an observation with fewer than 100 draws left is left out.
 
     Draws that are independent, by their method or by declaration, count in full. An approximation
     is never the reference, and neither test is made of it: both are about Monte Carlo error, and
@@ -154,7 +156,7 @@ class _Look(NamedTuple):
 
     thresholds: Values
     divergence: Values
-    pair: tuple[np.ndarray, np.ndarray] | None
+    pair: Pair | None
 
 
 _BLIND = _Look(np.full((1, 1), np.nan), np.full((1, 1), np.nan), None)
@@ -209,8 +211,8 @@ def _spread_out(rows: np.ndarray, most: int) -> np.ndarray:
 
 def _find_worst(looks: list[_Look]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Largest divergence of each observation in units of its bound, its unit and its threshold."""
-    num_comparisons = sum(np.isfinite(look.thresholds).sum() for look in looks)
-    bound = np.log(2 * num_comparisons / LEVEL)
+    num_comparisons = sum((~np.isnan(look.divergence)).sum() for look in looks)
+    bound = np.log(2 * max(1, num_comparisons) / LEVEL)
     rows = []
     for look in looks:
         if np.isnan(look.divergence).all():
@@ -228,24 +230,26 @@ def _test_jointly(looks: list[_Look], seed: int) -> tuple[float, np.ndarray]:
     contribution = np.full(len(looks), np.nan)
     if not kept:
         return np.nan, contribution
-    most = _joint_size(len(kept))
-    pairs = [
-        (_spread_out(look.pair[0], most), _spread_out(look.pair[1], most))
-        for look in looks
-        if look.pair is not None
-    ]
+    pairs = [_bound_states(look.pair, len(kept)) for look in looks if look.pair is not None]
     found = energy_test(np.random.default_rng(seed), pairs)
     contribution[kept] = found.contribution
     return found.p_value, contribution
 
 
-def _joint_size(num_obs: int) -> int:
-    """Most draws of either posterior and one observation.
+def _bound_states(pair: Pair, num_obs: int) -> Pair:
+    """As many draws of a pair as the joint test has time for.
 
-    For the same error of each observation's draws the z-score grows as their number times the root
-    of the number of observations, and time as its square.
+    Its time is that of squared numbers of distinct draws. At equal time, and equal power against
+    the same error in every observation, those fall as the root of the number of observations.
     """
-    return max(JOINT_MIN, int(JOINT_MAX * min(1.0, np.sqrt(JOINT_OBS / num_obs))))
+    most = min(JOINT_MAX, max(JOINT_MIN, int(JOINT_STATES * np.sqrt(JOINT_OBS / num_obs))))
+    size = JOINT_MAX
+    while size > most:
+        first, second = (_spread_out(rows, size) for rows in pair)
+        if len(np.unique(np.concatenate([first, second]), axis=0)) <= 2 * most:
+            return first, second
+        size //= 2
+    return _spread_out(pair[0], most), _spread_out(pair[1], most)
 
 
 def _decide(excess: xr.DataArray, joint_p: float) -> Outcome:
