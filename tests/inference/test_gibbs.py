@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +78,8 @@ def test_agrees_with_exact(name, activation):
     exact = pr.exact(model, obs, num_draws=12_000)
     found = pr.measure_agreement(gibbs, exact)
     assert found.agrees, found.reason
-    assert (np.abs(gibbs.mean - exact.mean) <= 5 * np.sqrt(gibbs.mean_error_var) + 2e-3).all()
+    # Not by the spread of four chains, which is beyond 5 of its own size once in 65 units.
+    assert (np.abs(gibbs.mean - exact.mean) <= 5 * az.mcse(gibbs.draws) + 2e-3).all()
 
 
 @pytest.mark.slow
