@@ -234,8 +234,8 @@ def measure(h: np.ndarray, seconds: float, compile_seconds: float) -> dict[str, 
 def agree(rows: list[dict[str, Any]]) -> None:
     """Marks each row by whether its inclusion probabilities agree with the best-mixed one's.
 
-    The tolerance is that of two samplers in `measure_agreement`: variances add. The probabilities
-    themselves are taken out.
+    Within 4 standard errors of the difference, and 2 / ESS each for units that few draws visit. The
+    probabilities themselves are taken out.
     """
     best = max(rows, key=lambda row: row["ess_smallest"])
     reference = best["inclusion_prob"]

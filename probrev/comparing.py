@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from probrev.agreements import tabulate_agreements, tabulate_outcomes
 from probrev.comparison import Comparison
 from probrev.curve import noise_curve
 from probrev.decision import Decision, check_names, decide, tabulate
@@ -102,7 +103,8 @@ def finish(
         groups[f"metrics/{name}"] = xr.Dataset(found.arrays, attrs=attrs)
     posteriors = {name: case.posterior for name, case in cases.items()}
     costs = _costs(list(decision.inverses), seconds, posteriors)
-    table = tabulate(measured, decision.agreements, costs)
+    agreements = tabulate_agreements(decision.agreements, posteriors)
+    table = tabulate(measured, agreements, costs)
     groups["table"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
     curve = noise_curve(stream(seed, "curve"), model)
     if curve is not None:
@@ -127,6 +129,9 @@ def _record(decision: Decision, seconds: np.ndarray) -> dict[str, xr.Dataset]:
         "inverses": xr.Dataset({"h": decision.estimates, "seconds_per_obs": ("inverse", seconds)}),
         "verdicts": xr.Dataset.from_dataframe(verdicts.rename_axis("row")),
     }
+    if decision.agreements:
+        outcomes = tabulate_outcomes(decision.agreements)
+        groups["agreements"] = xr.Dataset.from_dataframe(outcomes.rename_axis("row"))
     if obs.h is not None:
         groups["truth"] = xr.Dataset({"h": (("obs", "hidden"), np.asarray(obs.h))})
     return groups

@@ -20,8 +20,9 @@ class Comparison:
     Groups: `data` (x), `truth` (h, absent for real x), `inverses` (estimates and seconds per
     observation), `random_inverses` (mean and standard deviation of their samples, absent where
     there are none), `posteriors/<name>` (see `Posterior`), `metrics/<name>` (arrays of each family
-    against that posterior), `table` (the summary, a row each), `verdicts`, and `curve` (the risk
-    ratio over noise_std, where the model has one). The root's attributes are the provenance.
+    against that posterior), `agreements` (outcomes in words, absent where no posterior is held
+    against another), `table` (the summary, a row each), `verdicts`, and `curve` (the risk ratio
+    over noise_std, where the model has one). The root's attributes are the provenance.
 
     Attributes:
         tree: the labelled results.

@@ -8,15 +8,20 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from probrev.agreement import measure_agreement
+from probrev.agreements import (
+    Agreements,
+    distrust,
+    find_disagreement,
+    measure_agreements,
+)
 from probrev.doubt import find_doubt
 from probrev.estimates import as_estimate
 from probrev.external import External, from_datatree, note_draws
 from probrev.ladder import Inverse
-from probrev.metrics import DECIDING, Case, Measured, Row
+from probrev.metrics import DECIDING, Case, Measured
 from probrev.metrics.case import POSTERIOR
 from probrev.metrics.risk import spares_truth
-from probrev.model import Model, Observations, check_pytree, same_numbers
+from probrev.model import Model, Observations, check_pytree
 from probrev.posterior import Kind, Posterior
 from probrev.verdict import Doubt, Ratio, Verdict, Word, judge
 
@@ -33,7 +38,7 @@ class Decision(NamedTuple):
         estimates: theirs, (inverse, obs, hidden).
         cases: of each posterior, by its name: the posterior and the estimates on what it covers.
         measured: what the deciding metrics found, by posterior.
-        agreements: rows about how posteriors agree.
+        agreements: of posteriors with better ones.
         doubts: of each posterior why it may not judge, or None.
         verdicts: one per inverse and posterior, those of the judge first.
     """
@@ -44,7 +49,7 @@ class Decision(NamedTuple):
     estimates: xr.DataArray
     cases: dict[str, Case]
     measured: dict[str, Measured]
-    agreements: pd.DataFrame
+    agreements: Agreements
     doubts: dict[str, Doubt | None]
     verdicts: list[Verdict]
 
@@ -89,11 +94,16 @@ def decide(
         for name, posterior in trusted.items()
     }
     measured = {name: case.measure(DECIDING) for name, case in cases.items()}
-    agreements = _agreements(model, trusted, seed)
-    table = tabulate(measured, agreements)
+    models = {name: case.model for name, case in cases.items()}
+    agreements = measure_agreements(trusted, models, seed)
+    table = tabulate(measured)
     doubts = {
-        name: find_doubt(name, trusted[name], case.origin, table) for name, case in cases.items()
-    }
+        name: find_doubt(
+            name, trusted[name], case.origin, table,
+            disagreement=find_disagreement(name, trusted[name], agreements),
+        )
+        for name, case in cases.items()
+    }  # fmt: skip
     verdicts = _verdicts(table, cases, doubts, planned)
     return Decision(model, obs, inverses, estimates, cases, measured, agreements, doubts, verdicts)
 
@@ -186,48 +196,6 @@ def _make_case(
     )
 
 
-def _agreements(model: Model, posteriors: Mapping[str, Posterior], seed: int) -> pd.DataFrame:
-    """Every posterior that is not exact beside every exact one, or beside samplers if none is.
-
-    An approximation is never the judge, and what is told of it is its error, not whether that is
-    within Monte Carlo error. Posteriors under different models need not agree, so they are not held
-    against each other.
-    """
-    under = {
-        name: model if posterior.model is None else posterior.model
-        for name, posterior in posteriors.items()
-    }
-    ranked = sorted(posteriors, key=lambda name: _distrust(posteriors[name]))
-    rows = []
-    for index, name in enumerate(ranked):
-        if posteriors[name].kind is Kind.EXACT:
-            continue
-        judges = [
-            one
-            for one in ranked[:index]
-            if posteriors[one].kind is not Kind.APPROXIMATE
-            and same_numbers(under[one], under[name])
-        ]
-        exact = [one for one in judges if posteriors[one].kind is Kind.EXACT]
-        for reference in exact or judges:
-            found = measure_agreement(posteriors[name], posteriors[reference], seed=seed)
-            figures = {
-                "inclusion_gap": found.inclusion_gap.max(),
-                "total_variation": found.total_variation.mean(),
-                "total_variation_floor": found.total_variation_floor.mean(),
-            }
-            if posteriors[name].kind is Kind.SAMPLED:
-                figures["agreement"] = found.agrees.mean()
-                figures["inclusion_excess"] = found.inclusion_excess.max()
-            rows += [(*Row(metric, name, float(v)), reference) for metric, v in figures.items()]
-    return pd.DataFrame(rows, columns=[*Row._fields, "posterior"])
-
-
-def _distrust(posterior: Posterior) -> int:
-    """0 for an exact posterior, 1 for a sampler's, 2 for an approximation."""
-    return (Kind.EXACT, Kind.SAMPLED, Kind.APPROXIMATE).index(posterior.kind)
-
-
 def _verdicts(
     table: pd.DataFrame,
     cases: Mapping[str, Case],
@@ -238,7 +206,7 @@ def _verdicts(
     most = max(len(case.posterior.obs) for case in cases.values())
     ranked = sorted(
         cases,
-        key=lambda one: (len(cases[one].posterior.obs) < most, _distrust(cases[one].posterior)),
+        key=lambda one: (len(cases[one].posterior.obs) < most, distrust(cases[one].posterior)),
     )
     verdicts = []
     for name in ranked:

@@ -18,7 +18,12 @@ STATISTICS = {
 
 
 def find_doubt(
-    name: str, posterior: Posterior, origin: Origin, table: pd.DataFrame
+    name: str,
+    posterior: Posterior,
+    origin: Origin,
+    table: pd.DataFrame,
+    *,
+    disagreement: str = "",
 ) -> Doubt | None:
     """What forbids a posterior to judge, or None.
 
@@ -33,12 +38,12 @@ def find_doubt(
         name: of the posterior.
         posterior: the posterior.
         origin: where the observations come from, as seen from its model.
-        table: metrics and agreements of the comparison.
+        table: metrics of the comparison.
+        disagreement: in what it disagrees with a better posterior; empty if in nothing.
     """
     if posterior.status is not Status.OK:
         reason = f"{name} is {posterior.status} ({posterior.status_reason})"
         return Doubt(Word.INCONCLUSIVE, reason)
-    disagreement = _disagreement(name, table)
     if disagreement:
         return Doubt(Word.INCONCLUSIVE, disagreement)
     rows = table.query(f"posterior == @name and subject == {POSTERIOR!r}")
@@ -49,16 +54,6 @@ def find_doubt(
     is_model_right = origin is Origin.MODEL or posterior.kind is Kind.APPROXIMATE
     word = Word.INCONCLUSIVE if is_model_right else Word.MISFIT
     return Doubt(word, "; ".join(evidence))
-
-
-def _disagreement(name: str, table: pd.DataFrame) -> str:
-    """With which better posterior it disagrees; empty if with none."""
-    rows = table.query("metric == 'agreement' and subject == @name")
-    for row in rows.to_dict(orient="records"):
-        if row["value"] < 1:
-            share = 1 - row["value"]
-            return f"{name} disagrees with {row['posterior']} on {share:.0%} of observations"
-    return ""
 
 
 def _truth_evidence(name: str, found: dict) -> list[str]:

@@ -69,9 +69,9 @@ def value_of(result, metric, subject, posterior):
 def test_names_and_groups(result):
     assert result.inverses == ["net", "nothing"]
     assert list(result.posteriors) == ["sampler", "exact"]
-    assert {"data", "truth", "inverses", "posteriors", "metrics", "table", "verdicts"} == set(
-        result.tree.children
-    )
+    assert set(result.tree.children) == {
+        "data", "truth", "inverses", "posteriors", "metrics", "agreements", "table", "verdicts",
+    }  # fmt: skip
 
 
 def test_table_is_tidy_and_pools_over_observations(result, obs, exact):
@@ -185,7 +185,38 @@ def test_untrusted_posterior_makes_it_inconclusive(obs, exact):
     assert ("shifted", "inconclusive") in words
     assert ("exact", "inconclusive") not in words
     assert not found.conclusive
-    assert any("disagrees with exact" in verdict.sentence for verdict in found.verdicts)
+    sentences = [verdict.sentence for verdict in found.verdicts]
+    assert any("shifted disagrees with exact (P(h_" in sentence for sentence in sentences)
+    assert any("jointly p = 0.0001" in sentence for sentence in sentences)
+    assert value_of(found, "agreement", "shifted", "exact") < 1
+    assert found.tree["agreements"]["outcome"].item() == "disagrees"
+
+
+def test_units_shuffled_apart_make_it_inconclusive(obs, exact, sampler):
+    """Every inclusion probability is right, and the posterior is wrong."""
+    flat = sampler.draws.to_numpy().reshape(-1, NUM_OBS, 4)
+    apart = np.random.default_rng(0).permuted(flat, axis=0).reshape(sampler.draws.shape)
+    posterior = from_draws("sampler", apart, obs.x, model=MODEL)
+    found = pr.compare(MODEL, obs, INVERSES, {"exact": exact, "apart": posterior})
+    assert value_of(found, "agreement", "apart", "exact") == 1
+    assert value_of(found, "agreement_p", "apart", "exact") <= 1e-3
+    assert not found.conclusive
+
+
+def test_only_where_nothing_can_be_checked_is_a_posterior_in_doubt(obs, exact, sampler):
+    """Started apart, chains that stand still are ok, but say nothing that could be checked."""
+    draws = sampler.draws.to_numpy().copy()
+    draws[:, :, 1] = draws[0, 0, 1]
+    partly = from_draws("gibbs", draws, obs.x, model=MODEL, starts_apart=True)
+    found = pr.compare(MODEL, obs, INVERSES, {"exact": exact, "partly": partly})
+    assert found.conclusive
+    assert value_of(found, "agreement_checked", "partly", "exact") == pytest.approx(5 / 6)
+    still = from_draws("gibbs", 0 * draws, obs.x, model=MODEL)
+    found = pr.compare(MODEL, obs, INVERSES, {"still": still, "sampler": sampler})
+    assert np.isnan(value_of(found, "agreement", "sampler", "still"))
+    assert value_of(found, "agreement_checked", "sampler", "still") == 0
+    sentences = {verdict.posterior: verdict.sentence for verdict in found.verdicts}
+    assert "sampler could not be checked against still (too few" in sentences["sampler"]
 
 
 # What goes in
@@ -220,7 +251,9 @@ def test_samplers_are_held_against_each_other_where_none_is_exact(obs, sampler):
     flipped = from_draws("sampler", sampler.draws[:, ::-1], obs.x, model=MODEL)
     found = pr.compare(MODEL, obs, INVERSES, {"one": sampler, "two": flipped})
     assert value_of(found, "agreement", "two", "one") == 1
-    assert value_of(found, "inclusion_excess", "two", "one") == 0
+    assert value_of(found, "threshold_excess", "two", "one") == pytest.approx(0, abs=1e-9)
+    assert value_of(found, "agreement_checked", "two", "one") == 1
+    assert value_of(found, "agreement_p", "two", "one") > 1e-3
 
 
 def test_an_approximation_is_judged_and_never_judges(obs, exact, sampler):
@@ -228,7 +261,8 @@ def test_an_approximation_is_judged_and_never_judges(obs, exact, sampler):
     for others in ({"exact": exact, "sampler": sampler}, {"sampler": sampler}):
         found = pr.compare(MODEL, obs, INVERSES, {"rough": rough, **others})
         rows = found.table()
-        assert not set(rows[rows["subject"] == "rough"]["metric"]) & {"agreement"}
+        of_rough = set(rows[rows["subject"] == "rough"]["metric"])
+        assert not of_rough & {"agreement", "agreement_p", "threshold_excess"}
         assert "rough" not in set(rows.query("metric == 'inclusion_gap'")["posterior"])
         trusted = next(iter(others))
         gap = float(np.abs(rough.inclusion_prob - others[trusted].inclusion_prob).max())

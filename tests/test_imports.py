@@ -22,9 +22,9 @@ ORDER = [
     "fitted_layer", "feedforward", "net_risk", "trained_net", "shadow", "state_evolution",
     "estimates", "similarity", "activations", "reversal",
     "diagnostics", "binary_layers", "binary_draws", "boltzmann", "trained_machine", "weights",
-    "posterior", "external", "inference", "ladder", "agreement", "metrics", "verdict", "doubt",
-    "joined", "curve", "comparison", "decision", "comparing", "looks", "gap", "provenance", "plots",
-    "report", "registry", "settings", "sweeps",
+    "posterior", "external", "inference", "ladder", "thresholds", "energy_test", "agreement",
+    "metrics", "agreements", "verdict", "doubt", "joined", "curve", "comparison", "decision",
+    "comparing", "looks", "gap", "provenance", "plots", "report", "registry", "settings", "sweeps",
     PUBLIC, "cli",
 ]  # fmt: skip
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "optax", "scipy", "xarray", "pandas")

@@ -4,11 +4,12 @@ import json
 import math
 from typing import Any, NamedTuple
 
+from probrev.agreement import Outcome
 from probrev.metrics.case import POSTERIOR
 from probrev.model import Origin
 from probrev.posterior import Kind
 from probrev.report.blocks import Section, Table
-from probrev.report.numbers import ABSENT, duration, percent, plain, with_error, with_interval
+from probrev.report.numbers import ABSENT, duration, plain, with_error, with_interval
 from probrev.report.summary import Summary
 from probrev.status import Status
 from probrev.verdict import Word, format_prob
@@ -131,11 +132,12 @@ def _trust(summary: Summary) -> list[str]:
                 f"{name} covers {covered} of {total} observations, and so does all that is "
                 "measured against it."
             )
-        for other in summary.posteriors:
-            share = summary.value("agreement", name, other)
-            if math.isfinite(share) and share < 1:
-                off = percent(1 - share)
-                lines.append(f"{name} disagrees with {other} on {off} of observations.")
+        for (subject, other), (outcome, reason) in summary.agreements.items():
+            if subject == name and posterior.kind is Kind.SAMPLED and outcome != Outcome.AGREES:
+                said = (
+                    "disagrees with" if outcome == Outcome.DISAGREES else "is not checked against"
+                )
+                lines.append(f"{name} {said} {other}: {reason}.")
     lines += [f"{doubt.reason}." for doubt in summary.result.doubts.values()]
     lines += _say_calibration(summary)
     if not summary.result.conclusive and summary.judge not in summary.result.doubts:

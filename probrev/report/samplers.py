@@ -115,19 +115,22 @@ def _behaviour(posterior: Posterior) -> str:
 def _agreement(summary: Summary, name: str) -> list[str]:
     """What the comparison with other posteriors found."""
     lines = []
-    for other in summary.posteriors:
-        share = summary.get("agreement", name, other)
-        if share is None:
+    for (subject, other), (outcome, reason) in summary.agreements.items():
+        if subject != name:
             continue
-        far, floor = (
-            plain(summary.value(metric, name, other), 2)
-            for metric in ("total_variation", "total_variation_floor")
-        )
+        share, excess, p_value, far, floor = (
+            summary.value(metric, name, other)
+            for metric in (
+                "agreement", "threshold_excess", "agreement_p", "total_variation",
+                "total_variation_floor",
+            )
+        )  # fmt: skip
         lines.append(
-            f"Agreement with {other}: inclusion probabilities are all within tolerance on "
-            f"{percent(share.value)} of observations (largest difference "
-            f"{plain(summary.value('inclusion_excess', name, other), 2)} tolerances). Total "
-            f"variation between active sets {far}; as many draws of {other} itself give {floor}."
+            f"Agreement with {other}: {outcome}{f' ({reason})' if reason else ''}. P(hᵢ > c) is "
+            f"within its bound at every threshold on {percent(share)} of observations (largest "
+            f"divergence {plain(excess, 2)} bounds); jointly p = {plain(p_value, 2)}. Total "
+            f"variation between active sets {plain(far, 2)}; as many draws of {other} itself give "
+            f"{plain(floor, 2)}."
         )
     return lines
 

@@ -37,6 +37,16 @@ class Summary:
         """By name."""
         return self.result.posteriors
 
+    @cached_property
+    def agreements(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """Outcome and reason by the names of a posterior and of what it was held against."""
+        if "agreements" not in self.result.tree:
+            return {}
+        frame = self.result.tree["agreements"].to_dataset().to_dataframe()
+        columns = ["subject", "posterior", "outcome", "reason"]
+        rows = frame[columns].itertuples(index=False, name=None)
+        return {(subject, other): (outcome, reason) for subject, other, outcome, reason in rows}
+
     @property
     def judge(self) -> str:
         """Name of the most trusted posterior, which the report is about."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,8 +35,8 @@ def default():
 def test_agrees_with_exact_on_every_default_observation(default):
     exact, gibbs = default
     found = pr.measure_agreement(gibbs, exact)
-    assert found.agrees.sizes["obs"] == 32
-    assert found.agrees.all()
+    assert found.threshold_excess.sizes["obs"] == 32
+    assert found.agrees, found.reason
     assert found.total_variation.mean() < 1.15 * found.total_variation_floor.mean()
 
 
@@ -76,8 +77,9 @@ def test_agrees_with_exact(name, activation):
     gibbs = pr.gibbs(jax.random.key(4), model, obs, num_warmup=200, num_samples=3000)
     exact = pr.exact(model, obs, num_draws=12_000)
     found = pr.measure_agreement(gibbs, exact)
-    assert found.agrees.all(), found.inclusion_excess
-    assert (np.abs(gibbs.mean - exact.mean) <= 5 * np.sqrt(gibbs.mean_error_var) + 2e-3).all()
+    assert found.agrees, found.reason
+    # Not by the spread of four chains, which is beyond 5 of its own size once in 65 units.
+    assert (np.abs(gibbs.mean - exact.mean) <= 5 * az.mcse(gibbs.draws) + 2e-3).all()
 
 
 @pytest.mark.slow

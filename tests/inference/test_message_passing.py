@@ -8,7 +8,6 @@ import pytest
 
 import probrev as pr
 from probrev import registry
-from probrev.agreement import effective_size
 from probrev.inference import messages, row_stream
 from probrev.posterior import Kind
 from tests.inference.plain_messages import FINITE, iterate_plainly, one_layer
@@ -235,7 +234,7 @@ def test_agrees_with_gibbs_at_1000_by_200():
     gibbs = pr.gibbs(jax.random.key(2), model, obs, num_warmup=300, num_samples=4000)
     assert gibbs.status == "ok"
     gap, p = np.abs(found["inclusion_prob"] - gibbs.inclusion_prob), gibbs.inclusion_prob
-    error = np.sqrt(p * (1 - p) / effective_size(gibbs))
+    error = np.sqrt(p * (1 - p) / gibbs.tree["diagnostics/ess_active"].min("hidden"))
     assert error.max() < 0.02
     assert (gap <= 0.02 + 4 * error).all()
     assert np.sqrt((gap**2).mean()) < 0.005
