@@ -2,6 +2,7 @@
 
 import itertools
 
+import arviz as az
 import jax
 import numpy as np
 import pytest
@@ -114,7 +115,8 @@ def test_gibbs_agrees():
     gibbs = pr.gibbs(jax.random.key(7), MODEL, obs, num_samples=20_000)
     assert gibbs.status == "ok", gibbs.status_reason
     assert pr.measure_agreement(gibbs, reference).agrees
-    error = 5 * np.sqrt(gibbs.mean_error_var) + 1e-3
+    # Not by the spread of four chains, which is beyond 5 of its own size once in 65 units.
+    error = 5 * az.mcse(gibbs.draws) + 1e-3
     assert (np.abs(gibbs.mean - reference.mean) <= error).all()
     for name in ("h_1_mean", "h_1_inclusion_prob"):
         ours, exact = (one.tree["intermediates"][name] for one in (gibbs, reference))
