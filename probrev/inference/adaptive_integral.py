@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
 from probrev.evidence import Evidence
@@ -17,7 +17,7 @@ from probrev.inference.support_integral import (
     whole_boxes,
 )
 from probrev.inference.support_problem import SupportProblem
-from probrev.inference.support_zoom import locate
+from probrev.inference.support_zoom import Known, locate
 
 # Evaluations of f in one observation's cells: beyond, the error stays what it is.
 MAX_ELEMENTS = 4e8
@@ -30,8 +30,9 @@ SMALLEST_SHARE = 1e-3
 
 @dataclass
 class Part:
-    """Problems of one number of active units, where their mass is, and their cells' integrals."""
+    """Problems of one number of active units, which these are, boxes, and integrals of cells."""
 
+    units: Int[np.ndarray, "problem active"]
     problems: SupportProblem
     boxes: Box
     cells: CellIntegrals
@@ -60,11 +61,18 @@ class Curvatures(NamedTuple):
     kappa: float
 
 
-def integrate_part(problems: SupportProblem, rows: Evidence, bends: Curvatures) -> Part:
+def integrate_part(
+    problems: SupportProblem,
+    units: Int[np.ndarray, "problem active"],
+    rows: Evidence,
+    bends: Curvatures,
+) -> Part:
     """Boxes of the problems, and their integrals with one cell each."""
     boxes = locate(problems, rows, *bends)
-    cells = integrate_cells(problems, boxes, *whole_boxes(*problems.linear.shape), rows)
-    return Part(problems, boxes, cells)
+    cells = integrate_cells(
+        problems, boxes, *whole_boxes(*problems.linear.shape), rows, bends.kappa
+    )
+    return Part(units, problems, boxes, cells)
 
 
 def join_parts(parts: list[Part]) -> Part:
@@ -76,6 +84,7 @@ def join_parts(parts: list[Part]) -> Part:
     ]
     join = lambda *leaves: np.concatenate(leaves)  # noqa: E731
     return Part(
+        np.concatenate([part.units for part in parts]),
         jax.tree.map(join, *(part.problems for part in parts)),
         jax.tree.map(join, *(part.boxes for part in parts)),
         jax.tree.map(join, *cells),
@@ -105,8 +114,9 @@ def refine(parts: list[Part], rows: Evidence, bends: Curvatures, tolerance: floa
 
     Returns:
         The sum over all cells of |coarse - fine| over the whole integral, the largest of mass and
-        moments in each (a moment's relative to its support's second moment about the mode). Nothing
-        cancels in it; but it is an estimate, not a bound.
+        moments in each (a moment's relative to the unit's second moment about the mode, in its
+        support or over all where it is active, the smaller). Nothing cancels in it; but it is an
+        estimate, not a bound.
     """
     for _ in range(MOST_RELOCATIONS):
         if not _relocate(parts, rows, bends):
@@ -123,17 +133,34 @@ def refine(parts: list[Part], rows: Evidence, bends: Curvatures, tolerance: floa
             return float(every.sum())
         for part, mask in zip(parts, _split(chosen, losses), strict=True):
             if mask.any():
-                _halve(part, mask, rows)
+                _halve(part, mask, rows, bends.kappa)
         left -= cost[chosen].sum()
 
 
-def log_outside(part: Part, found: Moments) -> Float[np.ndarray, " problem"]:
+def log_outside(parts: list[Part]) -> list[Float[np.ndarray, " problem"]]:
     """Log of what is proved to lie outside each box: of mass, or of a second moment if more.
 
-    The latter relative to the second moment found (both about the mode), times the mass.
+    The latter about the mode, and relative to the whole posterior's where the unit is active.
     """
-    second = part.boxes.outside_second - np.log(np.maximum(found.second, 1e-300))
-    return np.maximum(part.boxes.outside, second.max(1, initial=-np.inf))
+    found = []
+    for part, scale in zip(parts, _unit_scales(parts), strict=True):
+        second = part.boxes.outside_second - np.log(scale)
+        found.append(np.maximum(part.boxes.outside, second.max(1, initial=-np.inf)))
+    return found
+
+
+def _unit_scales(parts: list[Part]) -> list[Float[np.ndarray, "problem active"]]:
+    """E[(h_i - center_i)^2] over all supports that unit i is active in, for every problem's units."""
+    moments = [measure(part) for part in parts]
+    log_total = log_sum(np.concatenate([one.log_mass for one in moments]))
+    size = 1 + max(part.units.max(initial=0) for part in parts)
+    mass, second = np.zeros((2, size))
+    for part, one in zip(parts, moments, strict=True):
+        share = np.maximum(np.exp(one.log_mass - log_total), 1e-200)[:, None]
+        np.add.at(mass, part.units, share * np.ones_like(one.second))
+        np.add.at(second, part.units, share * one.second)
+    scale = np.maximum(second / np.where(mass > 0, mass, 1.0), 1e-300)
+    return [scale[part.units] for part in parts]
 
 
 def log_sum(log_values: np.ndarray, axis: int | None = None) -> np.ndarray:
@@ -143,27 +170,24 @@ def log_sum(log_values: np.ndarray, axis: int | None = None) -> np.ndarray:
 
 def _relocate(parts: list[Part], rows: Evidence, bends: Curvatures) -> bool:
     """Draws those boxes again around which too much may lie; whether there were any."""
-    moments = [measure(part) for part in parts]
+    moments, scales = [measure(part) for part in parts], _unit_scales(parts)
     log_total = log_sum(np.concatenate([one.log_mass for one in moments]))
-    shares = [
-        np.exp(np.minimum(log_outside(part, one) - log_total, 50.0))
-        for part, one in zip(parts, moments, strict=True)
-    ]
+    shares = [np.exp(np.minimum(one - log_total, 50.0)) for one in log_outside(parts)]
     every = np.concatenate(shares)
     if every.sum() <= OUTSIDE_TARGET:
         return False
     masks = _split(_worst(every, OUTSIDE_TARGET), shares)
-    for part, one, mask in zip(parts, moments, masks, strict=True):
+    for part, one, scale, mask in zip(parts, moments, scales, masks, strict=True):
         if not mask.any():
             continue
         picked = np.flatnonzero(mask)
         problems = jax.tree.map(lambda leaf, at=picked: leaf[at], part.problems)
         least = np.maximum(one.log_mass[picked], log_total + np.log(SMALLEST_SHARE))
-        new = locate(problems, rows, *bends, least)
+        new = locate(problems, rows, *bends, Known(least, scale[picked]))
         for old, made in zip(part.boxes, new, strict=True):
             old[picked] = made
         _, low, high = whole_boxes(*problems.linear.shape)
-        cells = integrate_cells(part.problems, part.boxes, picked, low, high, rows)
+        cells = integrate_cells(part.problems, part.boxes, picked, low, high, rows, bends.kappa)
         _replace_cells(part, np.isin(part.cells.owner, picked), cells)
     return True
 
@@ -173,9 +197,9 @@ def _losses(parts: list[Part]) -> list[np.ndarray]:
     moments = [measure(part) for part in parts]
     log_total = log_sum(np.concatenate([one.log_mass for one in moments]))
     losses = []
-    for part, one in zip(parts, moments, strict=True):
+    for part, one, scale in zip(parts, moments, _unit_scales(parts), strict=True):
         cells = part.cells
-        second = np.maximum(one.second[cells.owner], 1e-300)
+        second = np.maximum(np.minimum(one.second, scale)[cells.owner], 1e-300)
         gaps = [
             cells.mass_gap[:, None],
             cells.first_gap / np.sqrt(second),
@@ -214,7 +238,7 @@ def _affordable(loss: np.ndarray, chosen: np.ndarray, cost: np.ndarray, most: fl
     return affordable
 
 
-def _halve(part: Part, mask: np.ndarray, rows: Evidence) -> None:
+def _halve(part: Part, mask: np.ndarray, rows: Evidence, kappa: float) -> None:
     """Cuts cells in two along the axis that is roughest in each."""
     cells = part.cells
     index = np.arange(mask.sum())
@@ -231,6 +255,7 @@ def _halve(part: Part, mask: np.ndarray, rows: Evidence) -> None:
         np.concatenate([low, right_low]),
         np.concatenate([left_high, high]),
         rows,
+        kappa,
     )
     _replace_cells(part, mask, new)
 

@@ -5,9 +5,11 @@ u and of u - lowest over the cell come two enclosures of h (one by u, one by h =
 lowest_i)), of every t_j = silent_j . h, and of the volume (the longest slice of each axis).
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from probrev.evidence import Evidence
@@ -21,6 +23,13 @@ class Cells(NamedTuple):
 
     low: Float[Array, "cell active"]
     high: Float[Array, "cell active"]
+
+
+def grid(low: Array, high: Array, number: int) -> Cells:
+    """A cell cut in so many along every axis."""
+    corner = np.array(list(itertools.product(range(number), repeat=len(low))))
+    step = (high - low) / number
+    return Cells(low + corner * step, low + (corner + 1) * step)
 
 
 class Enclosure(NamedTuple):
@@ -42,17 +51,15 @@ class Enclosure(NamedTuple):
 
 
 class CellBounds(NamedTuple):
-    """Of every cell: log upper bound of its mass, a guess of it, and where its middle lies.
+    """Of every cell: log upper bound of its mass, and where it lies.
 
     Attributes:
         log_bound: proved, (cell,).
-        log_guess: value at the middle times the volume's bound; proves nothing, (cell,).
         spread: greatest |h_i - center_i|, (cell, active).
         enclosure: of u.
     """
 
     log_bound: Float[Array, " cell"]
-    log_guess: Float[Array, " cell"]
     spread: Float[Array, "cell active"]
     enclosure: Enclosure
 
@@ -164,5 +171,4 @@ def bound_cells(
         jnp.where(jnp.isnan(interval), jnp.inf, interval),
     )
     log_bound = jnp.where(jnp.isneginf(inside.log_volume), -jnp.inf, bound + inside.log_volume)
-    log_guess = jnp.where(jnp.isnan(value), -jnp.inf, value) + inside.log_volume
-    return CellBounds(log_bound, log_guess, spread, inside)
+    return CellBounds(log_bound, spread, inside)

@@ -141,11 +141,11 @@ def _solve(
     bends = Curvatures(*curvature_range(float(model.layers[0].keep_prob)))
     fewest, most = prior.active_range
     supports = [list_supports(prior.n_hidden, size) for size in range(fewest, most + 1)]
-    parts, units, log_rest = _visit(laws, supports, rows, bends)
+    parts, log_rest = _visit(laws, supports, rows, bends)
     error = refine(parts, rows, bends, ERROR_TARGET)
     moments = [measure(part) for part in parts]
     log_total = float(log_sum(np.concatenate([one.log_mass for one in moments])))
-    around = [log_outside(part, one) for part, one in zip(parts, moments, strict=True)]
+    units = [part.units for part in parts]
     mean, var, inclusion_prob = combine_moments(units, moments, prior.n_hidden, log_total)
     num_top = min(num_top, sum(map(len, supports)))
     top_states, top_log_prob = heaviest_supports(units, moments, prior.n_hidden, log_total, num_top)
@@ -156,9 +156,11 @@ def _solve(
         log_evidence=np.asarray(log_total - float(prior.log_support_normaliser)),
         top_states=top_states,
         top_log_prob=top_log_prob,
-        unvisited_mass=share_left_out([np.atleast_1d(log_rest), *around], log_total, error),
+        unvisited_mass=share_left_out(
+            [np.atleast_1d(log_rest), *log_outside(parts)], log_total, error
+        ),
         integration_error=np.asarray(error),
-        draws=draw_from_cells(key, parts, units, rows, prior.n_hidden, num_draws),
+        draws=draw_from_cells(key, parts, rows, prior.n_hidden, num_draws),
     )
 
 
@@ -167,12 +169,8 @@ def _visit(
     supports: list[Int[np.ndarray, "support active"]],
     rows: Evidence,
     bends: Curvatures,
-) -> tuple[list[Part], list[Int[np.ndarray, "support active"]], float]:
-    """Integrates supports in descending order of bound.
-
-    Returns:
-        Of every size visited its part and its supports, and log U of those not visited.
-    """
+) -> tuple[list[Part], float]:
+    """Integrates supports in descending order of bound; those of each size, and log U of the rest."""
     problems = [
         jax.tree.map(np.asarray, make_problems(rows, laws, support)) for support in supports
     ]
@@ -184,7 +182,7 @@ def _visit(
     # log of the sum of the bounds from each place in the order on
     rest = np.append(np.logaddexp.accumulate(every[order][::-1])[::-1], -np.inf)
     enough = math.log(SHARE_OF_SUPPORTS * UNVISITED_TARGET)
-    visited: list[list[tuple[Part, np.ndarray]]] = [[] for _ in problems]
+    visited: list[list[Part]] = [[] for _ in problems]
     log_total, start = -np.inf, 0
     while start < len(order) and not rest[start] < log_total + enough:
         end = min(start + NUM_VISITED_AT_ONCE, len(order))
@@ -192,13 +190,11 @@ def _visit(
             picked = numbers[order[start:end][sizes[order[start:end]] == place]]
             if picked.size:
                 chosen = jax.tree.map(lambda leaf, at=picked: leaf[at], one)
-                part = integrate_part(chosen, rows, bends)
-                visited[place].append((part, supports[place][picked]))
+                part = integrate_part(chosen, supports[place][picked], rows, bends)
+                visited[place].append(part)
                 log_total = np.logaddexp(log_total, log_sum(part.cells.log_mass))
         start = end
-    parts = [join_parts([part for part, _ in pairs]) for pairs in visited if pairs]
-    units = [np.concatenate([unit for _, unit in pairs]) for pairs in visited if pairs]
-    return parts, units, float(rest[start])
+    return [join_parts(parts) for parts in visited if parts], float(rest[start])
 
 
 def _bounds(problems: SupportProblem, rows: Evidence, bends: Curvatures) -> np.ndarray:

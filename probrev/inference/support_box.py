@@ -54,7 +54,13 @@ class Box(NamedTuple):
         return left, jnp.maximum(right, left)
 
 
-def first_box(problem: SupportProblem, rows: Evidence, steepest: float, log_mass: Array) -> Box:
+def first_box(
+    problem: SupportProblem,
+    rows: Evidence,
+    steepest: float,
+    log_mass: Array,
+    second: Float[Array, " active"],
+) -> Box:
     r"""A box with every h >= 0 whose log integrand is above the level, 28 below the mode's.
 
     All comes from the Gaussian part q, which bounds the log integrand since f <= 1. Those h lie in
@@ -74,6 +80,7 @@ def first_box(problem: SupportProblem, rows: Evidence, steepest: float, log_mass
         steepest: bound on -(log f)''.
         log_mass: log integral where it is known, to lower the level so that less than 1e-7 of it
             can lie outside; inf where it is not.
+        second: second moments that those outside are to be small against; 0 where not known.
     """
     size = problem.linear.shape[0]
     mode = find_mode(problem, rows, steepest)
@@ -87,6 +94,10 @@ def first_box(problem: SupportProblem, rows: Evidence, steepest: float, log_mass
     ).min()
     drop = greatest - problem.log_integrand(mode[None], rows)[0] + DROP
     drop = jnp.maximum(drop, _drop_for_share(size, upper - log_mass))
+    caps = _caps(problem, top, greatest - drop, drop, dead)
+    # A margin of e for how the caps grow with the drop.
+    far = jnp.where(second > 0, 2 * jnp.log(jnp.maximum(caps, mode)) - jnp.log(second), 0.0).max()
+    drop = jnp.maximum(drop, _drop_for_share(size + 2, upper - log_mass + far + 1))
     level = greatest - drop
     caps = _caps(problem, top, level, drop, dead)
     factor = invert_transposed(factorize(problem.precision + jnp.diag(problem.floor)))

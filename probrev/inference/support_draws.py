@@ -24,7 +24,6 @@ NUM_SLOTS = 16
 def draw_from_cells(
     key: PRNGKeyArray,
     parts: list[Part],
-    units: list[Int[np.ndarray, "support active"]],
     rows: Evidence,
     n_hidden: int,
     num_draws: int,
@@ -41,7 +40,6 @@ def draw_from_cells(
     Args:
         key: for all draws.
         parts: what was integrated, of every size.
-        units: the active units of every size's supports.
         rows: the evidence, for f.
         n_hidden: number of units.
         num_draws: how many draws.
@@ -54,12 +52,12 @@ def draw_from_cells(
     starts = np.cumsum([0, *(len(part.cells.owner) for part in parts)])
     h = np.zeros((num_draws, n_hidden))
     keys = jax.random.split(key_values, len(parts))
-    for start, unit, part, own_key in zip(starts[:-1], units, parts, keys, strict=True):
+    for start, part, own_key in zip(starts[:-1], parts, keys, strict=True):
         picked = np.flatnonzero((chosen >= start) & (chosen < start + len(part.cells.owner)))
-        if picked.size and unit.shape[1]:
+        if picked.size and part.units.shape[1]:
             cells = chosen[picked] - start
             values = _draw_from_part(own_key, part, cells, rows)
-            h[picked[:, None], unit[part.cells.owner[cells]]] = values
+            h[picked[:, None], part.units[part.cells.owner[cells]]] = values
     return h
 
 

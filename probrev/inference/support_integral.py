@@ -9,11 +9,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from probrev.evidence import Evidence
+from probrev.inference.cell_bound import bound_cells, grid
 from probrev.inference.problem_blocks import block_size, in_blocks, map_problems
-from probrev.inference.support_box import Box, nest
-from probrev.inference.support_problem import SupportProblem
+from probrev.inference.support_box import Box, nest, place
+from probrev.inference.support_problem import SupportProblem, project
 
 LARGEST_LOG_RATIO = 50.0
+# A row's f changes where |t| < 5; rules of 11 nodes follow it where t spans no more than 16.
+STEP, FOLLOWED = 5.0, 8.0
+# Parts along every axis, by the number of axes, in which that is looked for.
+PARTS = {1: 8, 2: 4, 3: 4, 4: 3, 5: 2}
 
 
 class CellIntegrals(NamedTuple):
@@ -26,7 +31,8 @@ class CellIntegrals(NamedTuple):
         log_mass: log integral, by the finer rule, (cell,).
         first: E[h - center] within the cell, (cell, active).
         second: E[(h - center)^2] within the cell, (cell, active).
-        mass_gap: |coarse - fine| of the integral, relative to it, (cell,).
+        mass_gap: |coarse - fine| of the integral, relative to it, and what both may have missed
+            (`_may_be_missed`), (cell,).
         first_gap: of the integral of h - center, over the cell's mass, (cell, active).
         second_gap: of that of (h - center)^2, over the cell's mass, (cell, active).
         roughness: of the marginal along every axis, (cell, active).
@@ -61,6 +67,7 @@ def integrate_cells(
     low: Float[np.ndarray, "cell active"],
     high: Float[np.ndarray, "cell active"],
     rows: Evidence,
+    kappa: float,
 ) -> CellIntegrals:
     """Integrates over cells of the boxes of many problems of one size.
 
@@ -71,9 +78,10 @@ def integrate_cells(
         low: lower fractions of every slice.
         high: upper fractions.
         rows: the evidence, for f.
+        kappa: bound on (log f)''.
     """
     own = jax.tree.map(lambda leaf: leaf[owner], (problems, boxes))
-    found = map_problems(_apply_rules, (*own, low, high), (rows,))
+    found = map_problems(_apply_rules, (*own, low, high), (rows, kappa))
     return CellIntegrals(owner, low, high, *found)
 
 
@@ -84,29 +92,69 @@ def whole_boxes(count: int, num_active: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 @jax.jit
-def _apply_rules(args: Any, count: Array, rows: Evidence) -> tuple[Array, ...]:
+def _apply_rules(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple[Array, ...]:
     num_active = args[0].linear.shape[1]
     block = block_size(args[0], rule_sizes(num_active)[1] ** num_active)
-    return in_blocks(partial(_compare_rules, rows=rows), args, count, block)
+    return in_blocks(partial(_compare_rules, rows=rows, kappa=kappa), args, count, block)
 
 
 def _compare_rules(
-    one: tuple[SupportProblem, Box, Array, Array], rows: Evidence
+    one: tuple[SupportProblem, Box, Array, Array], rows: Evidence, kappa: float
 ) -> tuple[Array, ...]:
     """The fields of `CellIntegrals` from log_mass on, of one cell."""
     numbers = rule_sizes(len(one[1].center))
     log_coarse, first_coarse, second_coarse, _ = _apply_rule(one, rows, numbers[0])
     log_mass, first, second, roughness = _apply_rule(one, rows, numbers[1])
+    missed, where = _may_be_missed(one, rows, kappa, log_mass)
     ratio = jnp.exp(jnp.minimum(log_coarse - log_mass, LARGEST_LOG_RATIO))
     return (
         log_mass,
         first,
         second,
-        jnp.abs(ratio - 1),
+        jnp.abs(ratio - 1) + missed,
         jnp.abs(ratio * first_coarse - first),
         jnp.abs(ratio * second_coarse - second),
-        roughness,
+        roughness + missed * where,
     )
+
+
+def _may_be_missed(
+    one: tuple[SupportProblem, Box, Array, Array], rows: Evidence, kappa: float, log_mass: Array
+) -> tuple[Array, Array]:
+    """What steps that no rule can follow may hide, relative to the cell's mass, and along what axis.
+
+    The f of a row changes in a layer |t_j| < 5 around a plane through h = 0. Where t_j spans much
+    more over the cell, the layer is thinner than the distance of nodes, or lies between the last
+    node and the cell's face; and what is in it (columns of opposite sign make ridges of two such
+    layers) both rules may miss alike. So the cell is cut into a grid. A part of it that a layer
+    crosses which is not followed hides at most its proved bound times the share of it that the
+    layer takes, 5 / half of what t_j spans. Their sum counts as an error, so such cells are halved
+    until the layers are followed, or too thin to matter.
+
+    Returns:
+        The sum (), and the axes' shares in what t_j span (active,).
+    """
+    problem, box, low, high = one
+    size = len(box.center)
+    if not size:
+        return jnp.zeros(()), jnp.zeros(0)
+    number = PARTS[size]
+    cells = grid(low, high, number)
+    bound = bound_cells(problem, rows, box, cells, kappa)
+    middle = (cells.low + cells.high) / 2
+    t = project(place(box, middle)[0], problem.silent)
+    half = []
+    for i in range(size):
+        ends = (place(box, middle.at[:, i].set(end[:, i]))[0] for end in cells)
+        begin, end = ends
+        half.append(jnp.abs(project(end - begin, problem.silent)) / 2)
+    half_t = sum(half[1:], half[0])
+    sharp = (half_t > FOLLOWED / number) & (jnp.abs(t) - half_t < STEP)
+    layer = jnp.where(sharp, STEP / jnp.maximum(half_t, STEP), 0.0).sum(1)
+    share = jnp.exp(jnp.minimum(bound.log_bound - log_mass, LARGEST_LOG_RATIO))
+    missed = jnp.minimum(layer, 1.0) * share
+    spans = jnp.stack([missed @ jnp.where(sharp, one, 0.0).max(1) for one in half])
+    return missed.sum(), spans / jnp.maximum(spans.sum(), 1e-300)
 
 
 def _apply_rule(

@@ -1,8 +1,7 @@
 """From the first box to where the mass of an integral is, by what is proved of every cell."""
 
-import itertools
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from probrev.evidence import Evidence
-from probrev.inference.cell_bound import Cells, bound_cells
+from probrev.inference.cell_bound import bound_cells, grid
 from probrev.inference.problem_blocks import block_size, in_blocks, map_problems
-from probrev.inference.support_box import Box, first_box
+from probrev.inference.support_box import Box, first_box, place
 from probrev.inference.support_problem import SupportProblem
 
 # Cells along every axis, by the number of axes.
@@ -24,12 +23,25 @@ MOST_ZOOMS = 8
 WORTHWHILE = 0.35
 
 
+class Known(NamedTuple):
+    """What is known of integrals before their boxes are drawn.
+
+    Attributes:
+        log_mass: log integral; inf where it is not known.
+        second: E[(h_i - center_i)^2] under the whole posterior, where unit i is active; 0 where it
+            is not known.
+    """
+
+    log_mass: Float[Array, "*problem"] | Float[np.ndarray, "*problem"]
+    second: Float[Array, "*problem active"] | Float[np.ndarray, "*problem active"]
+
+
 def locate(
     problems: SupportProblem,
     rows: Evidence,
     steepest: float,
     kappa: float,
-    log_mass: Float[np.ndarray, " problem"] | None = None,
+    known: Known | None = None,
 ) -> Box:
     """Boxes of many problems of one size, with proved bounds on what lies outside them.
 
@@ -42,13 +54,14 @@ def locate(
         rows: the evidence, for f.
         steepest: bound on -(log f)''.
         kappa: bound on (log f)''.
-        log_mass: log integrals where they are known; the cells' values are taken otherwise.
+        known: what the mass given up is compared with; values in the cells otherwise.
     """
     count, size = problems.linear.shape
     if size == 0:
         nothing = np.zeros((count, 0))
         return Box(*[nothing] * 2, *[nothing] * 3, np.full(count, -np.inf), nothing)
-    known = np.full(count, np.inf) if log_mass is None else log_mass
+    if known is None:
+        known = Known(np.full(count, np.inf), np.zeros((count, size)))
     boxes = map_problems(_first_boxes, (problems, known), (rows, steepest))
     todo = np.arange(count)
     for _ in range(MOST_ZOOMS):
@@ -64,7 +77,7 @@ def locate(
 
 @jax.jit
 def _first_boxes(args: Any, count: Array, rows: Evidence, steepest: float) -> Box:
-    return in_blocks(lambda one: first_box(one[0], rows, steepest, one[1]), args, count, 16)
+    return in_blocks(lambda one: first_box(one[0], rows, steepest, *one[1]), args, count, 16)
 
 
 @jax.jit
@@ -76,26 +89,27 @@ def _zooms(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple[Box, 
 
 
 def _zoom(
-    one: tuple[SupportProblem, Box, Array], rows: Evidence, kappa: float
+    one: tuple[SupportProblem, Box, Known], rows: Evidence, kappa: float
 ) -> tuple[Box, Array]:
     """The smaller box, and the most that the log of some axis fell."""
     problem, box, known = one
     size = len(box.center)
-    number = CELLS[size]
-    corner = np.array(list(itertools.product(range(number), repeat=size)))
-    cells = Cells(jnp.asarray(corner / number), jnp.asarray((corner + 1) / number))
+    cells = grid(jnp.zeros(size), jnp.ones(size), CELLS[size])
     found = bound_cells(problem, rows, box, cells, kappa)
-    guess = jnp.minimum(found.log_guess, found.log_bound)
+    middle, log_slope = place(box, (cells.low + cells.high) / 2)
+    guess = problem.log_integrand(middle, rows) + log_slope - size * np.log(CELLS[size])
+    guess = jnp.minimum(guess, found.log_bound)
     total = jax.nn.logsumexp(guess)
-    # Far cells count by their second moments, relative to that of all, where it is more.
     share = jnp.exp(guess - total)
-    second = jnp.maximum(share @ found.spread**2, 1e-300)
-    weight = jnp.log(jnp.maximum((found.spread**2 / second).max(1), 1.0))
-    heavy = found.log_bound + weight
+    # Far cells count by their second moments about the mode, relative to that of all, where it is
+    # more than their mass.
+    second = jnp.where(known.second > 0, known.second, share @ found.spread**2)
+    far = (found.spread**2 / jnp.maximum(second, 1e-300)).max(1)
+    heavy = found.log_bound + jnp.log(jnp.maximum(far, 1.0))
     order = jnp.argsort(heavy)
-    reference = jnp.where(jnp.isfinite(known), known, total)
+    reference = jnp.where(jnp.isfinite(known.log_mass), known.log_mass, total)
     few = jax.lax.cumlogsumexp(heavy[order]) <= reference + np.log(SHARE)
-    gone = jnp.zeros(len(corner), bool).at[order].set(few) | jnp.isneginf(found.log_bound)
+    gone = jnp.zeros(len(few), bool).at[order].set(few) | jnp.isneginf(found.log_bound)
     live = ~gone[:, None]
     inside = found.enclosure
     # All of the box that lies outside this hull lies in cells given up.

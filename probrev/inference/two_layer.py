@@ -12,7 +12,6 @@ from probrev.distributions import log_silence_prob
 from probrev.evidence import Evidence, gather_evidence
 from probrev.inference.adaptive_integral import (
     Curvatures,
-    Moments,
     integrate_part,
     log_outside,
     log_sum,
@@ -124,7 +123,10 @@ def _solve(
         for support in supports
     ]
     bends = Curvatures(*curvature_range(float(layer.keep_prob)))
-    parts = [integrate_part(one, rows, bends) for one in problems]
+    parts = [
+        integrate_part(one, np.tile(support, (len(states), 1)), rows, bends)
+        for one, support in zip(problems, supports, strict=True)
+    ]
     error = refine(parts, rows, bends, TOLERANCE)
     found = [measure(part) for part in parts]
     table = np.concatenate([one.log_mass.reshape(len(states), -1) for one in found], axis=1)
@@ -134,7 +136,6 @@ def _solve(
     prob /= prob.sum()
     mean = prob @ states
     order = np.argsort(-log_prob)[:num_top]
-    around = [log_outside(part, one) for part, one in zip(parts, found, strict=True)]
     return ExactResult(
         mean=mean,
         var=prob @ (states - mean) ** 2,
@@ -142,10 +143,14 @@ def _solve(
         log_evidence=log_evidence,
         top_states=states[order],
         top_log_prob=log_prob[order],
-        unvisited_mass=share_left_out(around, float(log_evidence), error),
+        unvisited_mass=share_left_out(log_outside(parts), float(log_evidence), error),
         integration_error=np.asarray(error),
         draws=states[rng.choice(len(states), num_draws, p=prob)],
-        intermediates=_moments(layer.n_hidden, supports, found, float(log_evidence)),
+        intermediates=Intermediates(
+            *combine_moments(
+                [part.units for part in parts], found, layer.n_hidden, float(log_evidence)
+            )
+        ),
     )
 
 
@@ -161,14 +166,3 @@ def _make_problems(
         ceiling=nested.ceiling + log_prior[:, None],
     )
     return jax.tree.map(lambda leaf: jax.lax.collapse(leaf, 0, 2), nested)
-
-
-def _moments(
-    width: int, supports: list[np.ndarray], found: list[Moments], log_evidence: float
-) -> Intermediates:
-    """Mean, variance and inclusion probability of the layer between."""
-    units = [
-        np.tile(support, (len(one.log_mass) // len(support), 1))
-        for support, one in zip(supports, found, strict=True)
-    ]
-    return Intermediates(*combine_moments(units, found, width, log_evidence))
