@@ -166,7 +166,7 @@ def integrate_lines(
     steps: np.ndarray,
     far: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Along many lines h >= 0: exp(constant + linear h - precision h^2 / 2) prod f(offset + step h).
+    """Along lines h >= 0: exp(constant + linear h - precision h^2 / 2) prod f(offset + step h).
 
     Args:
         g: for keep_prob.
@@ -379,7 +379,7 @@ def _temper(rng: np.random.Generator, g: Integrand) -> np.ndarray:
 
 
 def _next_step(gap: np.ndarray, most: float) -> float:
-    """The rise in temperature's inverse that leaves half of the weight effective, at most `most`."""
+    """The step of temperature that leaves half of the weight effective, at most `most`."""
     low, high = 0.0, most
     for step in [most] + [0.0] * 50:
         step = step or (low + high) / 2

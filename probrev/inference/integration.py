@@ -38,6 +38,7 @@ from probrev.inference.support_problem import (
     UnitLaws,
     list_supports,
     make_problems,
+    silence_alone,
 )
 from probrev.layered_model import LayeredModel
 from probrev.priors import SparsePrior
@@ -95,9 +96,9 @@ def integrate_supports(
     support's box (relative to that found in it, both about the mode), that counts instead; moments
     of supports not visited are left out, and bounded by nothing here.
 
-    `integration_error` is the sum over all cells of |coarse - fine| of two quadrature rules, in mass
-    and moments, over the whole integral; the finer rule's result is given and nothing cancels in
-    the sum, so it overstates the error where the rules resolve the integrand. It is no proof.
+    `integration_error` is the sum over all cells of |coarse - fine| of two quadrature rules, in
+    mass and moments, and of what steep rows may hide from both, over the whole integral; the finer
+    rule's result is given and nothing cancels in the sum. It is an estimate, no proof.
 
     Arora, Liang and Ma 2015 (arXiv:1511.05653) give the model; the integrals and bounds are ours.
     """
@@ -141,7 +142,11 @@ def _solve(
     bends = Curvatures(*curvature_range(float(model.layers[0].keep_prob)))
     fewest, most = prior.active_range
     supports = [list_supports(prior.n_hidden, size) for size in range(fewest, most + 1)]
-    parts, log_rest = _visit(laws, supports, rows, bends)
+    problems = [
+        jax.tree.map(np.asarray, make_problems(rows, laws, support)) for support in supports
+    ]
+    rows = silence_alone(rows)
+    parts, log_rest = _visit(problems, supports, rows, bends)
     error = refine(parts, rows, bends, ERROR_TARGET)
     moments = [measure(part) for part in parts]
     log_total = float(log_sum(np.concatenate([one.log_mass for one in moments])))
@@ -165,15 +170,16 @@ def _solve(
 
 
 def _visit(
-    laws: UnitLaws,
+    problems: list[SupportProblem],
     supports: list[Int[np.ndarray, "support active"]],
     rows: Evidence,
     bends: Curvatures,
 ) -> tuple[list[Part], float]:
-    """Integrates supports in descending order of bound; those of each size, and log U of the rest."""
-    problems = [
-        jax.tree.map(np.asarray, make_problems(rows, laws, support)) for support in supports
-    ]
+    """Integrates supports in descending order of bound.
+
+    Returns:
+        Those visited, a part for every size, and log U of the rest.
+    """
     bounds = [_bounds(one, rows, bends) for one in problems]
     sizes = np.concatenate([np.full(len(bound), place) for place, bound in enumerate(bounds)])
     numbers = np.concatenate([np.arange(len(bound)) for bound in bounds])

@@ -1,4 +1,4 @@
-"""One compiled program for any number of problems of one size, so many at once as the cache holds."""
+"""One compiled program for any number of problems of one size, a cacheful at once."""
 
 from collections.abc import Callable
 from typing import Any

@@ -121,7 +121,7 @@ def _compare_rules(
 def _may_be_missed(
     one: tuple[SupportProblem, Box, Array, Array], rows: Evidence, kappa: float, log_mass: Array
 ) -> tuple[Array, Array]:
-    """What steps that no rule can follow may hide, relative to the cell's mass, and along what axis.
+    """What steps that no rule can follow may hide, relative to the cell's mass, along what axis.
 
     The f of a row changes in a layer |t_j| < 5 around a plane through h = 0. Where t_j spans much
     more over the cell, the layer is thinner than the distance of nodes, or lies between the last

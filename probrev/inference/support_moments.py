@@ -35,7 +35,7 @@ def combine_moments(
 def heaviest_supports(
     units: list[Units], moments: list[Moments], n_hidden: int, log_total: float, num_top: int
 ) -> tuple[Float[np.ndarray, "state hidden"], Float[np.ndarray, " state"]]:
-    """The means of the heaviest supports and their log probabilities, -inf where there are fewer."""
+    """Means of the heaviest supports and their log probabilities, -inf where there are fewer."""
     log_prob = np.concatenate([one.log_mass for one in moments]) - log_total
     means = []
     for unit, one in zip(units, moments, strict=True):

@@ -4,6 +4,7 @@ Single-support code, to be mapped over many.
 """
 
 import itertools
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -82,6 +83,12 @@ def project(h: Float[Array, "point active"], silent: Float[Array, "row active"])
     """
     terms = [h[:, i, None] * silent[None, :, i] for i in range(h.shape[1])]
     return sum(terms, jnp.zeros((h.shape[0], silent.shape[0])))
+
+
+def silence_alone(evidence: Evidence) -> Evidence:
+    """The evidence with f alone, free of every unit: so that models of any width share programs."""
+    nothing = jnp.zeros((0, 0))
+    return replace(evidence, gram=nothing, linear=jnp.zeros(0), silent_weights=nothing)
 
 
 def list_supports(n_hidden: int, num_active: int) -> Int[np.ndarray, "support active"]:

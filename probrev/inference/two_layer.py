@@ -21,7 +21,13 @@ from probrev.inference.adaptive_integral import (
 from probrev.inference.exact_result import ExactResult, Intermediates, stack_results
 from probrev.inference.silence_curvature import curvature_range
 from probrev.inference.support_moments import combine_moments, share_left_out
-from probrev.inference.support_problem import SupportProblem, UnitLaws, list_supports, make_problems
+from probrev.inference.support_problem import (
+    SupportProblem,
+    UnitLaws,
+    list_supports,
+    make_problems,
+    silence_alone,
+)
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
 from probrev.progress import Progress
@@ -122,6 +128,7 @@ def _solve(
         jax.tree.map(np.asarray, _make_problems(rows, laws, log_prior, support))
         for support in supports
     ]
+    rows = silence_alone(rows)
     bends = Curvatures(*curvature_range(float(layer.keep_prob)))
     parts = [
         integrate_part(one, np.tile(support, (len(states), 1)), rows, bends)
