@@ -7,13 +7,13 @@
 `exact` and by `plain_integrals`, and writes errors and claims. A claim is integration_error +
 unvisited_mass. An error is the largest of those of the evidence (relative), of every support's
 probability, and of every unit's mean and variance. The last two are divided by s_i and s_i^2, with
-s_i^2 = E[h_i^2 | x, h_i > 0] of the plain integrals: the unit's own size where it is active, so that
+s_i^2 = E[h_i^2 | x, h_i > 0] of the plain integrals: the unit's own size where it is active. So
 columns of W of scale 1e-3 or 1e3 count like others, and a unit that is hardly ever active does not
 count by how small its unconditional moments are. Four standard errors of the plain integrals are
 taken off first (0 unless three units may be active).
 
-`plot` draws errors over claims, and says how many lie outside 3 claims + 2e-4, the worst factor, the
-share of claims that are at most 1e-3, and the cost.
+`plot` draws errors over claims, and says how many lie outside 3 claims + 2e-4, the worst factor,
+the share of claims that are at most 1e-3, and the cost.
 """
 
 import time

@@ -150,7 +150,7 @@ def log_outside(parts: list[Part]) -> list[Float[np.ndarray, " problem"]]:
 
 
 def _unit_scales(parts: list[Part]) -> list[Float[np.ndarray, "problem active"]]:
-    """E[(h_i - center_i)^2] over all supports with unit i active, for the units of every problem."""
+    """E[(h_i - center_i)^2] over all supports with unit i active, for every problem's units."""
     moments = [measure(part) for part in parts]
     log_total = log_sum(np.concatenate([one.log_mass for one in moments]))
     size = 1 + max(part.units.max(initial=0) for part in parts)

@@ -29,6 +29,7 @@ def grid(low: Array, high: Array, number: int) -> Cells:
     """A cell cut in so many along every axis."""
     corner = np.array(list(itertools.product(range(number), repeat=len(low))))
     step = (high - low) / number
+    low, step = low[None], step[None]
     return Cells(low + corner * step, low + (corner + 1) * step)
 
 
@@ -97,8 +98,8 @@ def enclose(box: Box, cells: Cells) -> Enclosure:
             longest = jnp.maximum(longest, right - left)
         log_span = jnp.log(jnp.maximum(longest * (high - low) * own, SMALLEST_VOLUME))
         log_volume = log_volume + jnp.where(a > b, -jnp.inf, log_span)
-    stack = [jnp.stack(one, 1) for one in (lows, highs, leasts, mosts)]
-    return Enclosure(*stack, log_volume)
+    low, high, least, most = (jnp.stack(one, 1) for one in (lows, highs, leasts, mosts))
+    return Enclosure(low, high, least, most, log_volume)
 
 
 def bound_cells(
@@ -126,11 +127,11 @@ def bound_cells(
     inside = enclose(box, cells)
     floor = problem.floor
     middle_u, half_u = (inside.low + inside.high) / 2, (inside.high - inside.low) / 2
-    own = jnp.diag(box.factor)
+    own, center = jnp.diag(box.factor)[None], box.center[None]
     middle_h = (inside.least + inside.most) / 2 * own
     half_h = jnp.maximum((inside.most - inside.least) / 2 * own, 0.0)
     half_u = jnp.maximum(half_u, 0.0)
-    point_u = box.center + middle_u @ box.factor.T
+    point_u = center + middle_u @ box.factor.T
     reach_u = half_u @ jnp.abs(box.factor).T
     slack = 0.5 * reach_u**2 @ floor
 
@@ -150,21 +151,19 @@ def bound_cells(
     narrow = jnp.where(by_u, narrow_u, narrow_h)
     t = project(point, problem.silent)
     value = problem.quadratic(point) + rows.log_silence(t)
-    slope = problem.linear - point @ problem.precision
-    bent = slope + silence_slope(t, rows.keep_prob) @ problem.silent
+    slope = problem.linear[None] - point @ problem.precision
+    bent = slope + silence_slope(t, rows.keep_prob, rows.has_dropout) @ problem.silent
     rise = jnp.where(by_u[:, 0], rise_u(bent), rise_h(bent))
     centred = value + rise + 0.5 * kappa * (narrow**2).sum(1)
     least_t = jnp.maximum(
         project(point_u, problem.silent) - narrow_u, project(middle_h, problem.silent) - narrow_h
     )
     apart = jnp.minimum(
-        problem.quadratic(point_u) + rise_u(problem.linear - point_u @ problem.precision),
-        problem.quadratic(middle_h) + rise_h(problem.linear - middle_h @ problem.precision),
+        problem.quadratic(point_u) + rise_u(problem.linear[None] - point_u @ problem.precision),
+        problem.quadratic(middle_h) + rise_h(problem.linear[None] - middle_h @ problem.precision),
     )
     interval = apart + rows.log_silence(least_t)
-    spread = jnp.maximum(
-        jnp.abs(middle_h - half_h - box.center), jnp.abs(middle_h + half_h - box.center)
-    )
+    spread = jnp.maximum(jnp.abs(middle_h - half_h - center), jnp.abs(middle_h + half_h - center))
     # What is not a number proves nothing: an infinite bound, so that such a cell is kept.
     bound = jnp.minimum(
         jnp.where(jnp.isnan(centred), jnp.inf, centred),

@@ -35,12 +35,12 @@ def map_problems(function: Callable[..., Any], args: Any, rest: tuple) -> Any:
 
 
 def in_blocks(function: Callable[..., Any], args: Any, count: Array, size: int) -> Any:
-    """`function` of one problem mapped over the first `count`, `size` at once; 0 for the others.
+    """`function` of so many problems, each with all of `args`, over the first `count`; then 0.
 
     To be traced, with a count that may differ from call to call.
     """
     blank = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(jax.vmap(function), args)
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, *args)
     )
 
     def step(k: Array, done: Any) -> Any:
@@ -48,7 +48,7 @@ def in_blocks(function: Callable[..., Any], args: Any, count: Array, size: int) 
         return jax.tree.map(
             lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, k * size, 0),
             done,
-            jax.vmap(function)(block),
+            function(*block),
         )
 
     return jax.lax.fori_loop(0, (count + size - 1) // size, step, blank)

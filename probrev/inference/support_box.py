@@ -218,9 +218,9 @@ def nest(
         left, right = box.slice_ends(lowest, i)
         span = (right - left) * (high[i] - low[i])
         start = left + (right - left) * low[i]
-        new = (start[:, None] + span[:, None] * node).ravel()
+        new = (start[:, None] + span[:, None] * node[None]).ravel()
         log_span = jnp.log(jnp.maximum(span, SMALLEST_VOLUME)) + jnp.log(box.factor[i, i])
-        total = ((total + log_span)[:, None] + log_weight).ravel()
+        total = ((total + log_span)[:, None] + log_weight[None]).ravel()
         above = (new - jnp.repeat(lowest, len(node))) * box.factor[i, i]
         h = [jnp.repeat(one, len(node)) for one in h] + [jnp.maximum(above, 0.0)]
         u = jnp.concatenate([jnp.repeat(u, len(node), axis=0), new[:, None]], axis=1)

@@ -87,14 +87,13 @@ def _draw_entries(args: Any, count: Array, rows: Evidence) -> Array:
     problems = args[1]
     size = problems.linear.shape[1]
     block = block_size(problems, max(rule_sizes(size)[1] ** size, NUM_SLOTS * NUM_STEPS))
-    return in_blocks(partial(_draw_entry, rows=rows), args, count, block)
+    return in_blocks(jax.vmap(partial(_draw_entry, rows=rows)), args, count, block)
 
 
 def _draw_entry(
-    entry: tuple[PRNGKeyArray, SupportProblem, Box, Array, Array], rows: Evidence
+    key: PRNGKeyArray, problem: SupportProblem, box: Box, low: Array, high: Array, rows: Evidence
 ) -> Float[Array, "slot active"]:
     """So many draws within one cell as share its nodes."""
-    key, problem, box, low, high = entry
     size = len(box.center)
     number = rule_sizes(size)[1]
     node, weight = gauss_legendre(number)
@@ -111,7 +110,7 @@ def _draw_entry(
     begin = jnp.asarray(np.cumsum(weight) - weight)
     inside = jax.random.uniform(key_inside, (points, size), h.dtype)
     fraction = begin[index] + jnp.asarray(weight)[index] * inside
-    new, log_slope = place(box, low + (high - low) * fraction)
+    new, log_slope = place(box, low[None] + (high - low)[None] * fraction)
     log_proposal = log_term[picked] - jnp.asarray(log_width)[index].sum(1)
     log_ratio = problem.log_integrand(new, rows) + log_slope - log_proposal
     log_uniform = jnp.log(open_uniform(key_accept, (points,), h.dtype))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from probrev.evidence import Evidence
 from probrev.inference.cell_bound import bound_cells, grid
@@ -15,7 +15,7 @@ from probrev.inference.support_box import Box, nest, place
 from probrev.inference.support_problem import SupportProblem, project
 
 LARGEST_LOG_RATIO = 50.0
-# A row's f changes where |t| < 5; rules of 11 nodes follow it where t spans no more than 16.
+# A row's f changes where |t| < 5; 11 nodes follow it where t spans no more than 16 along an axis.
 STEP, FOLLOWED = 5.0, 8.0
 # Parts along every axis, by the number of axes, in which that is looked for.
 PARTS = {1: 8, 2: 4, 3: 4, 4: 3, 5: 2}
@@ -32,7 +32,7 @@ class CellIntegrals(NamedTuple):
         first: E[h - center] within the cell, (cell, active).
         second: E[(h - center)^2] within the cell, (cell, active).
         mass_gap: |coarse - fine| of the integral, relative to it, and what both may have missed
-            (`_may_be_missed`), (cell,).
+            (`_may_be_hidden`), (cell,).
         first_gap: of the integral of h - center, over the cell's mass, (cell, active).
         second_gap: of that of (h - center)^2, over the cell's mass, (cell, active).
         roughness: of the marginal along every axis, (cell, active).
@@ -95,31 +95,86 @@ def whole_boxes(count: int, num_active: int) -> tuple[np.ndarray, np.ndarray, np
 def _apply_rules(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple[Array, ...]:
     num_active = args[0].linear.shape[1]
     block = block_size(args[0], rule_sizes(num_active)[1] ** num_active)
-    return in_blocks(partial(_compare_rules, rows=rows, kappa=kappa), args, count, block)
+
+    def apply(*cell: Any) -> tuple[Array, ...]:
+        log_mass, *moments, gap, first_gap, second_gap, rough = jax.vmap(
+            partial(_compare_rules, rows=rows)
+        )(*cell)
+        if not num_active:
+            return log_mass, *moments, gap, first_gap, second_gap, rough
+        steps = jax.vmap(_find_steps)(*cell)
+        hidden = jax.vmap(partial(_may_be_hidden, rows=rows, kappa=kappa))
+        # Most blocks have none, and bounds take a while.
+        missed, where = jax.lax.cond(
+            steps.is_sharp.any(),
+            lambda: hidden(*cell, steps, log_mass),
+            lambda: (jnp.zeros_like(log_mass), jnp.zeros_like(rough)),
+        )
+        rough = rough + missed[:, None] * where
+        return log_mass, *moments, gap + missed, first_gap, second_gap, rough
+
+    return in_blocks(apply, args, count, block)
 
 
 def _compare_rules(
-    one: tuple[SupportProblem, Box, Array, Array], rows: Evidence, kappa: float
+    problem: SupportProblem, box: Box, low: Array, high: Array, rows: Evidence
 ) -> tuple[Array, ...]:
-    """The fields of `CellIntegrals` from log_mass on, of one cell."""
-    numbers = rule_sizes(len(one[1].center))
-    log_coarse, first_coarse, second_coarse, _ = _apply_rule(one, rows, numbers[0])
-    log_mass, first, second, roughness = _apply_rule(one, rows, numbers[1])
-    missed, where = _may_be_missed(one, rows, kappa, log_mass)
+    """The fields of `CellIntegrals` from log_mass on, of one cell, by the rules alone."""
+    numbers = rule_sizes(len(box.center))
+    cell = problem, box, low, high
+    log_coarse, first_coarse, second_coarse, _ = _apply_rule(*cell, rows, numbers[0])
+    log_mass, first, second, roughness = _apply_rule(*cell, rows, numbers[1])
     ratio = jnp.exp(jnp.minimum(log_coarse - log_mass, LARGEST_LOG_RATIO))
     return (
         log_mass,
         first,
         second,
-        jnp.abs(ratio - 1) + missed,
+        jnp.abs(ratio - 1),
         jnp.abs(ratio * first_coarse - first),
         jnp.abs(ratio * second_coarse - second),
-        roughness + missed * where,
+        roughness,
     )
 
 
-def _may_be_missed(
-    one: tuple[SupportProblem, Box, Array, Array], rows: Evidence, kappa: float, log_mass: Array
+class Steps(NamedTuple):
+    """In every part of a cell: which rows' steps cross it unfollowed, and how far they span.
+
+    Attributes:
+        is_sharp: (part, row).
+        half_t: half of what t_j spans, (part, row).
+        along: the same along every axis, (active, part, row).
+    """
+
+    is_sharp: Bool[Array, "part row"]
+    half_t: Float[Array, "part row"]
+    along: Float[Array, "active part row"]
+
+
+def _find_steps(problem: SupportProblem, box: Box, low: Array, high: Array) -> Steps:
+    """Looks for them in a grid of the cell."""
+    size = len(box.center)
+    number = PARTS[size]
+    parts = grid(low, high, number)
+    middle = (parts.low + parts.high) / 2
+    t = project(place(box, middle)[0], problem.silent)
+    along = []
+    for i in range(size):
+        begin, end = (place(box, middle.at[:, i].set(side[:, i]))[0] for side in parts)
+        along.append(jnp.abs(project(end - begin, problem.silent)) / 2)
+    half_t = sum(along[1:], along[0])
+    is_sharp = jnp.stack(along).max(0) > FOLLOWED / number
+    return Steps(is_sharp & (jnp.abs(t) - half_t < STEP), half_t, jnp.stack(along))
+
+
+def _may_be_hidden(
+    problem: SupportProblem,
+    box: Box,
+    low: Array,
+    high: Array,
+    steps: Steps,
+    log_mass: Array,
+    rows: Evidence,
+    kappa: float,
 ) -> tuple[Array, Array]:
     """What steps that no rule can follow may hide, relative to the cell's mass, along what axis.
 
@@ -134,38 +189,23 @@ def _may_be_missed(
     Returns:
         The sum (), and the axes' shares in what t_j span (active,).
     """
-    problem, box, low, high = one
-    size = len(box.center)
-    if not size:
-        return jnp.zeros(()), jnp.zeros(0)
-    number = PARTS[size]
-    cells = grid(low, high, number)
-    bound = bound_cells(problem, rows, box, cells, kappa)
-    middle = (cells.low + cells.high) / 2
-    t = project(place(box, middle)[0], problem.silent)
-    half = []
-    for i in range(size):
-        ends = (place(box, middle.at[:, i].set(end[:, i]))[0] for end in cells)
-        begin, end = ends
-        half.append(jnp.abs(project(end - begin, problem.silent)) / 2)
-    half_t = sum(half[1:], half[0])
-    sharp = (half_t > FOLLOWED / number) & (jnp.abs(t) - half_t < STEP)
-    layer = jnp.where(sharp, STEP / jnp.maximum(half_t, STEP), 0.0).sum(1)
+    parts = grid(low, high, PARTS[len(box.center)])
+    bound = bound_cells(problem, rows, box, parts, kappa)
+    layer = jnp.where(steps.is_sharp, STEP / jnp.maximum(steps.half_t, STEP), 0.0).sum(1)
     share = jnp.exp(jnp.minimum(bound.log_bound - log_mass, LARGEST_LOG_RATIO))
     missed = jnp.minimum(layer, 1.0) * share
-    spans = jnp.stack([missed @ jnp.where(sharp, one, 0.0).max(1) for one in half])
+    spans = jnp.where(steps.is_sharp, steps.along, 0.0).max(2) @ missed
     return missed.sum(), spans / jnp.maximum(spans.sum(), 1e-300)
 
 
 def _apply_rule(
-    one: tuple[SupportProblem, Box, Array, Array], rows: Evidence, number: int
+    problem: SupportProblem, box: Box, low: Array, high: Array, rows: Evidence, number: int
 ) -> tuple[Array, Array, Array, Array]:
     """Log integral, E[h - center], E[(h - center)^2] and roughness of one cell by one rule.
 
     The roughness of an axis is what the last two Legendre coefficients of the integrand's marginal
     along it carry, relative to the integral.
     """
-    problem, box, low, high = one
     num_active = len(box.center)
     node, weight = gauss_legendre(number)
     h, log_weight = nest(box, low, high, node, np.log(weight))
@@ -173,7 +213,7 @@ def _apply_rule(
     top = log_term.max()
     term = jnp.exp(log_term - top)
     total = term.sum()
-    away = h - box.center
+    away = h - box.center[None]
     basis = np.polynomial.legendre.legvander(2 * node - 1, number - 1)[:, -2:]
     basis = basis * np.sqrt(2 * np.arange(number) + 1)[-2:]
     table = term.reshape((number,) * num_active)

@@ -127,7 +127,7 @@ def gradient(
     problem: SupportProblem, h: Float[Array, " active"], rows: Evidence, share: float = 1.0
 ) -> Float[Array, " active"]:
     """Of the log integrand, its silent rows weighted by `share`."""
-    slope = silence_slope(problem.silent @ h, rows.keep_prob)
+    slope = silence_slope(problem.silent @ h, rows.keep_prob, rows.has_dropout)
     return problem.linear - problem.precision @ h + share * (slope @ problem.silent)
 
 

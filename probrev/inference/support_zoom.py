@@ -16,8 +16,8 @@ from probrev.inference.support_problem import SupportProblem
 
 # Cells along every axis, by the number of axes.
 CELLS = {1: 24, 2: 10, 3: 5, 4: 4, 5: 3}
-# Mass given up by one zoom, as a share of what the integral is taken for.
-SHARE = 1e-6
+# Mass given up by one zoom, as a share of what the integral is taken for; there are 2 to 4.
+SHARE = 3e-6
 MOST_ZOOMS = 8
 # A zoom is worth another where it took so much off the logarithm of some axis.
 WORTHWHILE = 0.35
@@ -45,7 +45,7 @@ def locate(
 ) -> Box:
     """Boxes of many problems of one size, with proved bounds on what lies outside them.
 
-    A box is cut into a grid of cells, those whose bounds sum to 1e-6 of the mass are given up, and
+    A box is cut into a grid of cells, those whose bounds sum to 3e-6 of the mass are given up, and
     the box becomes the hull of the others, for as long as that makes it smaller. What is given up
     is added to `outside`, so that a wrong idea of the mass costs tightness alone.
 
@@ -59,7 +59,8 @@ def locate(
     count, size = problems.linear.shape
     if size == 0:
         nothing = np.zeros((count, 0))
-        return Box(*[nothing] * 2, *[nothing] * 3, np.full(count, -np.inf), nothing)
+        none = np.full(count, -np.inf)
+        return Box(nothing, nothing[:, :, None], nothing, nothing, nothing, none, nothing)
     if known is None:
         known = Known(np.full(count, np.inf), np.zeros((count, size)))
     boxes = map_problems(_first_boxes, (problems, known), (rows, steepest))
@@ -77,7 +78,9 @@ def locate(
 
 @jax.jit
 def _first_boxes(args: Any, count: Array, rows: Evidence, steepest: float) -> Box:
-    return in_blocks(lambda one: first_box(one[0], rows, steepest, *one[1]), args, count, 16)
+    return in_blocks(
+        jax.vmap(lambda problem, known: first_box(problem, rows, steepest, *known)), args, count, 16
+    )
 
 
 @jax.jit
@@ -85,14 +88,13 @@ def _zooms(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple[Box, 
     problems = args[0]
     size = problems.linear.shape[1]
     block = block_size(problems, CELLS[size] ** size)
-    return in_blocks(partial(_zoom, rows=rows, kappa=kappa), args, count, block)
+    return in_blocks(jax.vmap(partial(_zoom, rows=rows, kappa=kappa)), args, count, block)
 
 
 def _zoom(
-    one: tuple[SupportProblem, Box, Known], rows: Evidence, kappa: float
+    problem: SupportProblem, box: Box, known: Known, rows: Evidence, kappa: float
 ) -> tuple[Box, Array]:
     """The smaller box, and the most that the log of some axis fell."""
-    problem, box, known = one
     size = len(box.center)
     cells = grid(jnp.zeros(size), jnp.ones(size), CELLS[size])
     found = bound_cells(problem, rows, box, cells, kappa)
@@ -104,7 +106,7 @@ def _zoom(
     # Far cells count by their second moments about the mode, relative to that of all, where it is
     # more than their mass.
     second = jnp.where(known.second > 0, known.second, share @ found.spread**2)
-    far = (found.spread**2 / jnp.maximum(second, 1e-300)).max(1)
+    far = (found.spread**2 / jnp.maximum(second, 1e-300)[None]).max(1)
     heavy = found.log_bound + jnp.log(jnp.maximum(far, 1.0))
     order = jnp.argsort(heavy)
     reference = jnp.where(jnp.isfinite(known.log_mass), known.log_mass, total)

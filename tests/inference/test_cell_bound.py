@@ -70,7 +70,7 @@ def test_no_cell_exceeds_its_bound(seed):
 @pytest.mark.parametrize("seed", range(12))
 def test_the_first_box_holds_what_is_above_its_level(seed):
     """Every h with the Gaussian part above the level lies inside, and the rest is what it says."""
-    problems, rows, (steepest, kappa) = make(seed)
+    problems, rows, (steepest, _) = make(seed)
     problem = jax.tree.map(lambda leaf: leaf[0], problems)
     box = first_box(problem, rows, steepest, jnp.inf, jnp.zeros(2))
     rng = np.random.default_rng(seed)
