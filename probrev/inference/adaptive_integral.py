@@ -20,7 +20,7 @@ from probrev.inference.support_problem import SupportProblem
 from probrev.inference.support_zoom import Known, locate
 
 # Evaluations of f in one observation's cells: beyond, the error stays what it is.
-MAX_ELEMENTS = 4e8
+MAX_ELEMENTS = 1.5e9
 # Of the sum, what may be given up around boxes before they are drawn again, with the mass known.
 OUTSIDE_TARGET = 5e-5
 MOST_RELOCATIONS = 3

@@ -59,7 +59,7 @@ def test_no_cell_exceeds_its_bound(seed):
             cells = grid(jnp.zeros(2), jnp.ones(2), number)
             bound = np.asarray(bound_cells(problem, rows, box, cells, kappa).log_bound)
             points = rng.uniform(size=(40, len(bound), 2))
-            fraction = cells.low + (cells.high - cells.low) * points
+            fraction = np.asarray(cells.low) + np.asarray(cells.high - cells.low) * points
             h, log_slope = place(box, fraction.reshape(-1, 2))
             value = np.asarray(log_g(problem, rows, h) + log_slope).reshape(40, -1)
             # Not an average: no point's value times the cell's share may exceed the bound.
