@@ -97,21 +97,20 @@ def _apply_rules(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple
     block = block_size(args[0], rule_sizes(num_active)[1] ** num_active)
 
     def apply(*cell: Any) -> tuple[Array, ...]:
-        log_mass, *moments, gap, first_gap, second_gap, rough = jax.vmap(
-            partial(_compare_rules, rows=rows)
-        )(*cell)
+        plain = jax.vmap(partial(_compare_rules, rows=rows))(*cell)
         if not num_active:
-            return log_mass, *moments, gap, first_gap, second_gap, rough
+            return plain
+        log_mass, first, second, gap, first_gap, second_gap, rough = plain
         steps = jax.vmap(_find_steps)(*cell)
-        hidden = jax.vmap(partial(_may_be_hidden, rows=rows, kappa=kappa))
+        bounds: Any = partial(_may_be_hidden, rows=rows, kappa=kappa)
         # Most blocks have none, and bounds take a while.
         missed, where = jax.lax.cond(
             steps.is_sharp.any(),
-            lambda: hidden(*cell, steps, log_mass),
+            lambda: jax.vmap(bounds)(*cell, steps, log_mass),
             lambda: (jnp.zeros_like(log_mass), jnp.zeros_like(rough)),
         )
         rough = rough + missed[:, None] * where
-        return log_mass, *moments, gap + missed, first_gap, second_gap, rough
+        return log_mass, first, second, gap + missed, first_gap, second_gap, rough
 
     return in_blocks(apply, args, count, block)
 

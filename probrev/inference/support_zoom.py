@@ -58,9 +58,7 @@ def locate(
     """
     count, size = problems.linear.shape
     if size == 0:
-        nothing = np.zeros((count, 0))
-        none = np.full(count, -np.inf)
-        return Box(nothing, nothing[:, :, None], nothing, nothing, nothing, none, nothing)
+        return _no_boxes(count)
     if known is None:
         known = Known(np.full(count, np.inf), np.zeros((count, size)))
     boxes = map_problems(_first_boxes, (problems, known), (rows, steepest))
@@ -74,6 +72,14 @@ def locate(
         if not todo.size:
             break
     return boxes
+
+
+def _no_boxes(count: int) -> Box:
+    """Boxes of no axes, nothing outside: the integral over h = 0 alone is its value."""
+    nothing = np.zeros((count, 0))
+    fields: Any = [nothing, nothing[:, :, None], nothing, nothing, nothing]
+    fields += [np.full(count, -np.inf), nothing]
+    return Box(*fields)
 
 
 @jax.jit
