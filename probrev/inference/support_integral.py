@@ -136,17 +136,20 @@ def _compare_rules(
 
 
 class Steps(NamedTuple):
-    """In every part of a cell: which rows' steps cross it unfollowed, and how far they span.
+    """In every part of a cell: which layers cross it unfollowed, and how far they span.
+
+    A layer is where |t_j| < 5, t_j = silent_j . h, or |u_i - tilt_i| < 5, where the Gaussian part
+    exp(-|u - tilt|^2 / 2) is: at fixed fractions of the slices u_i moves with the axes before it.
 
     Attributes:
-        is_sharp: (part, row).
-        half_t: half of what t_j spans, (part, row).
-        along: the same along every axis, (active, part, row).
+        is_sharp: (part, layer).
+        half_t: half of what t_j or u_i spans, (part, layer).
+        along: the same along every axis, (active, part, layer).
     """
 
-    is_sharp: Bool[Array, "part row"]
-    half_t: Float[Array, "part row"]
-    along: Float[Array, "active part row"]
+    is_sharp: Bool[Array, "part layer"]
+    half_t: Float[Array, "part layer"]
+    along: Float[Array, "active part layer"]
 
 
 def _find_steps(problem: SupportProblem, box: Box, low: Array, high: Array) -> Steps:
@@ -155,11 +158,15 @@ def _find_steps(problem: SupportProblem, box: Box, low: Array, high: Array) -> S
     number = PARTS[size]
     parts = grid(low, high, number)
     middle = (parts.low + parts.high) / 2
-    t = project(place(box, middle)[0], problem.silent)
+    to_u = jax.scipy.linalg.solve_triangular(box.factor, jnp.eye(size), lower=True)
+    tilt = box.factor.T @ (problem.linear - problem.precision @ box.center)
+    layers = jnp.concatenate([problem.silent, to_u])
+    origin = jnp.concatenate([jnp.zeros(len(problem.silent)), to_u @ box.center + tilt])
+    t = project(place(box, middle)[0], layers) - origin[None]
     along = []
     for i in range(size):
         begin, end = (place(box, middle.at[:, i].set(side[:, i]))[0] for side in parts)
-        along.append(jnp.abs(project(end - begin, problem.silent)) / 2)
+        along.append(jnp.abs(project(end - begin, layers)) / 2)
     half_t = sum(along[1:], along[0])
     is_sharp = jnp.stack(along).max(0) > FOLLOWED / number
     return Steps(is_sharp & (jnp.abs(t) - half_t < STEP), half_t, jnp.stack(along))
@@ -177,7 +184,8 @@ def _may_be_hidden(
 ) -> tuple[Array, Array]:
     """What steps that no rule can follow may hide, relative to the cell's mass, along what axis.
 
-    The f of a row changes in a layer |t_j| < 5 around a plane through h = 0. Where t_j spans much
+    The f of a row changes in a layer |t_j| < 5 around a plane through h = 0, and the Gaussian part
+    is a layer itself, which lies obliquely where h_i >= 0 cuts slices short. Where t_j spans much
     more over the cell, the layer is thinner than the distance of nodes, or lies between the last
     node and the cell's face; and what is in it (columns of opposite sign make ridges of two such
     layers) both rules may miss alike. So the cell is cut into a grid. A part of it that a layer
