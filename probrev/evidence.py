@@ -50,6 +50,11 @@ class Evidence:
     keep_prob: Float[Array, ""]
     factors: int
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether rho < 1, known when programs are compiled."""
+        return self.factors > 1
+
     def log_likelihood(self, h: Float[Array, "state hidden"]) -> Float[Array, " state"]:
         """Log p(x | h) of every state."""
         return self.log_density(h) + self.log_silence(h @ self.silent_weights.T)

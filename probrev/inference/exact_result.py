@@ -8,8 +8,12 @@ import xarray as xr
 from jaxtyping import Float
 
 from probrev.diagnostics import H_DIMS
+from probrev.status import Status
 
 NUM_CHAINS = 4
+# What an exact posterior may leave out, and what its integrals may err by, to be called "ok".
+UNVISITED_TARGET = 5e-4
+ERROR_TARGET = 1e-4
 
 
 class Intermediates(NamedTuple):
@@ -31,7 +35,8 @@ class ExactResult(NamedTuple):
         top_states: the heaviest states, (state, obs, hidden); of a continuous slab the heaviest
             supports, each as its posterior mean.
         top_log_prob: their log posterior probabilities, descending, (obs, state).
-        unvisited_mass: upper bound, proved, on the posterior mass of what was not visited, (obs,).
+        unvisited_mass: upper bound, proved, on the posterior mass of what was left out: states or
+            supports not visited, and what lies around the boxes of integrals, (obs,).
         integration_error: estimate of the relative error of the integrals, two rules compared,
             (obs,). Never to be added to the former: one is a proof, the other is not.
         draws: iid draws of h, (draw, obs, hidden), the number of draws a multiple of 4.
@@ -55,6 +60,33 @@ def stack_results(each: list[ExactResult]) -> ExactResult:
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     swapped = {name: np.swapaxes(getattr(stacked, name), 0, 1) for name in ("draws", "top_states")}
     return stacked._replace(**swapped)
+
+
+def judge(result: ExactResult, done: str) -> tuple[Status, str]:
+    """The status of an exact posterior, and why.
+
+    "ok" where every observation's `unvisited_mass` and `integration_error` meet their targets, 5e-4
+    and 1e-4; else "inaccurate". What is not a number meets none.
+
+    Args:
+        result: with the axis `obs`.
+        done: what was done, in words: the reason where all is well, and its beginning otherwise.
+    """
+    missed = []
+    for name, target in (
+        ("unvisited_mass", UNVISITED_TARGET),
+        ("integration_error", ERROR_TARGET),
+    ):
+        values = np.atleast_1d(getattr(result, name))
+        above = ~(values <= target)
+        if above.any():
+            missed.append(
+                f"{name} is up to {values.max():.2g} (target {target:g}), above it in "
+                f"{above.sum()} of {len(values)} observations"
+            )
+    if missed:
+        return Status.INACCURATE, "; ".join([done, *missed])
+    return Status.OK, done
 
 
 def make_groups(result: ExactResult) -> dict[str, xr.Dataset]:

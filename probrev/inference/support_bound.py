@@ -58,11 +58,11 @@ def bound_log_mass(
         level = problem.quadratic(point[None])[0] + share * silence
         slope = gradient(problem, point, rows, share)
         precision = problem.precision - share * kappa * rows_gram
-        bounds += _gaussian_bounds(level, slope, precision, point)
+        bounds += gaussian_bounds(level, slope, precision, point)
     return jnp.stack(bounds).min()
 
 
-def _gaussian_bounds(
+def gaussian_bounds(
     level: Array,
     slope: Float[Array, " active"],
     precision: Float[Array, "active active"],

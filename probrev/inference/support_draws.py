@@ -1,108 +1,137 @@
-"""iid draws of the active units within one support, each by a short chain of its own."""
+"""iid draws from many supports: a cell by its mass, then a short chain within it."""
+
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.evidence import Evidence
-from probrev.inference.silence_curvature import silence_slope
-from probrev.inference.support_problem import SupportProblem, gradient
-from probrev.truncated_normal import (
-    HALF_LOG_TWO_PI,
-    excess_from_uniform,
-    open_uniform,
-    upper_tail,
-)
+from probrev.inference.adaptive_integral import Part
+from probrev.inference.problem_blocks import block_size, in_blocks, map_problems
+from probrev.inference.support_box import Box, nest, place
+from probrev.inference.support_integral import gauss_legendre, rule_sizes
+from probrev.inference.support_problem import SupportProblem
+from probrev.truncated_normal import open_uniform
 
-NUM_STEPS = 128
-LOCAL_SHARE = 0.75
-INFLATION = 1.15
+NUM_STEPS = 64
+# Draws that share one evaluation of a cell's nodes.
+NUM_SLOTS = 16
+
+
+def draw_from_cells(
+    key: PRNGKeyArray,
+    parts: list[Part],
+    rows: Evidence,
+    n_hidden: int,
+    num_draws: int,
+) -> Float[np.ndarray, "draw hidden"]:
+    """Draws of h, independent of one another.
+
+    A cell is drawn by its share of all integrals. Within it, each draw is the end of an
+    independence chain of 64 steps of its own, whose proposals are constant around every node of the
+    finer rule (the weights cut each axis in intervals, one per node), in proportion to the
+    integrand there. So they know as much of the integrand as the integral does, wherever its mass
+    is. With w the greatest ratio of the law to the proposals within a region, what a draw misses of
+    the region is (1 - 1 / w)^64: w is at most about 5 an axis for a normal law over a whole box.
+
+    Args:
+        key: for all draws.
+        parts: what was integrated, of every size.
+        rows: the evidence, for f.
+        n_hidden: number of units.
+        num_draws: how many draws.
+    """
+    key_cell, key_values = jax.random.split(key)
+    log_mass = np.concatenate([part.cells.log_mass for part in parts])
+    cumulative = np.cumsum(np.exp(log_mass - log_mass.max()))
+    uniform = np.asarray(jax.random.uniform(key_cell, (num_draws,))) * cumulative[-1]
+    chosen = np.minimum(np.searchsorted(cumulative, uniform, side="right"), len(log_mass) - 1)
+    starts = np.cumsum([0, *(len(part.cells.owner) for part in parts)])
+    h = np.zeros((num_draws, n_hidden))
+    keys = jax.random.split(key_values, len(parts))
+    for start, part, own_key in zip(starts[:-1], parts, keys, strict=True):
+        picked = np.flatnonzero((chosen >= start) & (chosen < start + len(part.cells.owner)))
+        if picked.size and part.units.shape[1]:
+            cells = chosen[picked] - start
+            values = _draw_from_part(own_key, part, cells, rows)
+            h[picked[:, None], part.units[part.cells.owner[cells]]] = values
+    return h
+
+
+def _draw_from_part(
+    key: PRNGKeyArray, part: Part, cells: Int[np.ndarray, " draw"], rows: Evidence
+) -> Float[np.ndarray, "draw active"]:
+    """One draw in each of the cells given; those of one cell, 16 at a time, share its nodes."""
+    order = np.argsort(cells, kind="stable")
+    ordered = cells[order]
+    first = np.searchsorted(ordered, ordered)
+    slot = (np.arange(len(cells)) - first) % NUM_SLOTS
+    entry = np.cumsum(slot == 0) - 1
+    which = ordered[slot == 0]
+    owner = part.cells.owner[which]
+    own = jax.tree.map(lambda leaf: leaf[owner], (part.problems, part.boxes))
+    keys = jax.random.split(key, len(which))
+    drawn = map_problems(
+        _draw_entries, (keys, *own, part.cells.low[which], part.cells.high[which]), (rows,)
+    )
+    values = np.empty((len(cells), drawn.shape[-1]))
+    values[order] = drawn[entry, slot]
+    return values
 
 
 @jax.jit
-def sample_problems(
-    keys: PRNGKeyArray,
-    problems: SupportProblem,
-    modes: Float[Array, "draw active"],
-    rows: Evidence,
-) -> Float[Array, "draw active"]:
-    """A draw from the law of every problem, independent of one another.
+def _draw_entries(args: Any, count: Array, rows: Evidence) -> Array:
+    problems = args[1]
+    size = problems.linear.shape[1]
+    block = block_size(problems, max(rule_sizes(size)[1] ** size, NUM_SLOTS * NUM_STEPS))
+    return in_blocks(jax.vmap(partial(_draw_entry, rows=rows)), args, count, block)
 
-    Each draw is the end of an independence chain of 128 steps of its own. Proposals come from a
-    mixture of two normals cut to h >= 0: around the mode with the integrand's own curvature, and
-    the Gaussian part alone, which bounds the integrand. So the ratio of the law to the proposals is
-    bounded, by some w, and the law of a draw is off by at most (1 - 1 / w)^128 in total variation
-    (w = 10: 1e-6).
 
-    Args:
-        keys: one per draw.
-        problems: with a leading axis, one per draw.
-        modes: of each.
-        rows: the evidence, for f.
-    """
-    return jax.lax.map(
-        lambda args: _sample(args[0], args[1], args[2], rows),
-        (keys, problems, modes),
-        batch_size=64,
+def _draw_entry(
+    key: PRNGKeyArray, problem: SupportProblem, box: Box, low: Array, high: Array, rows: Evidence
+) -> Float[Array, "slot active"]:
+    """So many draws within one cell as share its nodes."""
+    size = len(box.center)
+    number = rule_sizes(size)[1]
+    node, weight = gauss_legendre(number)
+    log_width = np.log(weight)
+    h, log_weight = nest(box, low, high, node, log_width)
+    log_term = problem.log_integrand(h, rows) + log_weight
+    term = jnp.exp(log_term - log_term.max())
+    key_node, key_inside, key_accept = jax.random.split(key, 3)
+    points = NUM_SLOTS * NUM_STEPS
+    cumulative = jnp.cumsum(term)
+    uniform = jax.random.uniform(key_node, (points,), h.dtype) * cumulative[-1]
+    picked = jnp.minimum(jnp.searchsorted(cumulative, uniform, side="right"), len(term) - 1)
+    index = jnp.stack(jnp.unravel_index(picked, (number,) * size), 1)
+    begin = jnp.asarray(np.cumsum(weight) - weight)
+    inside = jax.random.uniform(key_inside, (points, size), h.dtype)
+    fraction = begin[index] + jnp.asarray(weight)[index] * inside
+    new, log_slope = place(box, low[None] + (high - low)[None] * fraction)
+    log_proposal = log_term[picked] - jnp.asarray(log_width)[index].sum(1)
+    log_ratio = problem.log_integrand(new, rows) + log_slope - log_proposal
+    log_uniform = jnp.log(open_uniform(key_accept, (points,), h.dtype))
+    return _end_chains(
+        new.reshape(NUM_SLOTS, NUM_STEPS, size),
+        log_ratio.reshape(NUM_SLOTS, NUM_STEPS),
+        log_uniform.reshape(NUM_SLOTS, NUM_STEPS),
     )
 
 
-def _sample(key: Array, problem: SupportProblem, mode: Array, rows: Evidence) -> Array:
-    t = problem.silent @ mode
-    slope = silence_slope(t, rows.keep_prob)
-    # (log f)'' = -t r - r^2 with r = (log f)'; only where it is negative does it narrow the law.
-    bend = jnp.maximum(t * slope + slope**2, 0.0)
-    wide = problem.precision + jnp.diag(problem.floor)
-    local = (wide + (problem.silent.T * bend[None, :]) @ problem.silent) / INFLATION**2
-    laws = [
-        _nested_normal(mode, local, gradient(problem, mode, rows)),
-        _nested_normal(mode, wide, problem.linear - problem.precision @ mode),
-    ]
-    key_pick, key_accept, *keys = jax.random.split(key, 4)
-    local_h, wide_h = (_propose(k, law, NUM_STEPS) for k, law in zip(keys, laws, strict=True))
-    is_local = jax.random.bernoulli(key_pick, LOCAL_SHARE, (NUM_STEPS, 1))
-    h = jnp.where(is_local, local_h, wide_h)
-    log_local, log_wide = (_log_density(law, h) for law in laws)
-    log_proposal = jnp.logaddexp(
-        jnp.log(LOCAL_SHARE) + log_local, jnp.log(1 - LOCAL_SHARE) + log_wide
-    )
-    log_weight = problem.log_integrand(h, rows) - log_proposal
-    log_uniform = jnp.log(open_uniform(key_accept, (NUM_STEPS,), h.dtype))
+def _end_chains(
+    h: Float[Array, "slot step active"],
+    log_ratio: Float[Array, "slot step"],
+    log_uniform: Float[Array, "slot step"],
+) -> Float[Array, "slot active"]:
+    """Where an independence chain over the proposals of each slot ends."""
+    slots = jnp.arange(len(h))
 
-    def step(k: int, current: Array) -> Array:
-        return jnp.where(log_uniform[k] < log_weight[k] - log_weight[current], k, current)
+    def step(k: Array, current: Array) -> Array:
+        accepted = log_uniform[:, k] < log_ratio[:, k] - log_ratio[slots, current]
+        return jnp.where(accepted, k, current)
 
-    return h[jax.lax.fori_loop(1, NUM_STEPS, step, 0)]
-
-
-def _nested_normal(center: Array, precision: Array, slope: Array) -> tuple[Array, Array, Array]:
-    """exp(slope . u - u^T precision u / 2), u = h - center = factor v: center, factor and E[v]."""
-    covariance = jnp.linalg.inv(precision)
-    factor = jnp.linalg.cholesky(0.5 * (covariance + covariance.T))
-    return center, factor, factor.T @ slope
-
-
-def _propose(key: Array, law: tuple[Array, Array, Array], number: int) -> Array:
-    """v_i ~ N(E[v_i], 1) given the ones before it, cut to h_i >= 0."""
-    center, factor, mean = law
-    uniform = open_uniform(key, (len(center), number), center.dtype)
-    v = jnp.zeros((number, 0))
-    for i in range(len(center)):
-        lower = -(center[i] + v @ factor[i, :i]) / factor[i, i]
-        cut = lower - mean[i]
-        new = lower + excess_from_uniform(uniform[i], cut, upper_tail(cut))
-        v = jnp.concatenate([v, new[:, None]], axis=1)
-    return jnp.maximum(center[None] + v @ factor.T, jnp.finfo(float).tiny)
-
-
-def _log_density(law: tuple[Array, Array, Array], h: Array) -> Array:
-    """Of what `_propose` draws, up to the constant that both laws share."""
-    center, factor, mean = law
-    v = jax.scipy.linalg.solve_triangular(factor, (h - center[None]).T, lower=True).T
-    total = jnp.full(len(h), -jnp.log(jnp.diag(factor)).sum())
-    for i in range(len(center)):
-        lower = -(center[i] + v[:, :i] @ factor[i, :i]) / factor[i, i]
-        gap = v[:, i] - mean[i]
-        total = total - 0.5 * gap**2 - HALF_LOG_TWO_PI - log_ndtr(mean[i] - lower)
-    return total
+    start = jnp.zeros(len(h), int)
+    return h[slots, jax.lax.fori_loop(1, log_ratio.shape[1], step, start)]

@@ -1,223 +1,242 @@
-"""The integral over one support's active units, by tensor Gauss-Legendre in nested coordinates."""
+"""Integrals over cells of the boxes of supports, by two tensor Gauss-Legendre rules each."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from probrev.evidence import Evidence
-from probrev.inference.support_problem import SupportProblem, find_mode, project
+from probrev.inference.cell_bound import bound_cells, grid
+from probrev.inference.problem_blocks import block_size, in_blocks, map_problems
+from probrev.inference.support_box import Box, nest, place
+from probrev.inference.support_problem import SupportProblem, project
 
-DROP = 15.0  # what lies e^-15 below the greatest value found is left out
-ZOOM_NODES = 7
-NUM_ZOOMS = 3
-# Where the box leaves nothing above h_i = 0, so much is kept: a rule must have some weight.
-SMALLEST_SPAN = 1e-2
-# Nodes per axis. Each rule is compared with the one before; a problem moves on where they differ.
-RULES = (8, 11, 15, 20, 28, 40)
-CHUNK = 32
-BLOCK_ELEMENTS = 2**19
+LARGEST_LOG_RATIO = 50.0
+# A row's f changes where |t| < 5; 11 nodes follow it where t spans no more than 16 along an axis.
+STEP, FOLLOWED = 5.0, 8.0
+# Parts along every axis, by the number of axes, in which that is looked for.
+PARTS = {1: 8, 2: 4, 3: 4, 4: 3, 5: 2}
 
 
-class Coordinates(NamedTuple):
-    """h = center + factor u, factor lower triangular, and the box of u that carries the mass.
-
-    h_i >= 0 bounds u_i given u_1, ..., u_{i-1}: u_i >= lowest_i. Beside it each u_i has bounds of
-    its own, and one on u_i - lowest_i, for masses that pile up at h_i = 0.
+class CellIntegrals(NamedTuple):
+    """What two rules say of every cell.
 
     Attributes:
-        center: (active,).
-        factor: (active, active).
-        low: (active,).
-        high: (active,).
-        width: (active,).
+        owner: which problem it is a cell of, (cell,).
+        low: lower fractions of the box's slices, (cell, active).
+        high: upper fractions, (cell, active).
+        log_mass: log integral, by the finer rule, (cell,).
+        first: E[h - center] within the cell, (cell, active).
+        second: E[(h - center)^2] within the cell, (cell, active).
+        mass_gap: |coarse - fine| of the integral, relative to it, and what both may have missed
+            (`_may_be_hidden`), (cell,).
+        first_gap: of the integral of h - center, over the cell's mass, (cell, active).
+        second_gap: of that of (h - center)^2, over the cell's mass, (cell, active).
+        roughness: of the marginal along every axis, (cell, active).
     """
 
-    center: Float[Array, " active"]
-    factor: Float[Array, "active active"]
-    low: Float[Array, " active"]
-    high: Float[Array, " active"]
-    width: Float[Array, " active"]
+    owner: Int[np.ndarray, " cell"]
+    low: Float[np.ndarray, "cell active"]
+    high: Float[np.ndarray, "cell active"]
+    log_mass: Float[np.ndarray, " cell"]
+    first: Float[np.ndarray, "cell active"]
+    second: Float[np.ndarray, "cell active"]
+    mass_gap: Float[np.ndarray, " cell"]
+    first_gap: Float[np.ndarray, "cell active"]
+    second_gap: Float[np.ndarray, "cell active"]
+    roughness: Float[np.ndarray, "cell active"]
 
 
-class Integrals(NamedTuple):
-    """Of each problem: log integral, mean and second moment of h, and the two rules' difference.
-
-    Attributes:
-        log_mass: log integral, (problem,).
-        mean: (problem, active).
-        second: E[h_i^2], (problem, active).
-        error: largest relative difference between the last two rules, in the integral and its first
-            two moments, (problem,).
-    """
-
-    log_mass: Float[np.ndarray, " problem"]
-    mean: Float[np.ndarray, "problem active"]
-    second: Float[np.ndarray, "problem active"]
-    error: Float[np.ndarray, " problem"]
+def rule_sizes(num_active: int) -> tuple[int, int]:
+    """Nodes per axis of the coarse and of the fine rule."""
+    return (8, 11) if num_active < 5 else (6, 8)
 
 
-def locate(problems: SupportProblem, rows: Evidence, steepest: float) -> Coordinates:
-    """Coordinates of many problems of one size, around the modes found.
-
-    They come from the Gaussian part alone, which bounds the integrand from above (f <= 1): outside
-    the first box it lies e^-15 below its greatest value found, whatever the silent rows do. The box
-    is then narrowed three times, to where the integrand itself is that large.
-
-    Args:
-        problems: with a leading axis.
-        rows: the evidence, for f.
-        steepest: bound on -(log f)''.
-    """
-    if problems.linear.shape[1] == 0:
-        nothing = jnp.zeros(problems.linear.shape)
-        return Coordinates(nothing, nothing[:, :, None], nothing, nothing, nothing)
-    return map_problems(_locate_chunk, problems, (rows, steepest))
+def count_points(num_active: int) -> int:
+    """Points at which the integrand is evaluated for one cell."""
+    return sum(number**num_active for number in rule_sizes(num_active))
 
 
-def integrate_problems(
+def integrate_cells(
     problems: SupportProblem,
-    coordinates: Coordinates,
+    boxes: Box,
+    owner: Int[np.ndarray, " cell"],
+    low: Float[np.ndarray, "cell active"],
+    high: Float[np.ndarray, "cell active"],
     rows: Evidence,
-    rule: int = 1,
-    before: Integrals | None = None,
-) -> Integrals:
-    """Integrates many problems of one size.
+    kappa: float,
+) -> CellIntegrals:
+    """Integrates over cells of the boxes of many problems of one size.
 
     Args:
         problems: with a leading axis.
-        coordinates: what `locate` found.
+        boxes: of each.
+        owner: of every cell.
+        low: lower fractions of every slice.
+        high: upper fractions.
         rows: the evidence, for f.
-        rule: index into RULES.
-        before: the integrals by the rule before, computed where they are not given.
+        kappa: bound on (log f)''.
     """
-    count, num_active = problems.linear.shape
-    if num_active == 0:
-        nothing = np.zeros((count, 0))
-        silence = _silence_at_zero(rows)
-        return Integrals(np.asarray(problems.constant + silence), nothing, nothing, np.zeros(count))
-    apply = lambda index: map_problems(  # noqa: E731
-        partial(_apply_chunk, number=RULES[index]), (problems, coordinates), (rows,)
-    )
-    coarse = apply(rule - 1) if before is None else before[:3]
-    fine = apply(rule)
-    differences = [np.abs(np.expm1(coarse[0] - fine[0]))[:, None]]
-    for old, new in zip(coarse[1:], fine[1:], strict=True):
-        differences.append(np.abs(old / np.where(new > 0, new, 1.0) - 1))
-    return Integrals(fine[0], fine[1], fine[2], np.concatenate(differences, axis=1).max(1))
+    own = jax.tree.map(lambda leaf: leaf[owner], (problems, boxes))
+    found = map_problems(_apply_rules, (*own, low, high), (rows, kappa))
+    return CellIntegrals(owner, low, high, *found)
+
+
+def whole_boxes(count: int, num_active: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The owner, low and high of one cell per box, all of it."""
+    shape = (count, num_active)
+    return np.arange(count), np.zeros(shape), np.ones(shape)
 
 
 @jax.jit
-def _silence_at_zero(rows: Evidence) -> Array:
-    return rows.log_silence(jnp.zeros(rows.silent_weights.shape[0]))
+def _apply_rules(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple[Array, ...]:
+    num_active = args[0].linear.shape[1]
+    block = block_size(args[0], rule_sizes(num_active)[1] ** num_active)
+
+    def apply(*cell: Any) -> tuple[Array, ...]:
+        plain = jax.vmap(partial(_compare_rules, rows=rows))(*cell)
+        if not num_active:
+            return plain
+        log_mass, first, second, gap, first_gap, second_gap, rough = plain
+        steps = jax.vmap(_find_steps)(*cell)
+        bounds: Any = partial(_may_be_hidden, rows=rows, kappa=kappa)
+        # Most blocks have none, and bounds take a while.
+        missed, where = jax.lax.cond(
+            steps.is_sharp.any(),
+            lambda: jax.vmap(bounds)(*cell, steps, log_mass),
+            lambda: (jnp.zeros_like(log_mass), jnp.zeros_like(rough)),
+        )
+        rough = rough + missed[:, None] * where
+        return log_mass, first, second, gap + missed, first_gap, second_gap, rough
+
+    return in_blocks(apply, args, count, block)
 
 
-def map_problems(
-    function: Callable[..., Any], problems: Any, rest: tuple, chunk: int = CHUNK
-) -> Any:
-    """Applies a compiled function of (problems, *rest) in chunks of few sizes, and joins them."""
-    count = len(jax.tree.leaves(problems)[0])
-    parts = []
-    for start in range(0, count, chunk):
-        index = np.minimum(np.arange(start, start + chunk), count - 1)
-        part = function(jax.tree.map(lambda leaf, at=index: leaf[at], problems), *rest)
-        parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[: count - start], part))  # noqa: B023
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-
-
-@jax.jit
-def _locate_chunk(problems: SupportProblem, rows: Evidence, steepest: float) -> Coordinates:
-    def locate_one(problem: SupportProblem) -> Coordinates:
-        box = _first_box(problem, rows, find_mode(problem, rows, steepest))
-        return jax.lax.fori_loop(0, NUM_ZOOMS, lambda _, box: _zoom(problem, rows, box), box)
-
-    batch = _batch_size(problems, ZOOM_NODES)
-    return jax.lax.map(locate_one, problems, batch_size=batch)
-
-
-@partial(jax.jit, static_argnames="number")
-def _apply_chunk(
-    located: tuple[SupportProblem, Coordinates], rows: Evidence, *, number: int
-) -> tuple[Array, Array, Array]:
-    batch = _batch_size(located[0], number)
-    return jax.lax.map(
-        lambda pair: _apply_rule(pair[0], pair[1], rows, number), located, batch_size=batch
+def _compare_rules(
+    problem: SupportProblem, box: Box, low: Array, high: Array, rows: Evidence
+) -> tuple[Array, ...]:
+    """The fields of `CellIntegrals` from log_mass on, of one cell, by the rules alone."""
+    numbers = rule_sizes(len(box.center))
+    cell = problem, box, low, high
+    log_coarse, first_coarse, second_coarse, _ = _apply_rule(*cell, rows, numbers[0])
+    log_mass, first, second, roughness = _apply_rule(*cell, rows, numbers[1])
+    ratio = jnp.exp(jnp.minimum(log_coarse - log_mass, LARGEST_LOG_RATIO))
+    return (
+        log_mass,
+        first,
+        second,
+        jnp.abs(ratio - 1),
+        jnp.abs(ratio * first_coarse - first),
+        jnp.abs(ratio * second_coarse - second),
+        roughness,
     )
 
 
-def _batch_size(problems: SupportProblem, number: int) -> int:
-    """How many problems to do at once: few enough for the cache."""
-    _, num_rows, num_active = problems.silent.shape
-    return max(1, BLOCK_ELEMENTS // (number**num_active * num_rows))
+class Steps(NamedTuple):
+    """In every part of a cell: which layers cross it unfollowed, and how far they span.
+
+    A layer is where |t_j| < 5, t_j = silent_j . h, or |u_i - tilt_i| < 5, where the Gaussian part
+    exp(-|u - tilt|^2 / 2) is: at fixed fractions of the slices u_i moves with the axes before it.
+
+    Attributes:
+        is_sharp: (part, layer).
+        half_t: half of what t_j or u_i spans, (part, layer).
+        along: the same along every axis, (active, part, layer).
+    """
+
+    is_sharp: Bool[Array, "part layer"]
+    half_t: Float[Array, "part layer"]
+    along: Float[Array, "active part layer"]
 
 
-def _first_box(problem: SupportProblem, rows: Evidence, mode: Array) -> Coordinates:
-    """Where the Gaussian part is above the integrand at its mode, less DROP."""
-    covariance = jnp.linalg.inv(problem.precision + jnp.diag(problem.floor))
-    factor = jnp.linalg.cholesky(0.5 * (covariance + covariance.T))
-    tilt = factor.T @ (problem.linear - problem.precision @ mode)
-    silence = rows.log_silence(project(mode[None], problem.silent))[0]
-    radius = jnp.sqrt(tilt @ tilt + 2 * (DROP - silence))
-    return Coordinates(mode, factor, tilt - radius, tilt + radius, jnp.full_like(tilt, jnp.inf))
+def _find_steps(problem: SupportProblem, box: Box, low: Array, high: Array) -> Steps:
+    """Looks for them in a grid of the cell."""
+    size = len(box.center)
+    number = PARTS[size]
+    parts = grid(low, high, number)
+    middle = (parts.low + parts.high) / 2
+    to_u = jax.scipy.linalg.solve_triangular(box.factor, jnp.eye(size), lower=True)
+    tilt = box.factor.T @ (problem.linear - problem.precision @ box.center)
+    layers = jnp.concatenate([problem.silent, to_u])
+    origin = jnp.concatenate([jnp.zeros(len(problem.silent)), to_u @ box.center + tilt])
+    t = project(place(box, middle)[0], layers) - origin[None]
+    along = []
+    for i in range(size):
+        begin, end = (place(box, middle.at[:, i].set(side[:, i]))[0] for side in parts)
+        along.append(jnp.abs(project(end - begin, layers)) / 2)
+    half_t = sum(along[1:], along[0])
+    is_sharp = jnp.stack(along).max(0) > FOLLOWED / number
+    return Steps(is_sharp & (jnp.abs(t) - half_t < STEP), half_t, jnp.stack(along))
 
 
-def _zoom(problem: SupportProblem, rows: Evidence, box: Coordinates) -> Coordinates:
-    """Narrows the box to the mode (u = 0) and the nodes within DROP of it, and their neighbours."""
-    u, h, excess, _ = _nest(box, *_rule(ZOOM_NODES))
-    log_value = problem.log_integrand(h, rows)
-    at_mode = problem.log_integrand(box.center[None], rows)[0]
-    live = (log_value > jnp.maximum(log_value.max(), at_mode) - DROP)[:, None]
-    # Half the widest gap between nodes, in a box whose length depends on the other coordinates.
-    step = 0.25 * np.diff(np.polynomial.legendre.leggauss(ZOOM_NODES)[0]).max()
-    gap = step * (box.high - jnp.maximum(box.low, jnp.min(u - excess, axis=0)))
-    gap = jnp.maximum(gap, 0.0)
-    reach = jnp.maximum(jnp.where(live, excess, 0.0).max(0), box.center / jnp.diag(box.factor))
-    return box._replace(
-        low=jnp.maximum(box.low, jnp.where(live, u, 0.0).min(0) - gap),
-        high=jnp.minimum(box.high, jnp.where(live, u, 0.0).max(0) + gap),
-        width=jnp.minimum(box.width, reach + gap),
-    )
+def _may_be_hidden(
+    problem: SupportProblem,
+    box: Box,
+    low: Array,
+    high: Array,
+    steps: Steps,
+    log_mass: Array,
+    rows: Evidence,
+    kappa: float,
+) -> tuple[Array, Array]:
+    """What steps that no rule can follow may hide, relative to the cell's mass, along what axis.
+
+    The f of a row changes in a layer |t_j| < 5 around a plane through h = 0, and the Gaussian part
+    is a layer itself, which lies obliquely where h_i >= 0 cuts slices short. Where t_j spans much
+    more over the cell, the layer is thinner than the distance of nodes, or lies between the last
+    node and the cell's face; and what is in it (columns of opposite sign make ridges of two such
+    layers) both rules may miss alike. So the cell is cut into a grid. A part of it that a layer
+    crosses which is not followed hides at most its proved bound times the share of it that the
+    layer takes, 5 / half of what t_j spans. Their sum counts as an error, so such cells are halved
+    until the layers are followed, or too thin to matter.
+
+    Returns:
+        The sum (), and the axes' shares in what t_j span (active,).
+    """
+    parts = grid(low, high, PARTS[len(box.center)])
+    bound = bound_cells(problem, rows, box, parts, kappa)
+    layer = jnp.where(steps.is_sharp, STEP / jnp.maximum(steps.half_t, STEP), 0.0).sum(1)
+    share = jnp.exp(jnp.minimum(bound.log_bound - log_mass, LARGEST_LOG_RATIO))
+    missed = jnp.minimum(layer, 1.0) * share
+    spans = jnp.where(steps.is_sharp, steps.along, 0.0).max(2) @ missed
+    return missed.sum(), spans / jnp.maximum(spans.sum(), 1e-300)
 
 
 def _apply_rule(
-    problem: SupportProblem, box: Coordinates, rows: Evidence, number: int
-) -> tuple[Array, Array, Array]:
-    """Log integral, mean and second moment by one rule."""
-    _, h, _, log_weight = _nest(box, *_rule(number))
+    problem: SupportProblem, box: Box, low: Array, high: Array, rows: Evidence, number: int
+) -> tuple[Array, Array, Array, Array]:
+    """Log integral, E[h - center], E[(h - center)^2] and roughness of one cell by one rule.
+
+    The roughness of an axis is what the last two Legendre coefficients of the integrand's marginal
+    along it carry, relative to the integral.
+    """
+    num_active = len(box.center)
+    node, weight = gauss_legendre(number)
+    h, log_weight = nest(box, low, high, node, np.log(weight))
     log_term = problem.log_integrand(h, rows) + log_weight
     top = log_term.max()
     term = jnp.exp(log_term - top)
     total = term.sum()
-    log_mass = top + jnp.log(total) + jnp.log(jnp.diag(box.factor)).sum()
-    return log_mass, term @ h / total, term @ h**2 / total
+    away = h - box.center[None]
+    basis = np.polynomial.legendre.legvander(2 * node - 1, number - 1)[:, -2:]
+    basis = basis * np.sqrt(2 * np.arange(number) + 1)[-2:]
+    table = term.reshape((number,) * num_active)
+    rough = [
+        jnp.abs(table.sum(tuple(k for k in range(num_active) if k != axis)) @ basis).sum() / total
+        for axis in range(num_active)
+    ]
+    return (
+        top + jnp.log(total),
+        term @ away / total,
+        term @ away**2 / total,
+        jnp.stack(rough) if rough else jnp.zeros(0),
+    )
 
 
-def _nest(
-    box: Coordinates, node: Float[np.ndarray, " node"], weight: Float[np.ndarray, " node"]
-) -> tuple[Array, Array, Array, Array]:
-    """All nodes u (point, active), h, u less its lower bound, and their log weights (point,)."""
-    u = excess = jnp.zeros((1, 0))
-    log_weight = jnp.zeros(1)
-    for i in range(len(box.center)):
-        bound = -(box.center[i] + u @ box.factor[i, :i]) / box.factor[i, i]
-        left = jnp.maximum(bound, box.low[i])
-        right = jnp.minimum(box.high[i], bound + box.width[i])
-        span = jnp.maximum(right - left, SMALLEST_SPAN)
-        new = (left[:, None] + span[:, None] * node[None, :]).reshape(-1, 1)
-        log_weight = (log_weight + jnp.log(span))[:, None] + np.log(weight)[None, :]
-        log_weight = log_weight.reshape(-1)
-        u = jnp.concatenate([jnp.repeat(u, len(node), axis=0), new], axis=1)
-        above = new - jnp.repeat(bound, len(node))[:, None]
-        excess = jnp.concatenate([jnp.repeat(excess, len(node), axis=0), above], axis=1)
-    h = jnp.maximum(box.center[None, :] + u @ box.factor.T, 0.0)
-    return u, h, excess, log_weight
-
-
-def _rule(number: int) -> tuple[np.ndarray, np.ndarray]:
+def gauss_legendre(number: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Legendre nodes and weights on [0, 1]."""
     node, weight = np.polynomial.legendre.leggauss(number)
     return (node + 1) / 2, weight / 2

@@ -4,6 +4,7 @@ Single-support code, to be mapped over many.
 """
 
 import itertools
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from probrev.evidence import Evidence
 from probrev.inference.silence_curvature import silence_slope
+from probrev.inference.small_factor import factorize, solve_factor
 
 NUM_STEPS = 30
 NUM_SWEEPS = 4
@@ -45,7 +47,9 @@ class SupportProblem(NamedTuple):
         linear: (active,).
         precision: of the rows seen and the prior, (active, active).
         silent: weights of the silent rows over sigma, (row, active).
-        floor: diagonal to add where precision has no scale of its own, (active,).
+        slope: of each unit's log prior density at 0, (active,).
+        curvature: minus its second derivative, (active,).
+        peak: log density at h = 0+, had every row seen met its mode and every silent one f = 1.
         ceiling: log of an upper bound on the integral: likelihood at most exp(peak), prior mass.
     """
 
@@ -53,8 +57,15 @@ class SupportProblem(NamedTuple):
     linear: Float[Array, " active"]
     precision: Float[Array, "active active"]
     silent: Float[Array, "row active"]
-    floor: Float[Array, " active"]
+    slope: Float[Array, " active"]
+    curvature: Float[Array, " active"]
+    peak: Float[Array, ""]
     ceiling: Float[Array, ""]
+
+    @property
+    def floor(self) -> Float[Array, " active"]:
+        """Diagonal to add where precision has no scale of its own: 1e-3 of the prior's."""
+        return 1e-3 * jnp.where(self.curvature > 0, self.curvature, self.slope**2)
 
     def quadratic(self, h: Float[Array, "point active"]) -> Float[Array, " point"]:
         """The log integrand without the silent rows: an upper bound, since f <= 1."""
@@ -74,6 +85,12 @@ def project(h: Float[Array, "point active"], silent: Float[Array, "row active"])
     return sum(terms, jnp.zeros((h.shape[0], silent.shape[0])))
 
 
+def silence_alone(evidence: Evidence) -> Evidence:
+    """The evidence with f alone, free of every unit: so that models of any width share programs."""
+    nothing = jnp.zeros((0, 0))
+    return replace(evidence, gram=nothing, linear=jnp.zeros(0), silent_weights=nothing)
+
+
 def list_supports(n_hidden: int, num_active: int) -> Int[np.ndarray, "support active"]:
     """Every set of so many units, one a row."""
     supports = list(itertools.combinations(range(n_hidden), num_active))
@@ -91,7 +108,9 @@ def make_problem(
         linear=evidence.linear[support] + slope,
         precision=evidence.gram[support][:, support] + jnp.diag(curvature),
         silent=evidence.silent_weights[:, support],
-        floor=1e-3 * jnp.where(curvature > 0, curvature, slope**2),
+        slope=slope,
+        curvature=curvature,
+        peak=evidence.peak + total_off + laws.log_density[support].sum(),
         ceiling=evidence.peak + total_off + laws.log_on[support].sum(),
     )
 
@@ -108,7 +127,7 @@ def gradient(
     problem: SupportProblem, h: Float[Array, " active"], rows: Evidence, share: float = 1.0
 ) -> Float[Array, " active"]:
     """Of the log integrand, its silent rows weighted by `share`."""
-    slope = silence_slope(problem.silent @ h, rows.keep_prob)
+    slope = silence_slope(problem.silent @ h, rows.keep_prob, rows.has_dropout)
     return problem.linear - problem.precision @ h + share * (slope @ problem.silent)
 
 
@@ -129,8 +148,8 @@ def find_mode(problem: SupportProblem, rows: Evidence, steepest: float) -> Float
     minorant = problem.precision + steepest * problem.silent.T @ problem.silent
     minorant = minorant + jnp.diag(problem.floor)
     scale = 1 / jnp.sqrt(1e3 * problem.floor)
-    seen = problem.precision + jnp.diag(problem.floor)
-    least_squares = jnp.maximum(jnp.linalg.solve(seen, problem.linear), 0.0)
+    seen = factorize(problem.precision + jnp.diag(problem.floor))
+    least_squares = jnp.maximum(solve_factor(seen, problem.linear), 0.0)
     starts = jnp.stack([1e-3 * scale, scale, least_squares])
 
     def ascend(_, h):

@@ -10,11 +10,24 @@ from jaxtyping import Array, Float
 
 from probrev.distributions import log_silence_prob
 from probrev.evidence import Evidence, gather_evidence
-from probrev.inference.adaptive_integral import log_sum, refine, relative_error
+from probrev.inference.adaptive_integral import (
+    Curvatures,
+    integrate_part,
+    log_outside,
+    log_sum,
+    measure,
+    refine,
+)
 from probrev.inference.exact_result import ExactResult, Intermediates, stack_results
 from probrev.inference.silence_curvature import curvature_range
-from probrev.inference.support_integral import Integrals, integrate_problems, locate
-from probrev.inference.support_problem import SupportProblem, UnitLaws, list_supports, make_problems
+from probrev.inference.support_moments import combine_moments, share_left_out
+from probrev.inference.support_problem import (
+    SupportProblem,
+    UnitLaws,
+    list_supports,
+    make_problems,
+    silence_alone,
+)
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
 from probrev.progress import Progress
@@ -56,8 +69,9 @@ def integrate_two_layers(
         p(h2 | x) \propto p(h2) sum_B prod_{i not in B} f(z_i) \int prod_{i in B} (rho / alpha)
             N(h1_i / alpha; z_i, sigma^2) p(x | h1) dh1_B,   z = W_2 h2,
 
-    over every support B of h1, with alpha, rho, sigma and f of the upper layer. Two rules compared
-    give the integration error; the integrals are those of `support_integral`.
+    over every support B of h1, with alpha, rho, sigma and f of the upper layer. The
+    integrals, and what `integration_error` and `unvisited_mass` say of them, are those of
+    `integration.integrate_supports`, every support visited.
 
     Returns:
         The posterior of h = h2, draws of it, and the moments of h1.
@@ -114,10 +128,14 @@ def _solve(
         jax.tree.map(np.asarray, _make_problems(rows, laws, log_prior, support))
         for support in supports
     ]
-    steepest, _ = curvature_range(float(layer.keep_prob))
-    where = [locate(one, rows, steepest) for one in problems]
-    found = [integrate_problems(*pair, rows) for pair in zip(problems, where, strict=True)]
-    found = refine(problems, where, found, rows, TOLERANCE)
+    rows = silence_alone(rows)
+    bends = Curvatures(*curvature_range(float(layer.keep_prob)))
+    parts = [
+        integrate_part(one, np.tile(support, (len(states), 1)), rows, bends)
+        for one, support in zip(problems, supports, strict=True)
+    ]
+    error = refine(parts, rows, bends, TOLERANCE)
+    found = [measure(part) for part in parts]
     table = np.concatenate([one.log_mass.reshape(len(states), -1) for one in found], axis=1)
     log_evidence = log_sum(table)
     log_prob = log_sum(table, axis=1) - log_evidence
@@ -132,10 +150,14 @@ def _solve(
         log_evidence=log_evidence,
         top_states=states[order],
         top_log_prob=log_prob[order],
-        unvisited_mass=np.zeros(()),
-        integration_error=np.asarray(relative_error(found)),
+        unvisited_mass=share_left_out(log_outside(parts), float(log_evidence), error),
+        integration_error=np.asarray(error),
         draws=states[rng.choice(len(states), num_draws, p=prob)],
-        intermediates=_moments(layer.n_hidden, supports, found, float(log_evidence)),
+        intermediates=Intermediates(
+            *combine_moments(
+                [part.units for part in parts], found, layer.n_hidden, float(log_evidence)
+            )
+        ),
     )
 
 
@@ -145,19 +167,9 @@ def _make_problems(
 ) -> SupportProblem:
     """Every state with every support of one size, states slowest."""
     nested = jax.vmap(make_problems, (None, 0, None))(rows, laws, supports)
-    nested = nested._replace(constant=nested.constant + log_prior[:, None])
+    nested = nested._replace(
+        constant=nested.constant + log_prior[:, None],
+        peak=nested.peak + log_prior[:, None],
+        ceiling=nested.ceiling + log_prior[:, None],
+    )
     return jax.tree.map(lambda leaf: jax.lax.collapse(leaf, 0, 2), nested)
-
-
-def _moments(
-    width: int, supports: list[np.ndarray], found: list[Integrals], log_evidence: float
-) -> Intermediates:
-    """Mean, variance and inclusion probability of the layer between."""
-    sums = np.zeros((3, width))
-    for support, one in zip(supports, found, strict=True):
-        share = np.exp(one.log_mass - log_evidence)[:, None]
-        units = np.tile(support, (len(share) // len(support), 1))
-        for total, value in zip(sums, (one.mean, one.second, np.ones_like(one.mean)), strict=True):
-            np.add.at(total, units, share * value)
-    mean, second, active = sums
-    return Intermediates(mean, second - mean**2, active)

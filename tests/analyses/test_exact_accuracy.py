@@ -1,0 +1,86 @@
+"""Exact posteriors that strain integrals against plain ones, and the plain ones against others."""
+
+import importlib
+
+import numpy as np
+import pytest
+from scipy import integrate
+
+from tests.analyses.test_analyses import analysis
+
+
+@pytest.fixture
+def plain():
+    return importlib.import_module("plain_integrals")
+
+
+@pytest.fixture
+def cases():
+    return importlib.import_module("random_posteriors")
+
+
+@pytest.mark.slow
+def test_forty_posteriors_lie_within_their_claims():
+    script = analysis("exact_accuracy")
+    seeds = [(2, seed) for seed in range(32)] + [(3, seed) for seed in range(8)]
+    rows = {seed: script["measure"](script["case_of"](*seed)) for seed in seeds}
+    outside = {seed: row for seed, row in rows.items() if not row["factor"] <= 1}
+    assert not outside
+    assert np.mean([row["claim"] <= 1e-3 for row in rows.values()]) >= 0.98
+
+
+@pytest.mark.slow
+def test_steps_along_the_axes_are_not_missed():
+    """Steep rows, none seen: layers so thin that both rules passed them by."""
+    script = analysis("exact_accuracy")
+    for seed in (4, 63, 84):
+        row = script["measure"](script["case_of"](2, seed))
+        assert row["factor"] <= 1
+        assert row["claim"] <= 1e-3
+
+
+@pytest.mark.slow
+def test_computed_and_plotted(tmp_path, capsys):
+    script = analysis("exact_accuracy")
+    script["compute"](tmp_path, num_two=3, num_three=1)
+    assert script["plot"](tmp_path).stat().st_size > 10_000
+    told = capsys.readouterr().out
+    assert "at most 2 active: 0 of 3 lie outside" in told
+    assert "at most 3 active: 0 of 1 lie outside" in told
+
+
+@pytest.mark.parametrize("seed", [3, 8, 11])
+def test_plain_integrals_against_adaptive_cubature(plain, cases, seed):
+    """One support of two units by scipy, on a case without steep rows."""
+    case = cases.draw_case(seed, cases.TWO_ACTIVE[seed % 3])
+    g = plain.make_integrand(case, (0, 1))
+    top, values = plain.integrate(g)
+    ends = g.far
+    middle, _ = integrate.dblquad(
+        lambda b, a: np.exp(g(np.array([a, b])) - top), 0, ends[0], 0, ends[1], epsrel=1e-6
+    )
+    np.testing.assert_allclose(values[0, 0], middle, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_sampled_integrals_agree_with_lines(plain, cases):
+    """Three units that no row is coupled through: a product of line integrals."""
+    case = cases.draw_case(3, (4, 3, 3))
+    free = case._replace(weights=np.diag([0.9, -1.4, 0.6, 1.0])[:, :3], x=np.zeros(4))
+    g = plain.make_integrand(free, (0, 1, 2))
+    top, values = plain.integrate(g)
+    mean, error = values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))
+    log_whole = g.constant
+    for axis in range(3):
+        one = g._replace(
+            constant=0.0,
+            linear=g.linear[axis : axis + 1],
+            precision=g.precision[axis : axis + 1, axis : axis + 1],
+            silent=g.silent[axis : axis + 1, axis : axis + 1],
+            far=g.far[axis : axis + 1],
+        )
+        log_scale, line = plain.integrate(one)
+        log_whole += log_scale + np.log(line[0, 0])
+    log_whole += plain.log_silence(np.zeros(1), free.keep_prob)
+    gap = mean[0] - np.exp(log_whole - top)
+    assert abs(gap) < 5 * error[0]
