@@ -60,7 +60,7 @@ def compute(
                 continue
             obs = built.simulate(jax.random.key(number), num_obs)
             reference, again = (
-                pr.exact(built, obs, num_draws=num_draws, draw_seed=2 * number + each)
+                pr.exact(built, obs, num_draws=num_draws, seed=2 * number + each)
                 for each in range(2)
             )
             save(out, name, measure(dict(make(built, obs, again, number)), reference))
@@ -83,7 +83,7 @@ def spoil(
     louder = replace(model.layers[0], noise_std=1.3 * model.layers[0].noise_std)
     noisy = pr.exact(
         pr.LayeredModel(model.prior, [louder]), obs, num_draws=h.shape[0] * h.shape[1],
-        draw_seed=number,
+        seed=number,
     )  # fmt: skip
     flat = h.reshape(-1, *h.shape[2:])
     changed = {

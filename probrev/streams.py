@@ -20,7 +20,7 @@ def stream(root: int | PRNGKeyArray, name: str) -> PRNGKeyArray:
             of the weights.
         name: what it is for, such as "simulate" or "predictive/posterior".
     """
-    key = jax.random.key(root) if isinstance(root, int) else root
+    key = root if isinstance(root, jax.Array) else jax.random.key(root)
     return jax.random.fold_in(key, _number(name))
 
 

@@ -29,7 +29,7 @@ def exact(model: str = "own", num_draws: int = 4000) -> Posterior:
 @functools.cache
 def sampler() -> Posterior:
     """What a perfect sampler gives: other iid draws from the exact posterior."""
-    draws = pr.exact(MODEL, observe(), num_draws=4000, draw_seed=5).draws.to_numpy()
+    draws = pr.exact(MODEL, observe(), num_draws=4000, seed=5).draws.to_numpy()
     return from_draws("sampler", draws, observe().x, model=MODEL)
 
 

@@ -28,7 +28,7 @@ def exact():
 
 def redraw(seed, num_draws=4000, model=MODEL):
     """Draws of the exact posterior from another seed, (chain, draw, obs, hidden)."""
-    again = pr.exact(model, small_case.observe(), num_draws=num_draws, draw_seed=seed)
+    again = pr.exact(model, small_case.observe(), num_draws=num_draws, seed=seed)
     return again.draws.to_numpy()
 
 
@@ -58,7 +58,7 @@ def test_perfect_posteriors_agree(exact):
 
 
 def test_exact_posteriors_agree_and_so_do_two_samplers(exact):
-    again = pr.exact(MODEL, small_case.observe(), num_draws=4000, draw_seed=8)
+    again = pr.exact(MODEL, small_case.observe(), num_draws=4000, seed=8)
     assert measure_agreement(again, exact).agrees
     samplers = [as_posterior(redraw(seed)) for seed in (9, 10)]
     assert measure_agreement(*samplers).agrees

@@ -20,7 +20,7 @@ def no_curve(monkeypatch):
 
 
 def exact(key, model, obs):
-    return pr.exact(model, obs, num_draws=4000, draw_seed=int(jax.random.bits(key) >> 1))
+    return pr.exact(model, obs, num_draws=4000, seed=int(jax.random.bits(key) >> 1))
 
 
 def read_out(x):

@@ -55,7 +55,7 @@ def infer(
         **settings: further arguments of the method.
     """
     if method in _SEEDED:
-        settings = {"draw_seed": int(jax.random.bits(key) >> 1), **settings}
+        settings = {"seed": int(jax.random.bits(key) >> 1), **settings}
         return _SEEDED[method](model, obs, **settings)
     return _SAMPLERS[method](key, model, obs, **settings)
 

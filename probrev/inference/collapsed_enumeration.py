@@ -15,6 +15,7 @@ from probrev.inference.partition import log_partition
 from probrev.progress import Progress
 from probrev.pytree import pytree
 from probrev.states import FiniteStates
+from probrev.streams import generator
 
 
 def enumerate_collapsed(
@@ -23,7 +24,7 @@ def enumerate_collapsed(
     *,
     num_draws: int,
     num_top: int,
-    draw_seed: int,
+    seed: int,
     progress: Progress | None,
 ) -> ExactResult:
     """p(h | x) of all hidden units; see `exact` for the arguments.
@@ -37,11 +38,11 @@ def enumerate_collapsed(
     """
     found = enumerate_table(
         _CollapsedStates(model), x, _CollapsedTable(model, x),
-        num_draws=num_draws, num_top=num_top, draw_seed=draw_seed, progress=progress,
+        num_draws=num_draws, num_top=num_top, seed=seed, progress=progress,
     )  # fmt: skip
     # Units are binary: what the sums took for values of even units are probabilities.
     prob = np.minimum(found.mean, 1)
-    uniform = np.random.default_rng(draw_seed).uniform(size=found.draws.shape)
+    uniform = generator(seed, "exact/even").uniform(size=found.draws.shape)
     return found._replace(
         mean=prob,
         var=prob * (1 - prob),

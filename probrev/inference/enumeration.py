@@ -15,6 +15,7 @@ from probrev.inference.state_sums import Sums, add_block, merge_sums, no_sums
 from probrev.model import Model, States
 from probrev.progress import Progress
 from probrev.states import FiniteStates
+from probrev.streams import stream
 
 MAX_STATES = 2**25
 # Numbers per temporary array: few enough to stay in cache, many enough to use every core.
@@ -30,7 +31,7 @@ def enumerate_posterior(
     *,
     num_draws: int,
     num_top: int,
-    draw_seed: int,
+    seed: int,
     progress: Progress | None,
 ) -> ExactResult:
     """p(h | x) by visiting every state; see `exact` for the arguments.
@@ -45,7 +46,7 @@ def enumerate_posterior(
     # A model without a density says so here, while its numbers can still be seen.
     state = jax.ShapeDtypeStruct((model.n_hidden,), x.dtype)
     jax.eval_shape(lambda h: model.log_joint(h, x[0]), state)
-    settings = {"num_draws": num_draws, "num_top": num_top, "draw_seed": draw_seed}
+    settings = {"num_draws": num_draws, "num_top": num_top, "seed": seed}
     return enumerate_table(model.states(), x, make_table(model, x), **settings, progress=progress)
 
 
@@ -56,7 +57,7 @@ def enumerate_table(
     *,
     num_draws: int,
     num_top: int,
-    draw_seed: int,
+    seed: int,
     progress: Progress | None,
 ) -> ExactResult:
     """The same over any states, log p(h, x) given as a table of its own.
@@ -65,7 +66,7 @@ def enumerate_table(
         ValueError: the states are too many or not finite, or some x has probability zero.
     """
     count = check_count(states)
-    sums = _enumerate(table, states, count, x.shape, num_draws, num_top, draw_seed, progress)
+    sums = _enumerate(table, states, count, x.shape, num_draws, num_top, seed, progress)
     impossible = np.flatnonzero(~(np.asarray(sums.mass) > 0))
     if impossible.size:
         raise ValueError(
@@ -98,7 +99,7 @@ def _enumerate(
     shape: tuple[int, ...],
     num_draws: int,
     num_top: int,
-    draw_seed: int,
+    seed: int,
     progress: Progress | None,
 ) -> Sums:
     """Streams all states through `_add_blocks`, every device a contiguous share of them.
@@ -111,7 +112,7 @@ def _enumerate(
     size = max(1, min(BLOCK_ELEMENTS // max(n_visible, num_obs), share))
     first = np.minimum(np.arange(mesh.size) * share, count)
     last = np.minimum(first + share, count)
-    key = jax.random.key(draw_seed)
+    key = stream(seed, "exact/draws")
     inputs = jax.device_put((key, table, states), NamedSharding(mesh, P()))
     n_hidden = jax.eval_shape(lambda: states[jnp.arange(1)]).shape[1]
     sums = no_sums(num_obs, n_hidden, num_draws, min(num_top, count))

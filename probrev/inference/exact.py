@@ -56,7 +56,7 @@ def exact(
     *,
     num_draws: int = 4000,
     num_top: int = 100,
-    draw_seed: int = 0,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Posterior:
     """p(h | x), exact to rounding or to an error that is reported.
@@ -80,7 +80,7 @@ def exact(
         obs: observations.
         num_draws: iid draws per observation, a multiple of 4 (they are laid out as 4 chains).
         num_top: how many of the heaviest states to keep.
-        draw_seed: seed of the draws; nothing else here is random.
+        seed: seed of the draws; nothing else here is random.
         progress: where to report progress.
 
     Raises:
@@ -94,7 +94,7 @@ def exact(
     check_pytree(model)
     model.check(obs)
     plan = plan_exact(model)
-    settings = {"num_draws": num_draws, "num_top": num_top, "draw_seed": draw_seed}
+    settings = {"num_draws": num_draws, "num_top": num_top, "seed": seed}
     with stopwatch() as timing:
         result = _METHODS[plan.method](model, obs.x, progress=progress, **settings)
     settings |= {"exact_method": plan.method, plan.unit: plan.size}

@@ -44,6 +44,7 @@ from probrev.layered_model import LayeredModel
 from probrev.priors import SparsePrior, check_spike_and_slab
 from probrev.progress import Progress
 from probrev.slabs import LogQuadraticSlab
+from probrev.streams import stream
 
 MAX_ACTIVE = 4
 MAX_SUPPORTS = 2**17
@@ -83,7 +84,7 @@ def integrate_supports(
     *,
     num_draws: int,
     num_top: int,
-    draw_seed: int,
+    seed: int,
     progress: Progress | None,
 ) -> ExactResult:
     """p(h | x) of spikes and log-quadratic slabs, by integrals over the supports that matter.
@@ -108,7 +109,7 @@ def integrate_supports(
     each = []
     for row in x:
         rows = gather_evidence(model.layers[0], row, num_rows)
-        key = jax.random.fold_in(jax.random.key(draw_seed), len(each))
+        key = jax.random.fold_in(stream(seed, "exact/draws"), len(each))
         each.append(_solve(key, model, laws, rows, num_draws, num_top))
         if progress is not None:
             progress(len(each), len(x))

@@ -17,6 +17,7 @@ from probrev.posterior import H_DIMS, Posterior, make_tree
 from probrev.priors import KSparse, SparsePrior, check_spike_and_slab
 from probrev.progress import Progress
 from probrev.status import Status
+from probrev.streams import stream
 from probrev.tilted import sample_tilted
 from probrev.timing import stopwatch
 
@@ -36,7 +37,7 @@ def message_passing(
     max_iterations: int = MAX_ITERATIONS,
     tolerance: float = TOLERANCE,
     num_draws: int = 4000,
-    draw_seed: int = 0,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Posterior:
     """Approximates p(h | x) by independent units, with generalised approximate message passing.
@@ -60,7 +61,7 @@ def message_passing(
         tolerance: root mean square change of the estimate at which it has converged, relative to
             the prior's root mean square.
         num_draws: draws per observation, a multiple of 4 (they are laid out as 4 chains).
-        draw_seed: seed of the draws; nothing else here is random.
+        seed: seed of the draws; nothing else here is random.
         progress: where to report progress, in iterations.
 
     Raises:
@@ -79,7 +80,7 @@ def message_passing(
         "max_iterations": max_iterations,
         "tolerance": tolerance,
         "num_draws": num_draws,
-        "draw_seed": draw_seed,
+        "seed": seed,
     }
     with stopwatch() as timing:
         state = init_messages(model, obs.x)
@@ -91,10 +92,10 @@ def message_passing(
                 progress(max_iterations if finished else end, max_iterations)
             if finished:
                 break
-        groups = _summarize(model, state, num_draws, draw_seed)
+        groups = _summarize(model, state, num_draws, seed)
         status, reason = _status(model, state)
         if status is Status.OK:
-            oddity, complaint = _doubt(model, obs.x, state, draw_seed)
+            oddity, complaint = _doubt(model, obs.x, state, seed)
             reason = "; ".join(filter(None, (reason, oddity, complaint)))
             if complaint:
                 status, reason = Status.UNRELIABLE, f"{reason}: use gibbs"
@@ -103,7 +104,7 @@ def message_passing(
 
 
 def _summarize(
-    model: LayeredModel, state: MessageState, num_draws: int, draw_seed: int
+    model: LayeredModel, state: MessageState, num_draws: int, seed: int
 ) -> dict[str, xr.Dataset]:
     """The groups `posterior`, `approximation` and, for deep models, `intermediates`."""
     num_obs, n_hidden = state.r.shape
@@ -116,7 +117,9 @@ def _summarize(
             for name in ("num_iterations", "num_clamped", "converged")
         },
     }
-    h = _draw(jax.random.key(draw_seed), model.sparse_prior, state.r, state.tau, num_draws)
+    h = _draw(
+        stream(seed, "message_passing/draws"), model.sparse_prior, state.r, state.tau, num_draws
+    )
     h = h.reshape(NUM_CHAINS, num_draws // NUM_CHAINS, num_obs, n_hidden)
     all_coords = {dim: np.arange(size) for dim, size in zip(H_DIMS, h.shape, strict=True)}
     groups = {
@@ -182,7 +185,7 @@ def _status(model: LayeredModel, state: MessageState) -> tuple[Status, str]:
 
 
 def _doubt(
-    model: LayeredModel, x: Float[Array, "obs visible"], state: MessageState, draw_seed: int
+    model: LayeredModel, x: Float[Array, "obs visible"], state: MessageState, seed: int
 ) -> tuple[str, str]:
     """What is remarkable about messages that have converged, and what speaks against them.
 
@@ -200,7 +203,7 @@ def _doubt(
         lambda leaf: leaf[plan.rows],
         ([layer.belief for layer in state.layers], state.r, state.tau),
     )
-    key = jax.random.fold_in(jax.random.key(draw_seed), CHECK_STREAM)
+    key = stream(seed, "message_passing/check")
     h = _draw(jax.random.fold_in(key, 0), model.sparse_prior, r, tau, plan.num_chains)
     checks = check_messages(key, model, x[plan.rows], beliefs, jnp.asarray(h), plan.num_sweeps)
     complaints = [

@@ -21,6 +21,7 @@ from probrev.inference.support_problem import list_supports
 from probrev.layered_model import LayeredModel
 from probrev.priors import SparsePrior, check_spike_and_slab
 from probrev.progress import Progress
+from probrev.streams import generator
 
 MAX_SUPPORTS = 2**17
 
@@ -73,7 +74,7 @@ def solve_noiseless(
     *,
     num_draws: int,
     num_top: int,
-    draw_seed: int,
+    seed: int,
     progress: Progress | None,
 ) -> ExactResult:
     r"""p(h | x) of one ReLU layer without noise and a continuous slab: one point, or a few.
@@ -103,7 +104,7 @@ def solve_noiseless(
 
     Source: Arora, Liang and Ma 2015 (arXiv:1511.05653) give the model; the weights are ours.
     """
-    rng = np.random.default_rng(draw_seed)
+    rng = generator(seed, "exact/draws")
     points = []
     for row in np.asarray(x):
         try:

@@ -61,7 +61,7 @@ def enumerate_noiseless(
     *,
     num_draws: int,
     num_top: int,
-    draw_seed: int,
+    seed: int,
     progress: Progress | None,
 ) -> ExactResult:
     """p(h | x) of one ReLU layer without noise and a finite slab, by visiting every state.
@@ -79,5 +79,5 @@ def enumerate_noiseless(
         y=x / layer.gain,
         keep_prob=layer.keep_prob,
     )
-    settings = {"num_draws": num_draws, "num_top": num_top, "draw_seed": draw_seed}
+    settings = {"num_draws": num_draws, "num_top": num_top, "seed": seed}
     return enumerate_table(model.states(), x, table, **settings, progress=progress)

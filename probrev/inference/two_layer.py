@@ -31,6 +31,7 @@ from probrev.inference.support_problem import (
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
 from probrev.progress import Progress
+from probrev.streams import generator
 
 MAX_WIDTH = 4
 MAX_STATES = 512
@@ -61,7 +62,7 @@ def integrate_two_layers(
     *,
     num_draws: int,
     num_top: int,
-    draw_seed: int,
+    seed: int,
     progress: Progress | None,
 ) -> ExactResult:
     r"""p(h2 | x) of a finite top prior, the layer between integrated out numerically.
@@ -76,7 +77,7 @@ def integrate_two_layers(
     Returns:
         The posterior of h = h2, draws of it, and the moments of h1.
     """
-    rng = np.random.default_rng(draw_seed)
+    rng = generator(seed, "exact/draws")
     states = np.asarray(model.states()[jnp.arange(model.states().count)])
     log_prior = np.asarray(model.sparse_prior.log_prob(jnp.asarray(states)))
     laws = _all_laws(model.layers[1], jnp.asarray(states))
