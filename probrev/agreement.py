@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from probrev.energy_test import Pair, energy_test
 from probrev.posterior import Kind, Posterior
+from probrev.streams import generator
 from probrev.thresholds import (
     Values,
     divergence_from_known,
@@ -231,7 +232,7 @@ def _test_jointly(looks: list[_Look], seed: int) -> tuple[float, np.ndarray]:
     if not kept:
         return np.nan, contribution
     pairs = [_bound_states(look.pair, len(kept)) for look in looks if look.pair is not None]
-    found = energy_test(np.random.default_rng(seed), pairs)
+    found = energy_test(generator(seed, "agreement/energy"), pairs)
     contribution[kept] = found.contribution
     return found.p_value, contribution
 
@@ -303,7 +304,7 @@ def _support_distances(
     posterior: Posterior, reference: Posterior, common: np.ndarray, seed: int
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Total variation between drawn supports, and between two halves of the reference."""
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "agreement/supports")
     distances = []
     for number in common:
         own, other = (_supports(one, number) for one in (posterior, reference))

@@ -26,8 +26,6 @@ NUM_CHAINS = 4
 MAX_ITERATIONS, TOLERANCE = 200, 1e-6
 ITERATIONS_PER_CALL = 10
 DRAW_ELEMENTS = 2**20
-# Apart from the keys of draws, which are numbered by the first draw of each block.
-CHECK_STREAM = 2**31 - 1
 
 
 def message_passing(
