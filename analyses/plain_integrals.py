@@ -3,8 +3,10 @@
 One and two active units: composite Gauss-Legendre rules. The inner one has panels at everything
 that a line through the integrand can show (peak of the Gaussian part, greatest value, steps of the
 silent rows); the outer one is halved where two orders differ. Three active units: importance
-sampling from the kernels of a tempered population, with standard errors. No code is shared with
-probrev, and all is done in h itself, axis by axis.
+sampling from the kernels of a tempered population, with standard errors; where these are above
+3e-3, which says that the weights are too uneven for the errors themselves to be trusted, such
+planes along the axis that is least steep. No code is shared with probrev, and all is done in h
+itself, axis by axis.
 """
 
 import itertools
@@ -21,6 +23,7 @@ POWERS = 2.0 ** np.arange(-2, 7)
 STEPS = np.array([-8.0, -3.5, -1.2, 0.0, 1.2, 3.5, 8.0])
 NUM_INNER, NUM_COARSE, NUM_FINE = 5, 6, 9
 BLOCK = 40
+WELL_SAMPLED = 3e-3
 NUM_PARTICLES, NUM_CENTERS, NUM_DRAWS, NUM_BATCHES = 3000, 300, 200_000, 20
 
 
@@ -43,10 +46,11 @@ class Truth(NamedTuple):
 
 
 class Integrand(NamedTuple):
-    """log g = constant + linear . h - h' precision h / 2 + sum_j log f(silent_j . h), h >= 0.
+    """log g = constant + linear . h - h' precision h / 2 + sum_j log f(offset_j + silent_j . h).
 
     Attributes:
         far: of each axis a point beyond which the prior has nothing.
+        offset: of every row; 0 but within an integral over another axis.
     """
 
     constant: float
@@ -55,11 +59,12 @@ class Integrand(NamedTuple):
     silent: np.ndarray
     keep_prob: float
     far: np.ndarray
+    offset: np.ndarray
 
     def __call__(self, h: np.ndarray) -> np.ndarray:
         """Log g of points (..., active)."""
         gaussian = self.constant + h @ self.linear - 0.5 * ((h @ self.precision) * h).sum(-1)
-        return gaussian + log_silence(h @ self.silent.T, self.keep_prob)
+        return gaussian + log_silence(self.offset + h @ self.silent.T, self.keep_prob)
 
 
 def log_silence(t: np.ndarray, keep_prob: float) -> np.ndarray:
@@ -99,6 +104,7 @@ def make_integrand(case: Case, support: tuple[int, ...]) -> Integrand:
         weights[~seen],
         case.keep_prob,
         far,
+        np.zeros(int((~seen).sum())),
     )
 
 
@@ -146,10 +152,14 @@ def integrate(g: Integrand) -> tuple[float, np.ndarray]:
     if size == 0:
         return float(g(np.zeros(0))), np.ones((1, 1))
     if size == 3:
-        return sample_three(g)
+        top, values = sample_three(g)
+        spread = values[:, 0].std(ddof=1) / np.sqrt(len(values))
+        if spread <= WELL_SAMPLED * values[:, 0].mean():
+            return top, values
+        return integrate_space(g)
     if size == 1:
         linear, precision = g.linear[:, None], g.precision[0, 0]
-        no_steps = np.zeros((1, len(g.silent)))
+        no_steps = g.offset[None]
         top, line = integrate_lines(
             g, np.full(1, g.constant), linear[0], precision, no_steps, g.silent[:, 0], g.far[0]
         )
@@ -277,6 +287,39 @@ def _outer_edges(g: Integrand) -> np.ndarray:
     return np.unique(np.clip(points, 0, end))
 
 
+def integrate_space(g: Integrand) -> tuple[float, np.ndarray]:
+    """Three active units: planes along the least steep axis, by two orders, one row each."""
+    steep = np.sqrt(np.diag(g.precision) + (g.silent**2).sum(0))
+    order = np.argsort(steep)
+    linear, far, silent = g.linear[order], g.far[order], g.silent[:, order]
+    precision = g.precision[np.ix_(order, order)]
+    edges = np.concatenate([[0], far[0] * 2.0 ** np.arange(-14, 1)])
+    rows = []
+    for number in (NUM_COARSE, NUM_FINE):
+        node, weight = _legendre(number)
+        width = np.diff(edges)[:, None]
+        points = (edges[:-1, None] + width * node).ravel()
+        parts = []
+        for h in points:
+            plane = g._replace(
+                constant=g.constant + linear[0] * h - 0.5 * precision[0, 0] * h**2,
+                linear=linear[1:] - precision[1:, 0] * h,
+                precision=precision[1:, 1:],
+                silent=silent[:, 1:],
+                far=far[1:],
+                offset=g.offset + silent[:, 0] * h,
+            )
+            top, ((mass, one, two, one_square, two_square),) = integrate_plane(plane)
+            parts.append((top, mass, mass * h, one, two, mass * h**2, one_square, two_square))
+        table = np.array(parts)
+        rows.append((table[:, 0], table[:, 1:], (width * weight).ravel()))
+    top = max(tops.max() for tops, _, _ in rows)
+    values = np.array([(np.exp(t - top) * w) @ v for t, v, w in rows])
+    back = np.argsort(order)
+    moments = [values[:, :1], values[:, 1:4][:, back], values[:, 4:][:, back]]
+    return float(top), np.concatenate(moments, axis=1)
+
+
 def _panels(g: Integrand, panels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log scale, and integrals of 1, h1, h2, h1^2, h2^2 by two orders, of panels of the first."""
     nodes = [_legendre(number) for number in (NUM_COARSE, NUM_FINE)]
@@ -293,7 +336,7 @@ def _panels(g: Integrand, panels: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
                 g.constant + g.linear[0] * h - 0.5 * g.precision[0, 0] * h**2,
                 g.linear[1] - g.precision[0, 1] * h,
                 g.precision[1, 1],
-                h[:, None] * g.silent[:, 0],
+                g.offset + h[:, None] * g.silent[:, 0],
                 g.silent[:, 1],
                 g.far[1],
             )

@@ -31,10 +31,10 @@ def test_forty_posteriors_lie_within_their_claims():
 
 @pytest.mark.slow
 def test_steps_along_the_axes_are_not_missed():
-    """Steep rows, none seen: layers so thin that both rules passed them by."""
+    """Layers so thin that both rules passed them by: of steep rows, and of a seen row's ridge."""
     script = analysis("exact_accuracy")
-    for seed in (4, 63, 84):
-        row = script["measure"](script["case_of"](2, seed))
+    for seed in ((2, 4), (2, 63), (2, 84), (3, 80)):
+        row = script["measure"](script["case_of"](*seed))
         assert row["factor"] <= 1
         assert row["claim"] <= 1e-3
 
@@ -63,12 +63,13 @@ def test_plain_integrals_against_adaptive_cubature(plain, cases, seed):
 
 
 @pytest.mark.slow
-def test_sampled_integrals_agree_with_lines(plain, cases):
+@pytest.mark.parametrize("name", ["sample_three", "integrate_space"])
+def test_three_units_against_lines(plain, cases, name):
     """Three units that no row is coupled through: a product of line integrals."""
     case = cases.draw_case(3, (4, 3, 3))
     free = case._replace(weights=np.diag([0.9, -1.4, 0.6, 1.0])[:, :3], x=np.zeros(4))
     g = plain.make_integrand(free, (0, 1, 2))
-    top, values = plain.integrate(g)
+    top, values = getattr(plain, name)(g)
     mean, error = values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))
     log_whole = g.constant
     for axis in range(3):
@@ -78,9 +79,10 @@ def test_sampled_integrals_agree_with_lines(plain, cases):
             precision=g.precision[axis : axis + 1, axis : axis + 1],
             silent=g.silent[axis : axis + 1, axis : axis + 1],
             far=g.far[axis : axis + 1],
+            offset=np.zeros(1),
         )
         log_scale, line = plain.integrate(one)
         log_whole += log_scale + np.log(line[0, 0])
     log_whole += plain.log_silence(np.zeros(1), free.keep_prob)
     gap = mean[0] - np.exp(log_whole - top)
-    assert abs(gap) < 5 * error[0]
+    assert abs(gap) < 5 * error[0] + 1e-6 * mean[0]
