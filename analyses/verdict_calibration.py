@@ -38,7 +38,7 @@ WRONG = ("noise_std × 1.3", "slab × 1.2")
 LEVEL = 1e-3
 SIZES = {
     "quick": {"num_pool": 640, "num_sets": 200, "num_right": 20, "num_wrong": 4},
-    "full": {"num_pool": 6400, "num_sets": 1000, "num_right": 200, "num_wrong": 20},
+    "full": {"num_pool": 6400, "num_sets": 1000, "num_right": 200, "num_wrong": 10},
 }
 COVERED = (16, 32, 64, 128)
 CONVICTED = (16, 32, 64, 128, 256)
