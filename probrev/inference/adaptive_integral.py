@@ -24,6 +24,7 @@ MAX_ELEMENTS = 1.5e9
 # Of the sum, what may be given up around boxes before they are drawn again, with the mass known.
 OUTSIDE_TARGET = 5e-5
 MOST_RELOCATIONS = 3
+LARGEST_LOG_LOSS = 100.0
 # A support's own mass, or so much of all: what lies outside is measured against the greater.
 SMALLEST_SHARE = 1e-3
 
@@ -206,7 +207,9 @@ def _losses(parts: list[Part]) -> list[np.ndarray]:
             cells.second_gap / second,
         ]
         worst = np.concatenate(gaps, axis=1).max(1)
-        losses.append(np.exp(cells.log_mass - log_total) * worst)
+        differing = np.exp(np.minimum(cells.log_larger - log_total, LARGEST_LOG_LOSS)) * worst
+        hidden = np.exp(np.minimum(cells.log_hidden - log_total, LARGEST_LOG_LOSS))
+        losses.append(differing + hidden)
     return losses
 
 

@@ -102,6 +102,23 @@ def enclose(box: Box, cells: Cells) -> Enclosure:
     return Enclosure(low, high, least, most, log_volume)
 
 
+def enclose_rows(
+    problem: SupportProblem, box: Box, inside: Enclosure
+) -> tuple[Float[Array, "cell row"], Float[Array, "cell row"]]:
+    """The least and the most that t_j = silent_j . h is in every cell."""
+    own = jnp.diag(box.factor)[None]
+    least, most = [], []
+    for low, high, weights, base in (
+        (inside.low, inside.high, problem.silent @ box.factor, problem.silent @ box.center),
+        (inside.least * own, inside.most * own, problem.silent, jnp.zeros(len(problem.silent))),
+    ):
+        middle = base[None] + project((low + high) / 2, weights)
+        half = project(jnp.maximum(high - low, 0.0) / 2, jnp.abs(weights))
+        least.append(middle - half)
+        most.append(middle + half)
+    return jnp.maximum(*least), jnp.minimum(*most)
+
+
 def bound_cells(
     problem: SupportProblem, rows: Evidence, box: Box, cells: Cells, kappa: float
 ) -> CellBounds:

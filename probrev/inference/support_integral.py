@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from probrev.evidence import Evidence
-from probrev.inference.cell_bound import bound_cells, grid
+from probrev.inference.cell_bound import bound_cells, enclose, enclose_rows, grid
 from probrev.inference.problem_blocks import block_size, in_blocks, map_problems
 from probrev.inference.support_box import Box, nest, place
 from probrev.inference.support_problem import SupportProblem, project
@@ -31,11 +31,13 @@ class CellIntegrals(NamedTuple):
         log_mass: log integral, by the finer rule, (cell,).
         first: E[h - center] within the cell, (cell, active).
         second: E[(h - center)^2] within the cell, (cell, active).
-        mass_gap: |coarse - fine| of the integral, relative to it, and what both may have missed
-            (`_may_be_hidden`), (cell,).
-        first_gap: of the integral of h - center, over the cell's mass, (cell, active).
-        second_gap: of that of (h - center)^2, over the cell's mass, (cell, active).
+        log_larger: log of the larger of the two rules' integrals, which gaps are relative to: where
+            nodes of one alone meet the mass the other says nothing, (cell,).
+        mass_gap: |coarse - fine| of the integral, (cell,).
+        first_gap: of the integral of h - center, (cell, active).
+        second_gap: of that of (h - center)^2, (cell, active).
         roughness: of the marginal along every axis, (cell, active).
+        log_hidden: log of what both rules may have missed (`_may_be_hidden`), (cell,).
     """
 
     owner: Int[np.ndarray, " cell"]
@@ -44,10 +46,12 @@ class CellIntegrals(NamedTuple):
     log_mass: Float[np.ndarray, " cell"]
     first: Float[np.ndarray, "cell active"]
     second: Float[np.ndarray, "cell active"]
+    log_larger: Float[np.ndarray, " cell"]
     mass_gap: Float[np.ndarray, " cell"]
     first_gap: Float[np.ndarray, "cell active"]
     second_gap: Float[np.ndarray, "cell active"]
     roughness: Float[np.ndarray, "cell active"]
+    log_hidden: Float[np.ndarray, " cell"]
 
 
 def rule_sizes(num_active: int) -> tuple[int, int]:
@@ -97,20 +101,20 @@ def _apply_rules(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple
     block = block_size(args[0], rule_sizes(num_active)[1] ** num_active)
 
     def apply(*cell: Any) -> tuple[Array, ...]:
-        plain = jax.vmap(partial(_compare_rules, rows=rows))(*cell)
+        *plain, rough = jax.vmap(partial(_compare_rules, rows=rows))(*cell)
+        nothing = jnp.full_like(plain[0], -jnp.inf)
         if not num_active:
-            return plain
-        log_mass, first, second, gap, first_gap, second_gap, rough = plain
+            return *plain, rough, nothing
         steps = jax.vmap(_find_steps)(*cell)
         bounds: Any = partial(_may_be_hidden, rows=rows, kappa=kappa)
         # Most blocks have none, and bounds take a while.
-        missed, where = jax.lax.cond(
+        log_hidden, where = jax.lax.cond(
             steps.is_sharp.any(),
-            lambda: jax.vmap(bounds)(*cell, steps, log_mass),
-            lambda: (jnp.zeros_like(log_mass), jnp.zeros_like(rough)),
+            lambda: jax.vmap(bounds)(*cell, steps),
+            lambda: (nothing, jnp.zeros_like(rough)),
         )
-        rough = rough + missed[:, None] * where
-        return log_mass, first, second, gap + missed, first_gap, second_gap, rough
+        weight = jnp.exp(jnp.minimum(log_hidden - plain[0], LARGEST_LOG_RATIO))
+        return *plain, rough + weight[:, None] * where, log_hidden
 
     return in_blocks(apply, args, count, block)
 
@@ -123,14 +127,16 @@ def _compare_rules(
     cell = problem, box, low, high
     log_coarse, first_coarse, second_coarse, _ = _apply_rule(*cell, rows, numbers[0])
     log_mass, first, second, roughness = _apply_rule(*cell, rows, numbers[1])
-    ratio = jnp.exp(jnp.minimum(log_coarse - log_mass, LARGEST_LOG_RATIO))
+    log_larger = jnp.maximum(log_coarse, log_mass)
+    coarse, fine = jnp.exp(log_coarse - log_larger), jnp.exp(log_mass - log_larger)
     return (
         log_mass,
         first,
         second,
-        jnp.abs(ratio - 1),
-        jnp.abs(ratio * first_coarse - first),
-        jnp.abs(ratio * second_coarse - second),
+        log_larger,
+        jnp.abs(coarse - fine),
+        jnp.abs(coarse * first_coarse - fine * first),
+        jnp.abs(coarse * second_coarse - fine * second),
         roughness,
     )
 
@@ -153,23 +159,25 @@ class Steps(NamedTuple):
 
 
 def _find_steps(problem: SupportProblem, box: Box, low: Array, high: Array) -> Steps:
-    """Looks for them in a grid of the cell."""
+    """Looks for them in a grid of the cell: what they span by values, where they are by proof."""
     size = len(box.center)
     number = PARTS[size]
     parts = grid(low, high, number)
     middle = (parts.low + parts.high) / 2
     to_u = jax.scipy.linalg.solve_triangular(box.factor, jnp.eye(size), lower=True)
-    tilt = box.factor.T @ (problem.linear - problem.precision @ box.center)
     layers = jnp.concatenate([problem.silent, to_u])
-    origin = jnp.concatenate([jnp.zeros(len(problem.silent)), to_u @ box.center + tilt])
-    t = project(place(box, middle)[0], layers) - origin[None]
     along = []
     for i in range(size):
         begin, end = (place(box, middle.at[:, i].set(side[:, i]))[0] for side in parts)
         along.append(jnp.abs(project(end - begin, layers)) / 2)
     half_t = sum(along[1:], along[0])
-    is_sharp = jnp.stack(along).max(0) > FOLLOWED / number
-    return Steps(is_sharp & (jnp.abs(t) - half_t < STEP), half_t, jnp.stack(along))
+    inside = enclose(box, parts)
+    least, most = enclose_rows(problem, box, inside)
+    tilt = (box.factor.T @ (problem.linear - problem.precision @ box.center))[None]
+    least = jnp.concatenate([least, inside.low - tilt], axis=1)
+    most = jnp.concatenate([most, inside.high - tilt], axis=1)
+    is_sharp = (jnp.stack(along).max(0) > FOLLOWED / number) & (least < STEP) & (most > -STEP)
+    return Steps(is_sharp, half_t, jnp.stack(along))
 
 
 def _may_be_hidden(
@@ -178,11 +186,10 @@ def _may_be_hidden(
     low: Array,
     high: Array,
     steps: Steps,
-    log_mass: Array,
     rows: Evidence,
     kappa: float,
 ) -> tuple[Array, Array]:
-    """What steps that no rule can follow may hide, relative to the cell's mass, along what axis.
+    """Log of what steps that no rule can follow may hide, and along what axis they do.
 
     The f of a row changes in a layer |t_j| < 5 around a plane through h = 0, and the Gaussian part
     is a layer itself, which lies obliquely where h_i >= 0 cuts slices short. Where t_j spans much
@@ -194,15 +201,17 @@ def _may_be_hidden(
     until the layers are followed, or too thin to matter.
 
     Returns:
-        The sum (), and the axes' shares in what t_j span (active,).
+        The log of the sum (), -inf where all is followed, and the axes' shares in what the layers
+        span (active,).
     """
     parts = grid(low, high, PARTS[len(box.center)])
     bound = bound_cells(problem, rows, box, parts, kappa)
     layer = jnp.where(steps.is_sharp, STEP / jnp.maximum(steps.half_t, STEP), 0.0).sum(1)
-    share = jnp.exp(jnp.minimum(bound.log_bound - log_mass, LARGEST_LOG_RATIO))
-    missed = jnp.minimum(layer, 1.0) * share
-    spans = jnp.where(steps.is_sharp, steps.along, 0.0).max(2) @ missed
-    return missed.sum(), spans / jnp.maximum(spans.sum(), 1e-300)
+    log_part = bound.log_bound + jnp.log(jnp.minimum(layer, 1.0))
+    log_hidden = jax.nn.logsumexp(log_part)
+    share = jnp.exp(log_part - jnp.maximum(log_hidden, -1e300))
+    spans = jnp.where(steps.is_sharp, steps.along, 0.0).max(2) @ share
+    return log_hidden, spans / jnp.maximum(spans.sum(), 1e-300)
 
 
 def _apply_rule(
