@@ -73,7 +73,10 @@ def print_result(result: "Comparison", folder: Path) -> None:
         lines.append(f"{name}: {posterior.status}, {posterior.status_reason}")
         if name in reasons:
             lines.append(f"    chosen because {reasons[name]}")
-    lines += [*_over_weights(result), "", *(verdict.sentence for verdict in trusted)]
+    lines += [*_over_weights(result)]
+    # A doubt is the first line already, and the same for every inverse.
+    if result.judge not in result.doubts:
+        lines += ["", *(verdict.sentence for verdict in trusted)]
     for line in (*lines, "", folder / RUN, folder / REPORT):
         console.print(str(line), soft_wrap=True, markup=False)
 
