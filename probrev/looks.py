@@ -86,7 +86,11 @@ def compare_until(
         posteriors = {name: _by_name(name) for name in posteriors}
     if not posteriors:
         raise ValueError("compare_until needs at least one posterior")
-    obs = (observe or model.simulate)(stream(key, "simulate"), looks[-1])
+    key_obs = stream(key, "simulate")
+    if observe is None:
+        obs = model.simulate(key_obs, looks[-1]).simulated_by(model)
+    else:
+        obs = observe(key_obs, looks[-1])
     if obs.num_obs < looks[-1]:
         raise ValueError(f"observe was asked for {looks[-1]} observations; it gave {obs.num_obs}")
     judge, *checks = posteriors

@@ -92,6 +92,11 @@ class Observations:
         """A slice of the observations."""
         return jax.tree.map(lambda leaf: leaf[rows], self)
 
+    def simulated_by(self, model: "Model") -> "Observations":
+        """These observations as a model's `simulate` returned them, marked if it did not do so."""
+        is_marked = self.h is None or self.origin is not Origin.ELSEWHERE
+        return self if is_marked else self.made_by(model)
+
     def made_by(self, model: "Model", origin: Origin = Origin.MODEL) -> "Observations":
         """These observations, marked as made by a model; traced ones carry no mark."""
         return replace(self, origin=origin, maker=Maker(model)) if is_concrete(model) else self

@@ -186,7 +186,12 @@ def observe(build: Build, arguments: Mapping[str, Any], key: Any, model: Any, nu
         num_obs: number of observations.
     """
     found = call_hook(build, "observe", arguments, key=key, model=model, num_obs=num_obs)
-    return model.simulate(key, num_obs) if found is None else found
+    if found is not None:
+        return found
+    drawn = model.simulate(key, num_obs)
+    # What is no Observations is for the caller to refuse.
+    mark = getattr(drawn, "simulated_by", None)
+    return drawn if mark is None else mark(model)
 
 
 def cause(error: BaseException) -> str:

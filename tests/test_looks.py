@@ -1,5 +1,7 @@
 """Looks: what is kept from one to the next, when they end, and what is refused."""
 
+from typing import NamedTuple
+
 import jax
 import numpy as np
 import pytest
@@ -112,6 +114,25 @@ def test_methods_by_name():
     result = pr.compare_until(jax.random.key(0), MODEL, {"far": far}, ["exact"], looks=[16])
     assert list(result.posteriors) == ["exact"]
     assert result.verdicts[0].interval_prob == pytest.approx(0.95)
+
+
+class Own(NamedTuple):
+    """A model of the user's own, which marks nothing that it simulates."""
+
+    inner: pr.LayeredModel
+
+    def simulate(self, key, num_obs):
+        drawn = self.inner.simulate(key, num_obs)
+        return pr.Observations(drawn.x, drawn.h)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+def test_what_a_users_own_model_simulates_is_its_own():
+    found = pr.compare_until(jax.random.key(0), Own(MODEL), {"far": far}, ["exact"], looks=[16])
+    assert found.verdicts[0].word == "far"
+    assert found.tree["data"].attrs["origin"] == "model"
 
 
 @pytest.mark.parametrize("looks", [(), (0, 3), (8, 8), (16, 4)])

@@ -1,0 +1,43 @@
+"""Calibration of verdicts: the analysis at a tiny size, and what intervals of R must hold."""
+
+import jax
+import numpy as np
+import pytest
+
+import probrev as pr
+from probrev import registry
+from tests.analyses.test_analyses import analysis
+
+TINY = {"n_visible": 30, "n_hidden": 5, "max_active": 2}
+
+
+@pytest.mark.slow
+def test_computed_and_plotted(tmp_path, capsys):
+    script = analysis("verdict_calibration")
+    sizes = {"num_pool": 64, "num_sets": 3, "num_right": 2, "num_wrong": 2}
+    script["compute"](tmp_path, covered=(16, 20), convicted=(16, 32), **sizes, **TINY)
+    assert script["plot"](tmp_path).stat().st_size > 10_000
+    told = capsys.readouterr().out
+    assert "convicted, noise_std × 1.3:" in told
+    assert "of 2 right posteriors" in told
+    data = script["load"](tmp_path, "verdict_calibration")
+    assert data["coverage"].shape == (2, 5, 2)
+    assert set(np.unique(data["coverage"] * 3 % 1)) <= {0.0}
+    assert data["p_right"].size == 2
+
+
+@pytest.mark.slow
+def test_intervals_cover(tmp_path):
+    """1000 data sets of 16 and of 32 observations, both forms of R, three nets."""
+    script = analysis("verdict_calibration")
+    model = registry.load("one_layer")(n_visible=200, n_hidden=12)
+    obs = model.simulate(jax.random.key(2), 4096)
+    ladder = pr.build_ladder(jax.random.key(2), model, script["PLANNED"])
+    estimates = np.stack([np.asarray(inverse(obs.x)) for inverse in ladder.values()])
+    posterior = pr.exact(model, obs, num_draws=4)
+    case = script["make_case"](posterior, obs, estimates, list(ladder))
+    found = script["measure_coverage"](case, (16, 32), 1000)["coverage"]
+    assert found.sizes == {"form": 2, "inverse": 3, "covered": 2}
+    few, more = found.sel(covered=16), found.sel(covered=32)
+    assert 0.90 <= float(few.min()) <= float(few.max()) <= 0.97
+    assert 0.92 <= float(more.min()) <= float(more.max()) <= 0.97
