@@ -72,10 +72,11 @@ def estimate_ratios(
         t = _studentise(u.T, denominators.T, rng)
         tails = [[(1 + prob) / 2, (1 - prob) / 2] for prob in probs]
         for index in np.flatnonzero(known):
+            if std_error[index] == 0:  # a ratio known for certain
+                intervals[index] = value[index]
+                continue
             ends = np.quantile(t[:, index], tails, method="nearest")
-            # A standard error of 0 is that of a ratio known for certain.
-            shift = np.where(std_error[index] > 0, -ends * std_error[index], 0.0)
-            intervals[index] = value[index] * np.exp(shift)
+            intervals[index] = value[index] * np.exp(-ends * std_error[index])
     return [
         LogRatio(float(r), float(r * error), tuple((float(low), float(high)) for low, high in ends))
         for r, error, ends in zip(value, std_error, intervals, strict=True)
