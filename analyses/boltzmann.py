@@ -145,8 +145,8 @@ def measure_gaps(model: str, source: str, result: pr.Comparison) -> list[dict]:
             "ratio": verdict.ratio,
             "low": verdict.low,
             "high": verdict.high,
-            "word": verdict.word,
-            "status": status,
+            "word": str(verdict.word),
+            "status": str(status),
         }
         for verdict in result.verdicts
     ]

@@ -145,9 +145,9 @@ def tabulate(result: pr.Comparison, posteriors: dict[str, Posterior]) -> pd.Data
     """The rows about risk, with the status of each posterior and the word of each verdict."""
     table = result.table()
     table = table[table["metric"].isin(("relative_risk", "risk_ratio"))]
-    words = {(one.inverse, one.posterior): one.word for one in result.verdicts}
+    words = {(one.inverse, one.posterior): str(one.word) for one in result.verdicts}
     rows = [
-        {"word": words.get((subject, name), ""), "status": posteriors[name].status}
+        {"word": words.get((subject, name), ""), "status": str(posteriors[name].status)}
         for subject, name in zip(table["subject"], table["posterior"], strict=True)
     ]
     return pd.concat([table.reset_index(drop=True), pd.DataFrame(rows)], axis=1)

@@ -15,7 +15,7 @@ def test_computed_and_plotted(tmp_path, capsys):
     stack = {"n_hidden": 5, "ratio": 3, "n_active": 2.0, "max_depth": 2, "num_samples": 20}
     script["compute"](tmp_path, stacks=(stack,), num_obs=4, num_weights=2)
     assert script["plot"](tmp_path).stat().st_size > 10_000
-    assert "Gibbs at depth 2 (m = 5): not converged" in capsys.readouterr().out
+    assert "Gibbs at depth 2 (m = 5): unchecked" in capsys.readouterr().out
     data = script["load"](tmp_path, "depth")
     # a row per method and level: five methods, one level at depth 1 and two at depth 2
     assert data.sizes["row"] == 15
