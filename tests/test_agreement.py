@@ -82,8 +82,14 @@ def test_correlated_perfect_chains_agree(exact):
         found = measure_agreement(chain, exact)
         assert found.agrees, found.reason
         assert found.joint_contribution.notnull().any()
-        # Declared independent, which it is not, it does not pass.
-        assert not measure_agreement(replace_sampling(chain), exact).agrees
+
+
+def test_chains_declared_independent_do_not_agree(exact):
+    rng = np.random.default_rng(4)
+    for seed in range(40, 43):
+        chain = as_posterior(sticky(redraw(seed), rng, 0.9))
+        found = measure_agreement(replace_sampling(chain), exact)
+        assert found.outcome is Outcome.DISAGREES
 
 
 def replace_sampling(posterior):
@@ -122,7 +128,7 @@ def test_blind_spots_of_inclusion_alone():
     layer = pr.Layer(np.random.default_rng(0).normal(size=(60, 8)), keep_prob=0.5, noise_std=0.7)
     slab = pr.FiniteSlab([0.5, 1.0], [0.5, 0.5])
     model = pr.LayeredModel(pr.SpikeAndSlab(8, 0.2, slab), [layer])
-    obs = model.simulate(jax.random.key(0), 4)
+    obs = model.simulate(jax.random.key(0), 8)
     exact = pr.exact(model, obs)
     h = exact.draws.to_numpy()
     wrong = {

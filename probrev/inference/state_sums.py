@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from probrev.inference.joint_table import JointTable
 from probrev.model import States
 
+MOVED_AT_ONCE = 2**13  # draws, of all observations together
+
 
 class Sums(NamedTuple):
     """Running sums over the states seen so far, relative to the heaviest of them.
@@ -21,6 +23,7 @@ class Sums(NamedTuple):
         second: of h^2, (obs, hidden).
         active: of 1{h > 0}, (obs, hidden).
         draws: numbers of iid drawn states, (obs, draw).
+        next_move: log mass at which each of them moves to a newer state, (obs, draw).
         top_log_joint: the heaviest states' log joints, descending, (obs, top).
         top: their numbers, (obs, top).
     """
@@ -31,6 +34,7 @@ class Sums(NamedTuple):
     second: Float[Array, "obs hidden"]
     active: Float[Array, "obs hidden"]
     draws: Int[Array, "obs draw"]
+    next_move: Float[Array, "obs draw"]
     top_log_joint: Float[Array, "obs top"]
     top: Int[Array, "obs top"]
 
@@ -45,6 +49,7 @@ def no_sums(num_obs: int, n_hidden: int, num_draws: int, num_top: int) -> Sums:
         second=jnp.zeros((num_obs, n_hidden)),
         active=jnp.zeros((num_obs, n_hidden)),
         draws=jnp.zeros((num_obs, num_draws), jnp.int64),
+        next_move=jnp.full((num_obs, num_draws), -jnp.inf),
         top_log_joint=jnp.full((num_obs, num_top), -jnp.inf),
         top=jnp.zeros((num_obs, num_top), jnp.int64),
     )
@@ -67,9 +72,11 @@ def add_block(
     shift = _finite(log_scale)
     weight = jnp.exp(log_joint - shift[None, :]).T
     decay = jnp.exp(sums.log_scale - shift)
-    block_mass = weight.sum(1)
-    mass = decay * sums.mass + block_mass
-    share = _share(block_mass, mass)
+    mass = decay * sums.mass + weight.sum(1)
+    draws, next_move = _renew_draws(
+        jax.random.fold_in(key, start), sums.draws, sums.next_move, weight,
+        log_scale + jnp.log(mass), start,
+    )  # fmt: skip
     top_log_joint, top = _renew_top(sums.top_log_joint, sums.top, log_joint.T, start)
     return Sums(
         log_scale=log_scale,
@@ -77,7 +84,8 @@ def add_block(
         first=decay[:, None] * sums.first + weight @ h,
         second=decay[:, None] * sums.second + weight @ h**2,
         active=decay[:, None] * sums.active + weight @ (h > 0).astype(h.dtype),
-        draws=_renew_draws(jax.random.fold_in(key, start), sums.draws, weight, share, start),
+        draws=draws,
+        next_move=next_move,
         top_log_joint=top_log_joint,
         top=top,
     )
@@ -94,7 +102,8 @@ def merge_sums(key: PRNGKeyArray, left: Sums, right: Sums) -> Sums:
     left_decay, right_decay = jnp.exp(left.log_scale - shift), jnp.exp(right.log_scale - shift)
     mass = left_decay * left.mass + right_decay * right.mass
     share = _share(right_decay * right.mass, mass)
-    moves = jax.random.uniform(key, left.draws.shape) < share[:, None]
+    moving, staying = jax.random.uniform(key, (2, *left.draws.shape))
+    moves = moving < share[:, None]
     top_log_joint, top = _keep_top(
         jnp.concatenate([left.top_log_joint, right.top_log_joint], axis=1),
         jnp.concatenate([left.top, right.top], axis=1),
@@ -108,6 +117,7 @@ def merge_sums(key: PRNGKeyArray, left: Sums, right: Sums) -> Sums:
         second=left_decay * left.second + right_decay * right.second,
         active=left_decay * left.active + right_decay * right.active,
         draws=jnp.where(moves, right.draws, left.draws),
+        next_move=(log_scale + jnp.log(mass))[:, None] - jnp.log(staying),
         top_log_joint=top_log_joint,
         top=top,
     )
@@ -137,38 +147,79 @@ def _renew_top(
     log_joint: Float[Array, "obs state"],
     start: Int[Array, ""],
 ) -> tuple[Array, Array]:
-    """Keeps the heaviest states, where the block has one that is heavier than any of them."""
+    """Keeps the heaviest states: those of the block that are heavier than the least of them.
 
-    def renew():
-        index = jnp.broadcast_to(start + jnp.arange(log_joint.shape[1]), log_joint.shape)
-        best, best_index = _keep_top(log_joint, index, min(top.shape[1], log_joint.shape[1]))
-        ranked = jnp.concatenate([top_log_joint, best], axis=1)
-        numbers = jnp.concatenate([top, best_index], axis=1)
-        return _keep_top(ranked, numbers, top.shape[1])
+    Once the sums are under way they are few, and picking them out is quicker than ranking the
+    block.
+    """
+    num_top = top.shape[1]
+    count = jnp.cumsum(log_joint > top_log_joint[:, -1:], axis=1, dtype=jnp.int32)
 
-    heavier = log_joint.max(1) > top_log_joint[:, -1]
-    return jax.lax.cond(heavier.any(), renew, lambda: (top_log_joint, top))
+    def rank(log_joint, index):
+        ranked = jnp.concatenate([top_log_joint, log_joint], axis=1)
+        return _keep_top(ranked, jnp.concatenate([top, start + index], axis=1), num_top)
+
+    def rank_few():
+        shape = top.shape
+        index = _search(count, jnp.indices(shape)[0], jnp.indices(shape)[1])
+        heavier = jnp.take_along_axis(log_joint, index, axis=1, mode="fill", fill_value=-jnp.inf)
+        return rank(heavier, index)
+
+    def rank_all():
+        index = jnp.broadcast_to(jnp.arange(log_joint.shape[1]), log_joint.shape)
+        return rank(log_joint, index)
+
+    most = count[:, -1].max()
+    case = jnp.where(most == 0, 0, jnp.where(most <= num_top, 1, 2))
+    return jax.lax.switch(case, [lambda: (top_log_joint, top), rank_few, rank_all])
 
 
 def _renew_draws(
     key: PRNGKeyArray,
     draws: Int[Array, "obs draw"],
+    next_move: Float[Array, "obs draw"],
     weight: Float[Array, "obs state"],
-    share: Float[Array, " obs"],
+    log_mass: Float[Array, " obs"],
     start: Int[Array, ""],
-) -> Int[Array, "obs draw"]:
+) -> tuple[Array, Array]:
     """Keeps iid draws of the states seen so far: each moves into the new block with its share.
 
-    One uniform u decides both: u < share moves the draw, and u / share, uniform then, says where.
+    A draw stays while the mass seen grows from M to M' with probability M / M'; so it moves once
+    that exceeds M / u, u uniform. Only those that move need random numbers, some at a time.
     """
-    uniform = jax.random.uniform(key, draws.shape)
-    moves = uniform < share[:, None]
+    count = jnp.cumsum(next_move < log_mass[:, None], axis=1, dtype=jnp.int32)
+    total = jnp.cumsum(count[:, -1])
+    before = total - count[:, -1]
+    cumulative = jnp.cumsum(weight, axis=1)
+    size = min(MOVED_AT_ONCE, draws.size)
 
-    def renew(draws):
-        cumulative = jnp.cumsum(weight, axis=1)
-        target = uniform / jnp.where(share > 0, share, 1.0)[:, None] * cumulative[:, -1:]
-        within = jax.vmap(partial(jnp.searchsorted, side="right"))(cumulative, target)
+    def move(part, carried):
+        draws, next_move = carried
+        number = part * size + jnp.arange(size)
+        obs = jnp.searchsorted(total, number, side="right")
+        moved = jnp.where(obs < len(draws), _search(count, obs, number - before[obs]), draws.size)
+        place, stay = jax.random.uniform(jax.random.fold_in(key, part), (2, size))
+        within = _search(cumulative, obs, place * cumulative[obs, -1])
         within = jnp.minimum(within, weight.shape[1] - 1)
-        return jnp.where(moves, start + within, draws)
+        draws = draws.at[obs, moved].set(start + within, mode="drop")
+        renewed = log_mass[obs] - jnp.log(stay)
+        return draws, next_move.at[obs, moved].set(renewed, mode="drop")
 
-    return jax.lax.cond(moves.any(), renew, lambda draws: draws, draws)
+    return jax.lax.fori_loop(0, -(-total[-1] // size), move, (draws, next_move))
+
+
+def _search(
+    ascending: Float[Array, "row item"] | Int[Array, "row item"],
+    row: Int[Array, "*shape"],
+    value: Float[Array, "*shape"] | Int[Array, "*shape"],
+) -> Int[Array, "*shape"]:
+    """How many items of a row are at most the value, by bisection."""
+    num_items = ascending.shape[1]
+    steps = 2 ** jnp.arange(num_items.bit_length(), dtype=jnp.int32)[::-1]
+
+    def halve(found, step):
+        probe = found + step
+        item = ascending[row, jnp.minimum(probe, num_items) - 1]
+        return jnp.where((probe <= num_items) & (item <= value), probe, found), None
+
+    return jax.lax.scan(halve, jnp.zeros(row.shape, jnp.int32), steps)[0]

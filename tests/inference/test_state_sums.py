@@ -1,9 +1,12 @@
-"""The merge of two parts' running sums against sums over all their states at once."""
+"""Sums over blocks of states, and merged ones, against plain sums over all states at once."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from probrev.inference.state_sums import Sums, merge_sums
+from probrev.inference import state_sums
+from probrev.inference.state_sums import Sums, add_block, merge_sums, no_sums
 
 NUM_DRAWS = 20_000
 NUM_TOP = 4
@@ -25,9 +28,80 @@ def sum_states(rng, log_joint, h, numbers) -> Sums:
         second=weight @ h**2,
         active=weight @ (h > 0),
         draws=np.stack([rng.choice(numbers, NUM_DRAWS, p=row) for row in probs]),
+        next_move=np.empty((len(mass), NUM_DRAWS)),
         top_log_joint=np.take_along_axis(log_joint, top, axis=1),
         top=numbers[top],
     )
+
+
+def stream_states(log_joint, h, size, num_draws):
+    """The same sums block by block, beginning with number 0."""
+    numbers = jnp.arange(len(h), dtype=float)
+    # A state is told by its last column, which the table reads.
+    states = jnp.column_stack([h, numbers])
+    table = jnp.asarray(log_joint.T)
+
+    @jax.jit
+    def add(sums, start):
+        return add_block(
+            sums, jax.random.key(5), lambda h: table[h[:, -1].astype(int)], states, start,
+            jnp.asarray(len(h)), size,
+        )  # fmt: skip
+
+    sums = no_sums(len(log_joint), h.shape[1] + 1, num_draws, NUM_TOP)
+    for start in range(0, len(h), size):
+        sums = add(sums, jnp.asarray(start))
+    return sums
+
+
+def make_many():
+    """200 states of six observations: rising, falling, level with ties, late, rare, impossible."""
+    rng = np.random.default_rng(8)
+    h = rng.uniform(0.5, 2, (200, 3)) * (rng.uniform(size=(200, 3)) < 0.6)
+    log_joint = rng.normal(-700, 1, (6, 200))
+    log_joint[0] += np.linspace(0, 900, 200)
+    log_joint[1] -= np.linspace(0, 9, 200)
+    log_joint[2] = np.round(log_joint[2])
+    log_joint[3, :150] = -np.inf
+    log_joint[4] = np.where(rng.uniform(size=200) < 0.95, -np.inf, log_joint[4])
+    log_joint[5] = -np.inf
+    return rng, log_joint, h
+
+
+@pytest.mark.parametrize("moved_at_once", [7, 2**13])
+@pytest.mark.parametrize("size", [1, 16, 77, 200])
+def test_blocks_are_the_whole(size, moved_at_once, monkeypatch):
+    monkeypatch.setattr(state_sums, "MOVED_AT_ONCE", moved_at_once)
+    rng, log_joint, h = make_many()
+    whole = sum_states(rng, log_joint, h, np.arange(200))
+    sums = stream_states(log_joint, h, size, num_draws=50)
+    for name in ("log_scale", "mass", "top_log_joint"):
+        np.testing.assert_allclose(getattr(sums, name), getattr(whole, name), rtol=1e-12)
+    for name in ("first", "second", "active"):
+        np.testing.assert_allclose(getattr(sums, name)[:, :-1], getattr(whole, name), rtol=1e-12)
+    seen = np.isfinite(whole.top_log_joint)
+    np.testing.assert_array_equal(np.asarray(sums.top)[seen], whole.top[seen])
+
+
+@pytest.mark.parametrize("size", [1, 16, 200])
+def test_draws_of_blocks_are_independent_draws(size):
+    _, log_joint, h = make_many()
+    draws = np.asarray(stream_states(log_joint, h, size, NUM_DRAWS).draws)
+    for drawn, row in zip(draws[:5], log_joint[:5], strict=True):
+        probs = np.exp(row - row.max())
+        probs /= probs.sum()
+        frequency = np.bincount(drawn, minlength=200) / NUM_DRAWS
+        std = np.sqrt(probs * (1 - probs) / NUM_DRAWS)
+        # The normal law needs an expected count of some size; below that none may be far above.
+        likely = probs * NUM_DRAWS > 10
+        assert np.all(np.abs(frequency - probs)[likely] <= 4.5 * std[likely])
+        assert np.all(frequency[~likely] <= 40 / NUM_DRAWS)
+        assert np.all(frequency[probs == 0] == 0)
+        # Neighbours are as independent as any two: draws must not move in company.
+        above = (drawn >= np.median(drawn)) - np.mean(drawn >= np.median(drawn))
+        for lag in (1, 2, 16):
+            correlation = np.mean(above[lag:] * above[:-lag])
+            assert abs(correlation) <= 4.5 * np.var(above) / np.sqrt(NUM_DRAWS)
 
 
 def make_parts():
