@@ -22,7 +22,10 @@ def distrust(posterior: Posterior) -> int:
 
 
 def measure_agreements(
-    posteriors: Mapping[str, Posterior], models: Mapping[str, Model], seed: int
+    posteriors: Mapping[str, Posterior],
+    models: Mapping[str, Model],
+    seed: int,
+    known: Agreements | None = None,
 ) -> Agreements:
     """Every posterior that is not exact beside every exact one, or beside samplers if none is.
 
@@ -33,7 +36,10 @@ def measure_agreements(
         posteriors: by name.
         models: what each was computed under.
         seed: see `measure_agreement`.
+        known: those of posteriors that have not changed, held against others on the same draws as
+            now. Where all observations that are common now were so then, they are kept.
     """
+    known = known or {}
     ranked = sorted(posteriors, key=lambda name: distrust(posteriors[name]))
     found = {}
     for index, name in enumerate(ranked):
@@ -49,7 +55,11 @@ def measure_agreements(
         ]
         exact = [one for one in judges if posteriors[one].kind is Kind.EXACT]
         for reference in exact or judges:
-            found[name, reference] = measure_agreement(own, posteriors[reference], seed=seed)
+            common = np.intersect1d(own.obs, posteriors[reference].obs)
+            old = known.get((name, reference))
+            if old is None or not np.array_equal(old.checked["obs"], common):
+                old = measure_agreement(own, posteriors[reference], seed=seed)
+            found[name, reference] = old
     return found
 
 

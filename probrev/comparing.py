@@ -1,12 +1,10 @@
 """Inverses held against posteriors: the whole comparison."""
 
 import json
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -15,17 +13,21 @@ from probrev.agreements import tabulate_agreements, tabulate_outcomes
 from probrev.comparison import Comparison
 from probrev.curve import noise_curve
 from probrev.decision import Decision, check_names, decide, tabulate
-from probrev.estimates import RandomInverse, sample_inverses, summarize_samples
+from probrev.estimates import (
+    Estimates,
+    Inverse,
+    RandomInverse,
+    run_inverses,
+    sample_inverses,
+    summarize_samples,
+)
 from probrev.external import External
-from probrev.ladder import Inverse
 from probrev.metrics import DESCRIBING, Case, Row
 from probrev.metrics.case import INTERVAL_PROB
 from probrev.model import Model, Observations
 from probrev.posterior import Posterior
 from probrev.streams import stream
 
-# A call is timed so often, or until that took so long.
-TIMED_CALLS, TIMED_SECONDS = 5, 1.0
 # Random inverses are held against the posterior of the first so many: distances take time.
 MOST_SAMPLED = 128
 
@@ -66,9 +68,10 @@ def compare(
     Raises:
         ValueError: a name, an inverse's output or a posterior's x does not fit; says which.
     """
-    check_names(posteriors, [*inverses, *(random_inverses or {})])
+    check_names(posteriors, inverses, random_inverses or {})
+    estimates = run_inverses(model, obs, inverses)
     found = decide(
-        model, obs, inverses, posteriors, seed=seed, interval_prob=interval_prob, planned=planned
+        model, obs, estimates, posteriors, seed=seed, interval_prob=interval_prob, planned=planned
     )
     return finish(found, random_inverses=random_inverses, seed=seed, provenance=provenance)
 
@@ -85,8 +88,7 @@ def finish(
     See `compare` for the arguments.
     """
     model, obs, cases = decision.model, decision.obs, decision.cases
-    seconds = np.array([_seconds_per_obs(inverse, obs) for inverse in decision.inverses.values()])
-    groups = _record(decision, seconds)
+    groups = _record(decision)
     samples = None
     if random_inverses:
         sampled = obs[:MOST_SAMPLED]
@@ -102,7 +104,7 @@ def finish(
         }  # fmt: skip
         groups[f"metrics/{name}"] = xr.Dataset(found.arrays, attrs=attrs)
     posteriors = {name: case.posterior for name, case in cases.items()}
-    costs = _costs(list(decision.inverses), seconds, posteriors)
+    costs = _costs(decision.estimates, posteriors)
     agreements = tabulate_agreements(decision.agreements, posteriors)
     table = tabulate(measured, agreements, costs)
     groups["table"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
@@ -117,16 +119,16 @@ def finish(
     return Comparison(tree)
 
 
-def _record(decision: Decision, seconds: np.ndarray) -> dict[str, xr.Dataset]:
+def _record(decision: Decision) -> dict[str, xr.Dataset]:
     """The groups that hold what went in, and the verdicts."""
-    obs = decision.obs
+    obs, (h, seconds) = decision.obs, decision.estimates
     verdicts = pd.DataFrame(decision.verdicts)
     verdicts["word"] = verdicts["word"].map(str)
     groups = {
         "data": xr.Dataset(
             {"x": (("obs", "visible"), np.asarray(obs.x))}, attrs={"origin": obs.origin.value}
         ),
-        "inverses": xr.Dataset({"h": decision.estimates, "seconds_per_obs": ("inverse", seconds)}),
+        "inverses": xr.Dataset({"h": h[:, : obs.num_obs], "seconds_per_obs": ("inverse", seconds)}),
         "verdicts": xr.Dataset.from_dataframe(verdicts.rename_axis("row")),
     }
     if decision.agreements:
@@ -145,23 +147,13 @@ def _with_samples(case: Case, samples: xr.DataArray | None) -> Case:
     return replace(case, samples=samples.sel(obs=common) if common.size else None)
 
 
-def _seconds_per_obs(inverse: Inverse, obs: Observations) -> float:
-    """Median time of a call that has been made before, so without compilation."""
-    times = []
-    while len(times) < TIMED_CALLS and sum(times) < TIMED_SECONDS:
-        start = time.perf_counter()
-        jax.block_until_ready(inverse(obs.x))
-        times.append(time.perf_counter() - start)
-    return float(np.median(times)) / obs.num_obs
-
-
-def _costs(
-    inverses: list[str], seconds: np.ndarray, posteriors: Mapping[str, Posterior]
-) -> pd.DataFrame:
+def _costs(estimates: Estimates, posteriors: Mapping[str, Posterior]) -> pd.DataFrame:
     """Seconds per observation, compile time apart; posteriors from elsewhere have none."""
     rows = [
         Row("seconds_per_obs", name, float(value))
-        for name, value in zip(inverses, seconds, strict=True)
+        for name, value in zip(
+            estimates.h["inverse"].to_numpy(), estimates.seconds_per_obs, strict=True
+        )
     ]
     for name, posterior in posteriors.items():
         if "run_seconds" in posterior.tree.attrs:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -47,7 +48,7 @@ class Comparison:
         """The posteriors by name."""
         return {name: Posterior(node) for name, node in self.tree["posteriors"].children.items()}
 
-    @property
+    @cached_property
     def verdicts(self) -> list[Verdict]:
         """One per inverse and posterior, those against the most trusted posterior first.
 

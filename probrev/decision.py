@@ -15,9 +15,8 @@ from probrev.agreements import (
     measure_agreements,
 )
 from probrev.doubt import find_doubt
-from probrev.estimates import as_estimate
+from probrev.estimates import Estimates
 from probrev.external import External, from_datatree, note_draws
-from probrev.ladder import Inverse
 from probrev.metrics import DECIDING, Case, Measured
 from probrev.metrics.case import POSTERIOR
 from probrev.metrics.risk import spares_truth
@@ -34,8 +33,7 @@ class Decision(NamedTuple):
     Attributes:
         model: the model of x.
         obs: the observations.
-        inverses: by name.
-        estimates: theirs, (inverse, obs, hidden).
+        estimates: the inverses' on all of them.
         cases: of each posterior, by its name: the posterior and the estimates on what it covers.
         measured: what the deciding metrics found, by posterior.
         agreements: of posteriors with better ones.
@@ -45,8 +43,7 @@ class Decision(NamedTuple):
 
     model: Model
     obs: Observations
-    inverses: Mapping[str, Inverse]
-    estimates: xr.DataArray
+    estimates: Estimates
     cases: dict[str, Case]
     measured: dict[str, Measured]
     agreements: Agreements
@@ -64,38 +61,54 @@ class Decision(NamedTuple):
 def decide(
     model: Model,
     obs: Observations,
-    inverses: Mapping[str, Inverse],
+    estimates: Estimates,
     posteriors: Mapping[str, Posterior | External],
     *,
     seed: int,
     interval_prob: float,
     planned: Collection[str] | None,
+    before: Decision | None = None,
 ) -> Decision:
-    """Measures what verdicts need, and judges; see `compare` for the arguments.
+    """Measures what verdicts need, and judges.
+
+    Args:
+        model: see `compare`.
+        obs: see `compare`.
+        estimates: the inverses' on these observations, and on more that are to come.
+        posteriors: see `compare`.
+        seed: see `compare`.
+        interval_prob: see `compare`.
+        planned: see `compare`.
+        before: what was decided on the first of these observations, all else being the same. What
+            it measured of a posterior that is given again is kept.
 
     Raises:
-        ValueError: a name, an inverse's output or a posterior's x does not fit; says which.
+        ValueError: a name or a posterior's x does not fit; says which.
     """
     if not 0 < interval_prob < 1:
         raise ValueError(f"interval_prob must lie between 0 and 1; got {interval_prob}")
     check_pytree(model)
     model.check(obs)
-    if not inverses or not posteriors:
-        raise ValueError("compare needs at least one inverse and one posterior")
-    check_names(posteriors, inverses)
-    planned = list(inverses) if planned is None else planned
+    inverses = [str(name) for name in estimates.h["inverse"].to_numpy()]
+    planned = inverses if planned is None else planned
     for name in planned:
         if name not in inverses:
             raise ValueError(f"planned names {name!r}, which is none of the inverses")
     trusted = {name: _as_posterior(name, given, model, obs) for name, given in posteriors.items()}
-    estimates = _run_inverses(model, obs, inverses)
     cases = {
-        name: _make_case(model, obs, estimates, posterior, seed, interval_prob)
+        name: _make_case(model, obs, estimates.h, posterior, seed, interval_prob)
         for name, posterior in trusted.items()
     }
-    measured = {name: case.measure(DECIDING) for name, case in cases.items()}
+    kept = _kept(before, trusted)
+    measured = {
+        name: before.measured[name] if before and name in kept else case.measure(DECIDING)
+        for name, case in cases.items()
+    }
     models = {name: case.model for name, case in cases.items()}
-    agreements = measure_agreements(trusted, models, seed)
+    known = {} if before is None else {
+        names: found for names, found in before.agreements.items() if names[0] in kept
+    }  # fmt: skip
+    agreements = measure_agreements(trusted, models, seed, known)
     table = tabulate(measured)
     doubts = {
         name: find_doubt(
@@ -105,11 +118,23 @@ def decide(
         for name, case in cases.items()
     }  # fmt: skip
     verdicts = _verdicts(table, cases, doubts, planned)
-    return Decision(model, obs, inverses, estimates, cases, measured, agreements, doubts, verdicts)
+    return Decision(model, obs, estimates, cases, measured, agreements, doubts, verdicts)
 
 
-def check_names(posteriors: Collection[str], inverses: Collection[str]) -> None:
-    """Raises ValueError for names that a table could not tell apart, or a file not hold."""
+def _kept(before: Decision | None, posteriors: Mapping[str, Posterior]) -> set[str]:
+    """Names of the posteriors that are those of the decision before, unchanged."""
+    cases = {} if before is None else before.cases
+    return {name for name, one in posteriors.items()
+            if name in cases and cases[name].posterior is one}  # fmt: skip
+
+
+def check_names(
+    posteriors: Collection[str], inverses: Collection[str], random_inverses: Collection[str]
+) -> None:
+    """Raises ValueError for names that a table could not tell apart, a file not hold, or none."""
+    if not inverses or not posteriors:
+        raise ValueError("compare needs at least one inverse and one posterior")
+    inverses = [*inverses, *random_inverses]
     for name in (*inverses, *posteriors):
         if not NAME.fullmatch(name):
             raise ValueError(f"names must match [A-Za-z0-9_-]+; got {name!r}")
@@ -154,19 +179,6 @@ def _as_posterior(
             "compute it from these, or pass the observations it was computed from"
         )
     return posterior
-
-
-def _run_inverses(model: Model, obs: Observations, inverses: Mapping[str, Inverse]) -> xr.DataArray:
-    """Every inverse's estimates, (inverse, obs, hidden)."""
-    estimates = [
-        as_estimate(name, inverse(obs.x), model, obs) for name, inverse in inverses.items()
-    ]
-    coords = {
-        "inverse": list(inverses),
-        "obs": np.arange(obs.num_obs),
-        "hidden": np.arange(model.n_hidden),
-    }
-    return xr.DataArray(np.stack(estimates), coords=coords)
 
 
 def _make_case(

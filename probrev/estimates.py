@@ -1,7 +1,8 @@
 """What inverses return: estimates of h, checked, and the samples of random ones."""
 
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,11 +14,61 @@ from probrev.arrays import check_real
 from probrev.model import Model, Observations
 from probrev.streams import stream
 
+# x (obs, visible) -> h (obs, hidden).
+Inverse = Callable[[Array], ArrayLike]
 # x (obs, visible) and a key -> one random h (obs, hidden).
 RandomInverse = Callable[[Array, PRNGKeyArray], ArrayLike]
 
 # Samples of a random inverse per observation. Distances cost the square of it.
 NUM_SAMPLES = 500
+# A call is timed so often, or until that took so long.
+TIMED_CALLS, TIMED_SECONDS = 5, 1.0
+
+
+class Estimates(NamedTuple):
+    """What inverses made of observations.
+
+    Attributes:
+        h: (inverse, obs, hidden).
+        seconds_per_obs: of each inverse, compilation left out, (inverse,).
+    """
+
+    h: xr.DataArray
+    seconds_per_obs: Float[np.ndarray, " inverse"]
+
+
+def run_inverses(model: Model, obs: Observations, inverses: Mapping[str, Inverse]) -> Estimates:
+    """Every inverse's estimates, and how long it takes.
+
+    Args:
+        model: the model of x.
+        obs: observations.
+        inverses: by name, callables x -> h.
+
+    Raises:
+        ValueError: x or what an inverse returns does not fit the model, or is not finite.
+    """
+    model.check(obs)
+    h, seconds = [], []
+    for name, inverse in inverses.items():
+        h.append(as_estimate(name, inverse(obs.x), model, obs))
+        seconds.append(_seconds_per_obs(inverse, obs))
+    coords = {
+        "inverse": list(inverses),
+        "obs": np.arange(obs.num_obs),
+        "hidden": np.arange(model.n_hidden),
+    }
+    return Estimates(xr.DataArray(np.stack(h), coords=coords), np.array(seconds))
+
+
+def _seconds_per_obs(inverse: Inverse, obs: Observations) -> float:
+    """Median time of a call that has been made before, so without compilation."""
+    times = []
+    while len(times) < TIMED_CALLS and sum(times) < TIMED_SECONDS:
+        start = time.perf_counter()
+        jax.block_until_ready(inverse(obs.x))
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)) / obs.num_obs
 
 
 def sample_inverses(

@@ -8,11 +8,10 @@ from jaxtyping import PRNGKeyArray
 
 from probrev.comparing import finish
 from probrev.comparison import Comparison
-from probrev.decision import Decision, decide
-from probrev.estimates import RandomInverse
+from probrev.decision import Decision, check_names, decide
+from probrev.estimates import Inverse, RandomInverse, run_inverses
 from probrev.inference.choice import infer
 from probrev.joined import join_posteriors
-from probrev.ladder import Inverse
 from probrev.methods import LOOKS
 from probrev.metrics.case import INTERVAL_PROB
 from probrev.model import Model, Observations
@@ -84,8 +83,7 @@ def compare_until(
         raise ValueError(f"looks must be positive and increase; got {looks}")
     if not isinstance(posteriors, Mapping):
         posteriors = {name: _by_name(name) for name in posteriors}
-    if not posteriors:
-        raise ValueError("compare_until needs at least one posterior")
+    check_names(posteriors, inverses, random_inverses or {})
     key_obs = stream(key, "simulate")
     if observe is None:
         obs = model.simulate(key_obs, looks[-1]).simulated_by(model)
@@ -93,6 +91,8 @@ def compare_until(
         obs = observe(key_obs, looks[-1])
     if obs.num_obs < looks[-1]:
         raise ValueError(f"observe was asked for {looks[-1]} observations; it gave {obs.num_obs}")
+    obs = obs[: looks[-1]]
+    estimates = run_inverses(model, obs, inverses)
     judge, *checks = posteriors
     batches: list[Posterior] = []
     found: dict[str, Posterior] = {}
@@ -109,8 +109,8 @@ def compare_until(
         for name in checks if number == 1 else ():
             found[name] = posteriors[name](stream(key, f"{name}/0"), model, new)
         decision = decide(
-            model, obs[:num_obs], inverses, found, seed=seed, planned=planned,
-            interval_prob=1 - (1 - INTERVAL_PROB) / len(looks),
+            model, obs[:num_obs], estimates, found, seed=seed, planned=planned,
+            interval_prob=1 - (1 - INTERVAL_PROB) / len(looks), before=decision,
         )  # fmt: skip
         taken = {"planned": list(looks), "taken": number}
         if not decision.is_open:

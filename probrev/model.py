@@ -32,9 +32,18 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Maker:
-    """The model that made observations, compared as an object so that it can be structure."""
+    """The model that made observations, compared as an object so that it can be structure.
+
+    What one model simulates time and again has one structure: a function of it is compiled once.
+    """
 
     model: "Model"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Maker) and self.model is other.model
+
+    def __hash__(self) -> int:
+        return id(self.model)
 
 
 @pytree(data=("x", "h", "intermediates", "masks"), meta=("origin", "maker"))

@@ -65,7 +65,7 @@ def compare(
 
 
 def write(result: "Comparison", folder: Path) -> None:
-    """Writes the run, and from it the report; neither is ever half-written.
+    """Writes the run and its report; neither is ever half-written.
 
     Raises:
         ValueError: the folder cannot be written, or has come to hold a run.
@@ -74,6 +74,6 @@ def write(result: "Comparison", folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         result.save(folder / RUN)
-        pr.write_report(pr.load(folder / RUN), folder / REPORT)
+        pr.write_report(result, folder / REPORT)
     except OSError as error:
         raise ValueError(f"--out {folder}: cannot write there: {error}") from error

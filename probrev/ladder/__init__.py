@@ -4,19 +4,17 @@ Each kind of model has its rungs in a file of its own: their names, lowest first
 and the random inverses that go with them. A new kind of model is a new file, and an entry here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 
-from jax.typing import ArrayLike
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from probrev.boltzmann import BoltzmannMachine
-from probrev.estimates import RandomInverse
+from probrev.estimates import Inverse, RandomInverse
 from probrev.ladder import binary, layered
 from probrev.layered_model import LayeredModel
 from probrev.model import Model
 
-Inverse = Callable[[Array], ArrayLike]
 RUNGS = (*layered.RUNGS, *binary.RUNGS)
 _KINDS: dict[type, ModuleType] = {LayeredModel: layered, BoltzmannMachine: binary}
 

@@ -8,7 +8,9 @@ from jaxtyping import Array, Float
 from probrev.metrics.case import Case, Measured, row_of_mean, row_of_share
 from probrev.model import Model
 
-NUM_DRAWS = 400
+# Draws of an observation: the more observations, the fewer, since figures are pooled over them.
+FEWEST_DRAWS, MOST_DRAWS = 100, 400
+NUM_PAIRS = 2**16  # of a draw and an observation
 
 
 def likelihood(case: Case) -> Measured:
@@ -20,7 +22,7 @@ def likelihood(case: Case) -> Measured:
     if not has_likelihood(case):
         return Measured()
     estimates = case.estimates.transpose("inverse", "obs", "hidden")
-    h = np.concatenate([estimates.to_numpy(), thin(case.draws, NUM_DRAWS).to_numpy()])
+    h = np.concatenate([estimates.to_numpy(), thin_pooled(case.draws).to_numpy()])
     found = np.asarray(log_likelihoods(case.model, h, case.x.to_numpy()))
     coords = {"inverse": estimates["inverse"], "obs": estimates["obs"]}
     own = xr.DataArray(found[: len(estimates)], coords=coords)
@@ -52,6 +54,12 @@ def log_likelihoods(
     if x.ndim == 3:
         return jax.lax.map(lambda pair: model.log_likelihood(*pair), (h, x))
     return jax.lax.map(lambda one: model.log_likelihood(one, x), h)
+
+
+def thin_pooled(draws: xr.DataArray) -> xr.DataArray:
+    """Evenly spaced draws, 400 of up to 163 observations, and down to 100 of more."""
+    num_draws = np.clip(NUM_PAIRS // draws.sizes["obs"], FEWEST_DRAWS, MOST_DRAWS)
+    return thin(draws, int(num_draws))
 
 
 def thin(draws: xr.DataArray, num_draws: int) -> xr.DataArray:

@@ -8,10 +8,8 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from probrev.metrics.case import POSTERIOR, Case, Measured, row_of_ratio
-from probrev.metrics.likelihood import thin
+from probrev.metrics.likelihood import thin_pooled
 from probrev.model import Model
-
-NUM_DRAWS = 400
 
 
 def reconstruction(case: Case) -> Measured:
@@ -21,8 +19,9 @@ def reconstruction(case: Case) -> Measured:
     itself would be best, noise and all. Where there is a truth, `reconstruction_risk` is
     sum ||x~ - E[x | h]||^2 / sum ||E[x | h]||^2, h the true one: how well the noiseless x is
     recovered. Of the posterior, x~ is the mean of E[x | h] over h drawn from it, which of all
-    functions of x has the least `reconstruction_risk`: its Bayes limit. That is over 400 draws;
-    their Monte Carlo error, as of independent draws, is taken off.
+    functions of x has the least `reconstruction_risk`: its Bayes limit. That is over 400 draws,
+    fewer of more than 163 observations (`thin_pooled`); their Monte Carlo error, as of independent
+    draws, is taken off.
 
     Empty where the model has no `visible_mean`.
     """
@@ -32,7 +31,7 @@ def reconstruction(case: Case) -> Measured:
         return Measured()
     x = case.x.to_numpy()
     own = np.asarray(visible_mean(case.model, estimates.to_numpy()))
-    drawn = np.asarray(visible_mean(case.model, thin(case.draws, NUM_DRAWS).to_numpy()))
+    drawn = np.asarray(visible_mean(case.model, thin_pooled(case.draws).to_numpy()))
     noise = np.zeros(len(x))
     if len(drawn) > 1:
         noise = drawn.var(0, ddof=1).sum(-1) / len(drawn)
