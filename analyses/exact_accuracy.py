@@ -16,6 +16,7 @@ taken off first (0 unless three units may be active).
 the share of claims that are at most 1e-3, and the cost.
 """
 
+import sys
 import time
 from pathlib import Path
 
@@ -23,34 +24,59 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from plain_integrals import Truth, list_supports, solve
-from random_posteriors import THREE_ACTIVE, TWO_ACTIVE, Case, draw_case, make_model
+from random_posteriors import SHAPES, Case, draw_case, make_model
 from script import load, run, save, show
 
 import probrev as pr
 
-SIZES = {"quick": {"num_two": 12, "num_three": 3}, "full": {"num_two": 500, "num_three": 100}}
+SIZES = {
+    "quick": {"num_two": 12, "num_three": 3, "num_four": 1},
+    "full": {"num_two": 500, "num_three": 100, "num_four": 20},
+}
 CLAIMS, ROOM, STANDARD_ERRORS = 3.0, 2e-4, 4.0
 USEFUL_CLAIM = 1e-3
+NAME, ROWS_AT_ONCE = "exact_accuracy", 10
 
 
-def compute(out: Path, *, num_two: int, num_three: int) -> None:
-    """Solves every posterior both ways.
+def compute(out: Path, *, num_two: int, num_three: int, num_four: int) -> None:
+    """Solves every posterior both ways; goes on where it was interrupted.
 
     Args:
         out: folder to write in.
         num_two: posteriors with at most two active units.
         num_three: posteriors with at most three.
+        num_four: posteriors with at most four.
     """
-    rows = [measure(case_of(2, seed)) for seed in range(num_two)]
-    rows += [measure(case_of(3, seed)) for seed in range(num_three)]
-    most = [2] * num_two + [3] * num_three
-    columns = {name: ("posterior", [row[name] for row in rows]) for name in rows[0]}
-    save(out, "exact_accuracy", xr.Dataset(columns, {"max_active": ("posterior", most)}))
+    sizes = {"num_two": num_two, "num_three": num_three, "num_four": num_four}
+    cases = [
+        (most, seed)
+        for most, num in zip(SHAPES, sizes.values(), strict=True)
+        for seed in range(num)
+    ]
+    rows = find_rows(out, sizes)
+    for number in range(len(rows), len(cases)):
+        rows.append({"max_active": cases[number][0]} | measure(case_of(*cases[number])))
+        if len(rows) % ROWS_AT_ONCE == 0 or len(rows) == len(cases):
+            columns = {name: ("posterior", [row[name] for row in rows]) for name in rows[0]}
+            save(out, NAME, xr.Dataset(columns, attrs=sizes))
+            print(f"{len(rows)} of {len(cases)} posteriors", file=sys.stderr)
+
+
+def find_rows(out: Path, sizes: dict[str, int]) -> list[dict[str, float]]:
+    """What an interrupted run of the same sizes has found."""
+    try:
+        data = load(out, NAME)
+    except FileNotFoundError:
+        return []
+    found = {name: int(data.attrs[name]) for name in sizes}
+    if found != sizes:
+        sys.exit(f"{out} holds a run of other sizes, {found}: name another folder")
+    return data.to_dataframe().to_dict("records")
 
 
 def case_of(max_active: int, seed: int) -> Case:
     """The case of a seed, the shapes in turn."""
-    shapes = TWO_ACTIVE if max_active == 2 else THREE_ACTIVE
+    shapes = SHAPES[max_active]
     return draw_case(seed, shapes[seed % len(shapes)])
 
 
@@ -112,7 +138,7 @@ def plot(out: Path) -> Path:
     Args:
         out: folder that `compute` wrote in.
     """
-    data = load(out, "exact_accuracy")
+    data = load(out, NAME)
     figure = Figure(figsize=(6.5, 4.8), layout="constrained")
     ax = figure.subplots()
     said = []

@@ -7,9 +7,12 @@ import numpyro.distributions as dist
 
 import probrev as pr
 
-# n_visible, n_hidden, max_active: few, so that few programs are compiled.
-TWO_ACTIVE = ((12, 3, 2), (4, 4, 2), (7, 3, 2))
-THREE_ACTIVE = ((10, 3, 3), (4, 3, 3))
+# n_visible, n_hidden, max_active, by the last: few, so that few programs are compiled.
+SHAPES = {
+    2: ((12, 3, 2), (4, 4, 2), (7, 3, 2)),
+    3: ((10, 3, 3), (4, 3, 3)),
+    4: ((8, 4, 4),),
+}
 SLABS = ("half_normal", "exponential", "truncated_normal")
 KINDS = ("gaussian", "correlated", "repeated", "negative", "negative_correlated")
 

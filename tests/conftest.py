@@ -1,5 +1,6 @@
 """Every test runs in float64 and refuses implicit rank promotion."""
 
+import gc
 import os
 
 import jax
@@ -12,6 +13,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 def pytest_configure(config):
     """Everyday tests compile much and run little, so they leave out the compiler's optimisation."""
+    # Tracing makes many objects, and collecting them searches all that imports have made.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     if config.option.markexpr == "not slow":
         os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
 

@@ -123,6 +123,7 @@ def test_wrong_posteriors_do_not_agree(name, reference):
     assert "jointly p = 0.000" in found.reason
 
 
+@pytest.mark.slow
 def test_blind_spots_of_inclusion_alone():
     """A posterior scaled and shifted where it is not 0, and one whose units are shuffled apart."""
     layer = pr.Layer(np.random.default_rng(0).normal(size=(60, 8)), keep_prob=0.5, noise_std=0.7)
@@ -278,6 +279,7 @@ def test_hmc_under_a_prior_without_an_atom():
         assert not measure_agreement(from_draws("elsewhere", draws, obs.x), second).agrees
 
 
+@pytest.mark.slow
 def test_posteriors_without_an_atom():
     rng = np.random.default_rng(3)
     mixing = rng.uniform(0.1, 1, (4, 4))

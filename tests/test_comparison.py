@@ -104,6 +104,7 @@ def test_verdicts_come_with_the_exact_posterior_first(result):
     assert all("noise_std = 0.9" in verdict.sentence for verdict in result.verdicts)
 
 
+@pytest.mark.slow
 def test_posterior_mean_itself_is_as_good_as_bayes():
     obs = small_case.observe(16)
     exact = pr.exact(MODEL, obs)
@@ -256,6 +257,7 @@ def test_samplers_are_held_against_each_other_where_none_is_exact(obs, sampler):
     assert value_of(found, "agreement_p", "two", "one") > 1e-3
 
 
+@pytest.mark.slow
 def test_an_approximation_is_judged_and_never_judges(obs, exact, sampler):
     rough = small_case.approximation()
     for others in ({"exact": exact, "sampler": sampler}, {"sampler": sampler}):

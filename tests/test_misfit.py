@@ -39,6 +39,7 @@ def test_the_right_model_is_judged():
     assert found.headline.startswith("1 of 1 inverses decided against exact ")
 
 
+@pytest.mark.slow
 def test_h_from_another_prior_convict_this_one():
     """x from the model's own layers, and h three times as dense as its prior has them."""
     h = OTHER.simulate(jax.random.key(1), NUM_OBS).h
@@ -102,6 +103,7 @@ def test_constant_draws_decide_nothing():
     )
 
 
+@pytest.mark.slow
 def test_a_posterior_of_a_part_may_make_the_whole_inconclusive():
     obs = small_case.observe(16)
     exact = pr.exact(MODEL, obs)

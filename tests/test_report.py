@@ -57,6 +57,9 @@ def written(run, folder):
     return path.read_text(encoding="utf-8")
 
 
+SLOW_RUNS = ("of_two_in_six", "of_one")
+
+
 @cache
 def html_of(name):
     with TemporaryDirectory() as folder:
@@ -70,7 +73,7 @@ def outline_of(name):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name == "of_two_in_six" else name
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW_RUNS else name
         for name in small_runs.RUNS
     ],
 )

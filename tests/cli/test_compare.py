@@ -226,6 +226,7 @@ def test_interrupted_writing_leaves_no_half_written_file(
     assert files(tmp_path) == ([] if moment == "save" else ["o/run.nc"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_computation_leaves_nothing(probrev, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -67,14 +67,15 @@ def brute_force(model, slab, x):
     return total[0] / normaliser, total[1:] / total[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slab", "keep_prob", "noise_std", "max_active"),
     [
         ("half_normal", 0.6, 0.7, 1),
-        pytest.param("half_normal", 0.6, 0.7, 2, marks=pytest.mark.slow),
-        pytest.param("half_normal", 1.0, 0.4, 2, marks=pytest.mark.slow),
-        pytest.param("exponential", 0.6, 0.7, 2, marks=pytest.mark.slow),
-        pytest.param("truncated_normal", 0.9, 0.3, 2, marks=pytest.mark.slow),
+        ("half_normal", 0.6, 0.7, 2),
+        ("half_normal", 1.0, 0.4, 2),
+        ("exponential", 0.6, 0.7, 2),
+        ("truncated_normal", 0.9, 0.3, 2),
     ],
 )
 def test_agrees_with_tensor_rules(monkeypatch, slab, keep_prob, noise_std, max_active):
@@ -213,6 +214,7 @@ def ridge():
     return solve_ridge(20_000)
 
 
+@pytest.mark.slow
 def test_thin_ridges_are_found(ridge):
     """Composite quadrature with 280 nodes an axis; three rounds of 7 nodes an axis missed them."""
     found = ridge.tree["exact"].to_dataset().isel(obs=0)
@@ -236,6 +238,7 @@ def check_draws(posterior):
     assert np.all(np.abs((draws > 0).mean(0) - p) < close * np.sqrt(p * (1 - p)) + 1e-3)
 
 
+@pytest.mark.slow
 def test_draws_on_thin_ridges(ridge):
     check_draws(ridge)
 
@@ -280,6 +283,7 @@ def test_all_supports_of_five_units():
     assert posterior.status == "ok", posterior.status_reason
 
 
+@pytest.mark.slow
 def test_an_error_above_its_target_is_said(monkeypatch):
     """One cell per support and no more: the claim is large, and the status says so."""
     monkeypatch.setattr(adaptive_integral, "MAX_ELEMENTS", 0)

@@ -36,6 +36,7 @@ def inferred(kind, seed):
     return found, float(error.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["common", "positive", "repeated", "low rank", "shared mean"])
 def test_no_large_error_is_ok(kind):
     """Against enumeration: errors of .2 to .6, and each is noticed, mostly after converging."""
@@ -53,6 +54,7 @@ def test_no_large_error_is_ok(kind):
     assert any(moved in reason for reason in said)
 
 
+@pytest.mark.slow
 def test_iid_weights_stay_ok():
     for seed in range(3):
         found, error = inferred("iid", seed)
@@ -60,6 +62,7 @@ def test_iid_weights_stay_ok():
         assert error < 0.2
 
 
+@pytest.mark.slow
 def test_a_check_is_the_same_each_time():
     first, second = (inferred("common", 0)[0] for _ in range(2))
     assert first.status_reason == second.status_reason
@@ -137,6 +140,7 @@ def test_a_check_fits_the_number_of_weights(shape, num_obs, sweeps, chains, rows
     np.testing.assert_array_equal(plan.rows, rows)
 
 
+@pytest.mark.slow
 def test_of_very_many_weights_only_the_grossest_error_is_looked_for(monkeypatch):
     monkeypatch.setattr("probrev.inference.message_check.MAX_WEIGHTS", 1)
     plan = plan_check(layer(60, 10), 8)

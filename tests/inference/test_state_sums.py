@@ -68,8 +68,7 @@ def make_many():
     return rng, log_joint, h
 
 
-@pytest.mark.parametrize("moved_at_once", [7, 2**13])
-@pytest.mark.parametrize("size", [1, 16, 77, 200])
+@pytest.mark.parametrize(("size", "moved_at_once"), [(1, 2**13), (16, 7), (77, 2**13), (200, 7)])
 def test_blocks_are_the_whole(size, moved_at_once, monkeypatch):
     monkeypatch.setattr(state_sums, "MOVED_AT_ONCE", moved_at_once)
     rng, log_joint, h = make_many()
@@ -83,7 +82,7 @@ def test_blocks_are_the_whole(size, moved_at_once, monkeypatch):
     np.testing.assert_array_equal(np.asarray(sums.top)[seen], whole.top[seen])
 
 
-@pytest.mark.parametrize("size", [1, 16, 200])
+@pytest.mark.parametrize("size", [1, 16])
 def test_draws_of_blocks_are_independent_draws(size):
     _, log_joint, h = make_many()
     draws = np.asarray(stream_states(log_joint, h, size, NUM_DRAWS).draws)

@@ -61,6 +61,7 @@ def test_p_value_is_the_share_of_all_assignments():
     assert abs(found - exact) < 4 * np.sqrt(exact * (1 - exact) / 9999) + 1e-4
 
 
+@pytest.mark.slow
 def test_the_right_posterior_is_as_likely_anywhere():
     """60 data sets, exact posteriors: p-values are uniform, and none is at most 1e-3."""
     every = MODEL.simulate(jax.random.key(5), 60 * NUM_OBS)
@@ -102,6 +103,7 @@ def test_another_posterior_is_convicted(wrong):
     assert p_of(pr.exact(MODEL, obs, num_draws=400), obs) > 1e-3
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_nothing_can_be():
     obs = MODEL.simulate(jax.random.key(7), 5)
     exact = pr.exact(MODEL, obs)
