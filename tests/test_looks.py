@@ -4,9 +4,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 import probrev as pr
+from probrev import agreements
 from probrev.joined import join_posteriors
 from probrev.posterior import from_draws
 from probrev.status import Status
@@ -87,6 +89,35 @@ def test_later_looks_keep_observations_and_draws():
     words = {(v.inverse, v.posterior): (v.word, v.num_obs, v.planned) for v in result.verdicts}
     assert words["limit", "exact"] == ("undecided", 40, True)
     assert words["limit", "check"][1:] == (16, False)
+
+
+@pytest.mark.slow
+def test_what_a_look_keeps_is_what_it_would_measure(monkeypatch):
+    """The check is measured at the first of three looks only, and all as if at the last."""
+    measured = []
+    original = agreements.measure_agreement
+    monkeypatch.setattr(
+        agreements, "measure_agreement",
+        lambda *args, **kwargs: measured.append(args) or original(*args, **kwargs),
+    )  # fmt: skip
+
+    def check(key, model, obs):
+        return from_draws("sampler", exact(key, model, obs).draws, obs.x, model=model)
+
+    inverses = {"far": far, "limit": near_the_limit}
+    found = pr.compare_until(
+        jax.random.key(0), MODEL, inverses, {"exact": exact, "check": check}, looks=LOOKS
+    )
+    assert len(measured) == 1
+    data = found.tree["data"], found.tree["truth"]
+    obs = pr.Observations(data[0]["x"].to_numpy(), data[1]["h"].to_numpy(), origin="model")
+    whole = pr.compare(
+        MODEL, obs, inverses, found.posteriors, interval_prob=1 - 0.05 / len(LOOKS)
+    )  # fmt: skip
+    assert len(measured) == 2
+    kept, anew = (one.table().query("metric != 'seconds_per_obs'") for one in (found, whole))
+    pd.testing.assert_frame_equal(kept, anew)
+    assert found.verdicts == whole.verdicts
 
 
 def test_only_planned_verdicts_keep_it_going():

@@ -45,6 +45,17 @@ def test_what_a_model_simulates_is_marked_as_its_own():
     assert declared.origin_under(OTHER) is Origin.MODEL
 
 
+def test_what_one_model_simulates_has_one_structure():
+    """Else whatever is compiled for its observations would be compiled anew each time."""
+    once, again, twin = (
+        jax.tree.structure(model.simulate(jax.random.key(seed), 4))
+        for seed, model in ((0, MODEL), (1, MODEL), (0, dataclasses.replace(MODEL)))
+    )
+    assert once == again
+    assert hash(once) == hash(again)
+    assert once != twin
+
+
 def test_x_from_a_given_h_comes_from_the_layers():
     h = np.abs(np.random.default_rng(0).normal(size=(500, 4)))
     obs = MODEL.observe_from(jax.random.key(1), h)
