@@ -47,6 +47,18 @@ def test_agrees_with_enumeration():
     assert (found.std_error < 0.5).all()
 
 
+def test_rows_are_heard_from_the_step_in_which_they_join():
+    """Two steps, so that the second half of x is told by what the first said of h."""
+    model = pr.LayeredModel(FINITE, [LAYER])
+    obs = model.simulate(jax.random.key(4), 4)
+    found = pr.estimate_log_evidence(
+        jax.random.key(1), model, obs, num_chains=1600, num_temperatures=2
+    )
+    error = found.value - np.array([enumerate_by_hand(np.asarray(row)) for row in obs.x])
+    assert (np.abs(error) < 5 * found.std_error).all()
+    assert (found.std_error < 0.3).all()
+
+
 @pytest.mark.slow
 def test_bound_on_active_units_and_more_steps_than_rows():
     prior = pr.SpikeAndSlab(5, 0.35, pr.FiniteSlab([0.5, 1.1], [0.7, 0.3]), max_active=2)

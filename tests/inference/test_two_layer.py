@@ -10,6 +10,7 @@ from scipy import integrate
 from scipy.stats import norm
 
 import probrev as pr
+from probrev.inference.two_layer import conditional_laws
 
 RNG = np.random.default_rng(4)
 LOWER = pr.Layer(RNG.normal(size=(5, 2)), 0.7, 0.5, 1.3)
@@ -37,6 +38,17 @@ def integrals(h2, x):
         density = weight * row_terms(UPPER, h2, h1).prod(-1) * row_terms(LOWER, h1, x).prod(-1)
         total += density @ np.concatenate([np.ones((len(h1), 1)), h1, h1**2, h1 > 0], axis=1)
     return total
+
+
+def test_a_unit_given_what_is_above_it_has_the_written_law():
+    h2 = np.array([0.7, 0.0, 1.9])
+    laws = jax.tree.map(np.asarray, conditional_laws(UPPER, h2))
+    z = np.asarray(UPPER.weights) @ h2
+    np.testing.assert_allclose(np.exp(laws.log_off), row_terms(UPPER, h2, np.zeros(2)))
+    for h1 in (0.2, 1.7):
+        log_density = laws.log_density + laws.slope * h1 - 0.5 * laws.curvature * h1**2
+        np.testing.assert_allclose(np.exp(log_density), row_terms(UPPER, h2, np.full(2, h1)))
+    np.testing.assert_allclose(np.exp(laws.log_on), 0.6 * norm.cdf(z / 0.8))
 
 
 @pytest.fixture(scope="module")
