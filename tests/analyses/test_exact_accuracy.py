@@ -42,11 +42,16 @@ def test_steps_along_the_axes_are_not_missed():
 @pytest.mark.slow
 def test_computed_and_plotted(tmp_path, capsys):
     script = analysis("exact_accuracy")
-    script["compute"](tmp_path, num_two=3, num_three=1, num_four=0)
+    script["compute"](tmp_path, num_two=2, num_three=0, num_four=1)
     assert script["plot"](tmp_path).stat().st_size > 10_000
     told = capsys.readouterr().out
-    assert "at most 2 active: 0 of 3 lie outside" in told
-    assert "at most 3 active: 0 of 1 lie outside" in told
+    assert "at most 2 active: 0 of 2 lie outside" in told
+    assert "at most 4 active: 0 of 1 lie outside" in told
+    # It is there already, and is not computed again; of other sizes it is refused.
+    script["compute"](tmp_path, num_two=2, num_three=0, num_four=1)
+    assert "posteriors" not in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="holds a run of other sizes"):
+        script["compute"](tmp_path, num_two=3, num_three=0, num_four=1)
 
 
 @pytest.mark.parametrize("seed", [3, 8, 11])
