@@ -17,7 +17,7 @@ import probrev as pr
 from probrev.inference.chain import run_chain
 from probrev.inference.gibbs import init_groups, top_layer
 from probrev.inference.layered_sweep import layered_step
-from probrev.timing import stopwatch
+from probrev.plumbing.timing import stopwatch
 
 OURS = "gibbs"
 ESS_WANTED = 1000

@@ -16,8 +16,8 @@ import numpyro
 import xarray as xr
 from matplotlib.figure import Figure
 
+from probrev.plumbing.replacing import replacing
 from probrev.provenance import versions
-from probrev.replacing import replacing
 
 Sizes = Mapping[str, Mapping[str, Any]]
 

@@ -15,7 +15,7 @@ from probrev.inference.chain import run_chain
 from probrev.inference.coordinate import UnitPrior, augment, update_units
 from probrev.inference.gibbs import every_layer, init_groups
 from probrev.inference.layered_sweep import LayeredState, layered_step
-from probrev.timing import stopwatch
+from probrev.plumbing.timing import stopwatch
 
 WARMUP, SWEEPS, REPEATS = 100, 100, 20
 

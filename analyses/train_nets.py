@@ -17,7 +17,7 @@ from datasets import LOADERS, load_images
 from stopwatch import stopwatch
 
 import probrev as pr
-from probrev.replacing import replacing
+from probrev.plumbing.replacing import replacing
 
 RECIPES = {
     "digits": pr.Recipe((256, 128), num_epochs=100, batch_size=50),

@@ -6,7 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
-from probrev.arrays import check_real
+from probrev.plumbing.arrays import check_real
 
 
 class ActivationProfile(NamedTuple):

@@ -8,8 +8,8 @@ import xarray as xr
 from jaxtyping import Float
 
 from probrev.energy_test import Pair, energy_test
+from probrev.plumbing.streams import generator
 from probrev.posterior import Kind, Posterior
-from probrev.streams import generator
 from probrev.thresholds import (
     Values,
     divergence_from_known,

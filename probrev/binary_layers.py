@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.broadcasting import same_rank
-from probrev.pytree import pytree
+from probrev.plumbing.pytree import pytree
 from probrev.states import FiniteStates
 
 # Layers by their level.

@@ -11,11 +11,11 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.arrays import check_real
 from probrev.binary_draws import simulate
 from probrev.binary_layers import BinaryLayers, binary_states, draw_units
 from probrev.model import Observations, Origin, check_shape
-from probrev.pytree import is_concrete, pytree
+from probrev.plumbing.arrays import check_real
+from probrev.plumbing.pytree import is_concrete, pytree
 from probrev.states import FiniteStates
 
 

@@ -25,8 +25,8 @@ from probrev.external import External
 from probrev.metrics import DESCRIBING, Case, Row
 from probrev.metrics.case import INTERVAL_PROB
 from probrev.model import Model, Observations
+from probrev.plumbing.streams import stream
 from probrev.posterior import Posterior
-from probrev.streams import stream
 
 # Random inverses are held against the posterior of the first so many: distances take time.
 MOST_SAMPLED = 128

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
+from probrev.plumbing.replacing import replacing
 from probrev.posterior import Posterior
-from probrev.replacing import replacing
 from probrev.verdict import Doubt, Verdict, Word
 
 

@@ -10,9 +10,9 @@ import xarray as xr
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.arrays import check_real
 from probrev.model import Model, Observations
-from probrev.streams import stream
+from probrev.plumbing.arrays import check_real
+from probrev.plumbing.streams import stream
 
 # x (obs, visible) -> h (obs, hidden).
 Inverse = Callable[[Array], ArrayLike]

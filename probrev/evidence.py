@@ -10,7 +10,7 @@ from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
 from probrev.layer import Layer
-from probrev.pytree import pytree
+from probrev.plumbing.pytree import pytree
 from probrev.truncated_normal import HALF_LOG_TWO_PI, upper_tail
 
 MAX_FACTORS = 16

@@ -11,11 +11,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.optimize import minimize_scalar
 
-from probrev.arrays import check_real
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
 from probrev.model import NUM_SIMULATED
-from probrev.pytree import pytree
+from probrev.plumbing.arrays import check_real
+from probrev.plumbing.pytree import pytree
 
 BiasRule = str | ArrayLike
 BIAS_RULES = ("theory", "universal", "calibrated")

@@ -9,8 +9,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 from scipy.stats import norm
 
-from probrev.arrays import check_real
 from probrev.layer import Layer
+from probrev.plumbing.arrays import check_real
 from probrev.priors import SpikeAndSlab
 
 SlabKind = Literal["truncated_normal", "half_normal", "exponential"]

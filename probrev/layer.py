@@ -9,9 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from probrev.arrays import check_real
 from probrev.distributions import LinearDropout, RectifiedDropout, log_silence_prob
-from probrev.pytree import is_concrete, pytree
+from probrev.plumbing.arrays import check_real
+from probrev.plumbing.pytree import is_concrete, pytree
 
 Activation = Literal["relu", "identity"]
 

@@ -15,8 +15,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.layer import Layer
 from probrev.model import Observations, Origin, check_shape
+from probrev.plumbing.pytree import is_concrete
 from probrev.priors import Prior, SparsePrior, check_one_law, is_spike_and_slab, sample_prior
-from probrev.pytree import is_concrete
 from probrev.states import FiniteStates
 
 

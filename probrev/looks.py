@@ -15,8 +15,8 @@ from probrev.joined import join_posteriors
 from probrev.methods import LOOKS
 from probrev.metrics.case import INTERVAL_PROB
 from probrev.model import Model, Observations
+from probrev.plumbing.streams import stream
 from probrev.posterior import Posterior
-from probrev.streams import stream
 
 # A key, a model and observations -> their posterior.
 Inference = Callable[[PRNGKeyArray, Model, Observations], Posterior]

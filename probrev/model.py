@@ -10,8 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from probrev.arrays import check_real
-from probrev.pytree import is_concrete, pytree
+from probrev.plumbing.arrays import check_real
+from probrev.plumbing.pytree import is_concrete, pytree
 
 # Draws taken to average over a model: one number everywhere, so that it is compiled once.
 NUM_SIMULATED = 4096

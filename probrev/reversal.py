@@ -24,9 +24,9 @@ import pandas as pd
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.arrays import check_real
 from probrev.feedforward import FeedforwardNet
 from probrev.net_risk import rectified_moments
+from probrev.plumbing.arrays import check_real
 from probrev.similarity import measure_similarity, shuffle_pairs
 
 

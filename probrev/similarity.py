@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
 
-from probrev.arrays import check_real
+from probrev.plumbing.arrays import check_real
 
 TINY = np.finfo(float).tiny
 

@@ -21,9 +21,9 @@ from numpyro.distributions.truncated import LeftTruncatedDistribution
 from numpyro.distributions.util import validate_sample
 from numpyro.util import not_jax_tracer
 
-from probrev.arrays import check_real
 from probrev.broadcasting import same_rank
 from probrev.distributions import log_silence_prob
+from probrev.plumbing.arrays import check_real
 from probrev.truncated_normal import HALF_LOG_TWO_PI, log_mills
 
 

@@ -13,8 +13,8 @@ from numpy.polynomial.legendre import leggauss
 
 from probrev.channel import hidden_belief, hidden_score
 from probrev.layer import Layer
+from probrev.plumbing.pytree import is_concrete
 from probrev.priors import SparsePrior, check_spike_and_slab
-from probrev.pytree import is_concrete
 from probrev.slabs import Slab
 from probrev.tilted import slab_moments, tilted
 from probrev.truncated_normal import excess_from_uniform, upper_tail

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from probrev.pytree import pytree
+from probrev.plumbing.pytree import pytree
 
 
 @pytree(data=("values",), meta=("min_active", "max_active"))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.binary_layers import EVEN, ODD, BinaryLayers, draw_units
 from probrev.boltzmann import BoltzmannMachine
 from probrev.model import Observations
-from probrev.progress import Progress
+from probrev.plumbing.progress import Progress
 
 # Standard deviation of the first weights.
 INIT_STD = 0.1

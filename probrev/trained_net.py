@@ -11,7 +11,7 @@ from probrev.feedforward import FeedforwardNet
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
 from probrev.model import NUM_SIMULATED, Observations
-from probrev.pytree import pytree
+from probrev.plumbing.pytree import pytree
 
 BATCH_SIZE = 64
 LEARNING_RATE = 0.02

@@ -19,11 +19,11 @@ from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
 from probrev.inference.choice import estimate_seconds, infer
 from probrev.ladder import RUNGS, build_samplers
-from probrev.progress import Progress
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.streams import stream
 from probrev.provenance import provenance
 from probrev.registry import WEIGHT_SEED
 from probrev.status import Status
-from probrev.streams import stream
 
 # Draws of each chain of Gibbs: in rounds that grow while it has not converged. Their number ends
 # it, never the clock, so that draws do not depend on how busy a machine is.

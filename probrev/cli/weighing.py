@@ -16,7 +16,7 @@ from rich.table import Table
 
 import probrev as pr
 from probrev.cli.output import REPORT, check_folder
-from probrev.progress import Progress
+from probrev.plumbing.progress import Progress
 from probrev.provenance import versions
 from probrev.report.weights import summarize
 from probrev.weights.layers import label_layers

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from probrev.checkpoint import load_checkpoint, save_checkpoint
-from probrev.progress import Progress
+from probrev.plumbing.checkpoint import load_checkpoint, save_checkpoint
+from probrev.plumbing.progress import Progress
 
 # Draws held on the device at a time: large enough to hide the call, small enough to show progress.
 CHUNK_BYTES = 2**26

@@ -12,10 +12,10 @@ from probrev.boltzmann import BoltzmannMachine
 from probrev.inference.enumeration import check_count, enumerate_table
 from probrev.inference.exact_result import ExactResult
 from probrev.inference.partition import log_partition
-from probrev.progress import Progress
-from probrev.pytree import pytree
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.pytree import pytree
+from probrev.plumbing.streams import generator
 from probrev.states import FiniteStates
-from probrev.streams import generator
 
 
 def enumerate_collapsed(

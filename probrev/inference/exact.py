@@ -14,11 +14,11 @@ from probrev.inference.noiseless_table import enumerate_noiseless
 from probrev.inference.two_layer import check_two_layer, integrate_two_layers
 from probrev.layered_model import LayeredModel
 from probrev.model import Model, Observations, check_pytree
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.timing import stopwatch
 from probrev.posterior import Posterior, make_tree
 from probrev.priors import SparsePrior
-from probrev.progress import Progress
 from probrev.slabs import FiniteSlab
-from probrev.timing import stopwatch
 
 __all__ = ["ExactPlan", "count_states", "exact", "plan_exact"]
 

@@ -19,9 +19,9 @@ from probrev.inference.layered_sweep import (
 )
 from probrev.layered_model import LayeredModel
 from probrev.model import Model, Observations
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.timing import stopwatch
 from probrev.posterior import Moments, Posterior, from_draws
-from probrev.progress import Progress
-from probrev.timing import stopwatch
 
 State = LayeredState | BlockState
 

@@ -14,10 +14,10 @@ from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, Predictiv
 
 from probrev.layered_model import LayeredModel
 from probrev.model import Model, Observations
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.timing import stopwatch
 from probrev.posterior import Moments, Posterior, from_draws
 from probrev.priors import KSparse
-from probrev.progress import Progress
-from probrev.timing import stopwatch
 
 # The top hidden vector, and those between it and x.
 SIGNAL = re.compile(r"h(_\d+)?")

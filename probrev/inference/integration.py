@@ -41,10 +41,10 @@ from probrev.inference.support_problem import (
     silence_alone,
 )
 from probrev.layered_model import LayeredModel
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.streams import stream
 from probrev.priors import SparsePrior, check_spike_and_slab
-from probrev.progress import Progress
 from probrev.slabs import LogQuadraticSlab
-from probrev.streams import stream
 
 MAX_ACTIVE = 4
 MAX_SUPPORTS = 2**17

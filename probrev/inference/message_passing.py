@@ -13,13 +13,13 @@ from probrev.inference.messages import MessageState, init_messages, iterate_mess
 from probrev.inference.weight_check import check_weights
 from probrev.layered_model import LayeredModel
 from probrev.model import Model, Observations
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.streams import stream
+from probrev.plumbing.timing import stopwatch
 from probrev.posterior import H_DIMS, Posterior, make_tree
 from probrev.priors import KSparse, SparsePrior, check_spike_and_slab
-from probrev.progress import Progress
 from probrev.status import Status
-from probrev.streams import stream
 from probrev.tilted import sample_tilted
-from probrev.timing import stopwatch
 
 NUM_CHAINS = 4
 # When an observation is done: after so many iterations, or at so small a relative change.

@@ -19,9 +19,9 @@ from probrev.inference.noiseless_support import (
 )
 from probrev.inference.support_problem import list_supports
 from probrev.layered_model import LayeredModel
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.streams import generator
 from probrev.priors import SparsePrior, check_spike_and_slab
-from probrev.progress import Progress
-from probrev.streams import generator
 
 MAX_SUPPORTS = 2**17
 

@@ -10,8 +10,8 @@ from probrev.inference.enumeration import enumerate_table
 from probrev.inference.exact_result import ExactResult
 from probrev.inference.noiseless_support import TOLERANCE
 from probrev.layered_model import LayeredModel
+from probrev.plumbing.progress import Progress
 from probrev.priors import SparsePrior
-from probrev.progress import Progress
 
 
 class NoiselessTable(NamedTuple):

@@ -30,8 +30,8 @@ from probrev.inference.support_problem import (
 )
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
-from probrev.progress import Progress
-from probrev.streams import generator
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.streams import generator
 
 MAX_WIDTH = 4
 MAX_STATES = 512

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.binary_layers import draw_units
 from probrev.boltzmann import BoltzmannMachine
 from probrev.model import NUM_SIMULATED
-from probrev.pytree import pytree
+from probrev.plumbing.pytree import pytree
 
 RUNGS = ("sigmoid", "bottom_up", "affine", "mean_field")
 # Mean field: share of the old value that is kept, and when to stop.

@@ -12,8 +12,8 @@ from probrev.inference.message_passing import MAX_ITERATIONS, TOLERANCE, check_m
 from probrev.inference.messages import init_messages, iterate_messages
 from probrev.layer import Layer
 from probrev.layered_model import LayeredModel
+from probrev.plumbing.pytree import pytree
 from probrev.priors import SparsePrior, check_spike_and_slab, is_spike_and_slab
-from probrev.pytree import pytree
 from probrev.tilted import tilted
 from probrev.trained_net import train_net
 

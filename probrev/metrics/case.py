@@ -11,8 +11,8 @@ import xarray as xr
 from scipy.stats import DegenerateDataWarning, bootstrap, norm
 
 from probrev.model import Model, Origin
+from probrev.plumbing.streams import generator
 from probrev.posterior import Posterior
-from probrev.streams import generator
 
 # Label of rows that are about the posterior itself.
 POSTERIOR = "posterior"

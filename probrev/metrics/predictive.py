@@ -9,7 +9,7 @@ from scipy.stats import binom
 from probrev.metrics.case import POSTERIOR, Case, Measured, Row, row_of_share
 from probrev.metrics.likelihood import has_likelihood, log_likelihoods, thin
 from probrev.model import NUM_SIMULATED, Model
-from probrev.streams import stream
+from probrev.plumbing.streams import stream
 
 NUM_DRAWS = 100
 # An observation is surprising where its statistic lies in either of such tails.

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from probrev.replacing import replacing
+from probrev.plumbing.replacing import replacing
 
 
 def write_page(template: str, describe: Callable[[], Mapping[str, Any]], path: str | Path) -> None:

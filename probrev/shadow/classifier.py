@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from probrev.pytree import pytree
+from probrev.plumbing.pytree import pytree
 
 # Of dropout: a probability is rounded to a multiple of 1/256, so that four units share a word.
 MASK_LEVELS = 256

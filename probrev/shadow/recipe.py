@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from probrev.pytree import pytree
+from probrev.plumbing.pytree import pytree
 
 
 @pytree(

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.layer import STEIN_FACTOR
-from probrev.pytree import is_concrete, pytree
+from probrev.plumbing.pytree import is_concrete, pytree
 from probrev.shadow.classifier import Classifier, draw_mask
 
 Mode = Literal["end_to_end", "per_layer"]

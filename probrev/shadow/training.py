@@ -10,8 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from probrev.checkpoint import load_checkpoint, save_checkpoint
-from probrev.progress import Progress
+from probrev.plumbing.checkpoint import load_checkpoint, save_checkpoint
+from probrev.plumbing.progress import Progress
 from probrev.shadow.calibration import expected_calibration_error
 from probrev.shadow.classifier import Classifier, start_classifier
 from probrev.shadow.labelled import Labelled, check_data, check_rows, label_images

@@ -12,7 +12,7 @@ from probrev.inference.choice import infer
 from probrev.ladder import build_ladder
 from probrev.metrics.case import Case
 from probrev.metrics.risk import ratio_terms, squared_errors
-from probrev.streams import stream
+from probrev.plumbing.streams import stream
 from probrev.sweeps.grid import Cell, Grid
 
 FAILED = "failed"

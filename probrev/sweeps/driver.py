@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from probrev.progress import Progress
+from probrev.plumbing.progress import Progress
 from probrev.sweeps.engines import (
     Results,
     compute_here,

@@ -8,7 +8,7 @@ import pytest
 
 import probrev as pr
 from probrev import registry
-from probrev.streams import stream
+from probrev.plumbing.streams import stream
 from probrev.sweeps.cell import compute_batch, compute_cell
 from tests.sweeps.conftest import MODEL
 

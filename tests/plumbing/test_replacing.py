@@ -2,7 +2,7 @@
 
 import pytest
 
-from probrev.replacing import replacing
+from probrev.plumbing.replacing import replacing
 
 
 def test_replacing_moves_a_whole_file_into_place(tmp_path):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from probrev.replacing import replacing
+from probrev.plumbing.replacing import replacing
 
 
 def save_checkpoint(path: str | Path, run: Any, state: Any, done: int, kept: list[Any]) -> None:

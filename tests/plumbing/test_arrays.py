@@ -7,8 +7,8 @@ import pytest
 
 import probrev as pr
 from probrev.activations import profile_activations
-from probrev.arrays import check_real
 from probrev.estimates import as_estimate
+from probrev.plumbing.arrays import check_real
 from probrev.posterior import from_draws
 from tests.small_case import MODEL
 

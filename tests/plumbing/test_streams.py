@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from probrev.methods import METHODS
-from probrev.streams import generator, stream
+from probrev.plumbing.streams import generator, stream
 
 
 def bits(key):

@@ -1,0 +1,1 @@
+"""Plumbing: what any package needs, and nothing that knows of models."""
