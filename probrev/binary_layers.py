@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.broadcasting import same_rank
+from probrev.numerics.broadcasting import same_rank
 from probrev.plumbing.pytree import pytree
 from probrev.states import FiniteStates
 

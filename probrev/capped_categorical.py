@@ -15,8 +15,8 @@ from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 from numpyro.util import not_jax_tracer
 
-from probrev.broadcasting import same_rank
-from probrev.truncated_normal import open_uniform
+from probrev.numerics.broadcasting import same_rank
+from probrev.numerics.truncated_normal import open_uniform
 
 
 class CappedCategorical(dist.Distribution):

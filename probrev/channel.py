@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from probrev.layer import Layer
+from probrev.numerics.truncated_normal import excess_moments, log_mills, log_scaled_ndtr
 from probrev.slabs import rectified_slab
 from probrev.tilted import Tilted, tilted
-from probrev.truncated_normal import excess_moments, log_mills, log_scaled_ndtr
 
 
 class Score(NamedTuple):

@@ -18,9 +18,9 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
-from probrev.broadcasting import same_rank
 from probrev.capped_categorical import CappedCategorical
-from probrev.truncated_normal import (
+from probrev.numerics.broadcasting import same_rank
+from probrev.numerics.truncated_normal import (
     HALF_LOG_TWO_PI,
     excess_from_uniform,
     open_uniform,

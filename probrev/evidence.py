@@ -10,8 +10,8 @@ from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
 from probrev.layer import Layer
+from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, upper_tail
 from probrev.plumbing.pytree import pytree
-from probrev.truncated_normal import HALF_LOG_TWO_PI, upper_tail
 
 MAX_FACTORS = 16
 # Silent rows are padded to one of about so many lengths per layer: few shapes, few compilations.

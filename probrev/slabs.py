@@ -21,10 +21,10 @@ from numpyro.distributions.truncated import LeftTruncatedDistribution
 from numpyro.distributions.util import validate_sample
 from numpyro.util import not_jax_tracer
 
-from probrev.broadcasting import same_rank
 from probrev.distributions import log_silence_prob
+from probrev.numerics.broadcasting import same_rank
+from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, log_mills
 from probrev.plumbing.arrays import check_real
-from probrev.truncated_normal import HALF_LOG_TWO_PI, log_mills
 
 
 class _OneOf(constraints.Constraint):

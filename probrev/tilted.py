@@ -16,8 +16,16 @@ from jax.nn import log_sigmoid
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from probrev.broadcasting import same_rank
-from probrev.quadrature import integrate, integrate_and_invert, log_likelihood_shape
+from probrev.numerics.broadcasting import same_rank
+from probrev.numerics.quadrature import integrate, integrate_and_invert, log_likelihood_shape
+from probrev.numerics.truncated_normal import (
+    HALF_LOG_TWO_PI,
+    excess_from_uniform,
+    excess_moments,
+    log_scaled_ndtr,
+    open_uniform,
+    upper_tail,
+)
 from probrev.slabs import (
     FiniteSlab,
     LogQuadraticSlab,
@@ -25,14 +33,6 @@ from probrev.slabs import (
     canonical_slab,
     check_slab,
     unit_slab,
-)
-from probrev.truncated_normal import (
-    HALF_LOG_TWO_PI,
-    excess_from_uniform,
-    excess_moments,
-    log_scaled_ndtr,
-    open_uniform,
-    upper_tail,
 )
 
 __all__ = [

@@ -15,8 +15,8 @@ ROOT = Path(probrev.__file__).parent
 # place, and so is the public API as a whole.
 PUBLIC = "public API"
 ORDER = [
-    "plumbing", "status", "methods", "broadcasting",
-    "truncated_normal", "quadrature", "capped_categorical", "distributions", "slabs", "tilted",
+    "plumbing", "numerics", "status", "methods",
+    "capped_categorical", "distributions", "slabs", "tilted",
     "states", "priors", "layer", "channel", "evidence", "model", "layered_model",
     "fitted_layer", "feedforward", "net_risk", "trained_net", "shadow", "state_evolution",
     "estimates", "similarity", "activations", "reversal",

@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from scipy.special import expit
 
 import probrev.tilted as library
-from probrev.quadrature import integrate_and_invert
+from probrev.numerics.quadrature import integrate_and_invert
 from probrev.tilted import FiniteSlab, LogQuadraticSlab, slab_moments
 
 LOGIT = -1.3

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import log_ndtr
 
-from probrev.truncated_normal import HALF_LOG_TWO_PI, log_mills
+from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, log_mills
 
 GRID = np.linspace(-12.0, 12.0, 48_001)
 MARGIN = 1.002  # the grid misses the supremum by less than 1e-3 of it, tested on finer grids

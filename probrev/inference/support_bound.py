@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from probrev.evidence import Evidence
 from probrev.inference.support_problem import SupportProblem, find_mode, gradient, project
-from probrev.truncated_normal import HALF_LOG_TWO_PI
+from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI
 
 # How much of the silent rows to keep: f <= 1, so f <= f^share.
 SHARES = (1.0, 0.7, 0.4, 0.2, 0.0)

@@ -14,7 +14,7 @@ from probrev.inference.problem_blocks import block_size, in_blocks, map_problems
 from probrev.inference.support_box import Box, nest, place
 from probrev.inference.support_integral import gauss_legendre, rule_sizes
 from probrev.inference.support_problem import SupportProblem
-from probrev.truncated_normal import open_uniform
+from probrev.numerics.truncated_normal import open_uniform
 
 NUM_STEPS = 64
 # Draws that share one evaluation of a cell's nodes.

@@ -7,8 +7,8 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from probrev import truncated_normal
-from probrev.truncated_normal import (
+from probrev.numerics import truncated_normal
+from probrev.numerics.truncated_normal import (
     excess_moments,
     log_mills,
     log_scaled_ndtr,

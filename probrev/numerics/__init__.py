@@ -1,0 +1,1 @@
+"""Numerics: special functions and rules that know of no model."""
