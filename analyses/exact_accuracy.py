@@ -10,7 +10,7 @@ probability, and of every unit's mean and variance. The last two are divided by 
 s_i^2 = E[h_i^2 | x, h_i > 0] of the plain integrals: the unit's own size where it is active. So
 columns of W of scale 1e-3 or 1e3 count like others, and a unit that is hardly ever active does not
 count by how small its unconditional moments are. Four standard errors of the plain integrals are
-taken off first (0 unless three units may be active).
+taken off first (0 unless three or four units may be active).
 
 `plot` draws errors over claims, and says how many lie outside 3 claims + 2e-4, the worst factor,
 the share of claims that are at most 1e-3, and the cost.

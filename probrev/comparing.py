@@ -128,7 +128,7 @@ def _record(decision: Decision) -> dict[str, xr.Dataset]:
         "data": xr.Dataset(
             {"x": (("obs", "visible"), np.asarray(obs.x))}, attrs={"origin": obs.origin.value}
         ),
-        "inverses": xr.Dataset({"h": h[:, : obs.num_obs], "seconds_per_obs": ("inverse", seconds)}),
+        "inverses": xr.Dataset({"h": h, "seconds_per_obs": ("inverse", seconds)}),
         "verdicts": xr.Dataset.from_dataframe(verdicts.rename_axis("row")),
     }
     if decision.agreements:

@@ -89,6 +89,7 @@ def decide(
         raise ValueError(f"interval_prob must lie between 0 and 1; got {interval_prob}")
     check_pytree(model)
     model.check(obs)
+    estimates = estimates._replace(h=estimates.h[:, : obs.num_obs])
     inverses = [str(name) for name in estimates.h["inverse"].to_numpy()]
     planned = inverses if planned is None else planned
     for name in planned:

@@ -56,9 +56,10 @@ def compare_until(
 
     The numbers of observations are fixed beforehand, and each of L looks has intervals of
     probability 1 - .05 / L, so that the word of whichever look comes last errs in no more than 5 %.
-    A look keeps the observations and draws of the one before. It is the last where no planned
-    verdict is undecided, or where a posterior may not judge, which more observations would not
-    mend. What was planned and taken is in the root attribute `looks`.
+    A look keeps the observations and draws of the one before; inverses run once, on those of all
+    looks. It is the last where no planned verdict is undecided, or where a posterior may not judge,
+    which more observations would not mend. What was planned and taken is in the root attribute
+    `looks`.
 
     Args:
         key: random key, of the observations and the posteriors.

@@ -31,7 +31,7 @@ def integral(weights, keep_prob, noise_std, x):
 
 @pytest.mark.parametrize(("keep_prob", "tight"), [(0.3, 0.5), (0.9, 1), (0.97, 5)])
 def test_no_integral_of_one_unit_exceeds_its_bound(keep_prob, tight):
-    """Silent rows are not log-concave in h where few are kept, so the bound must allow for it."""
+    """Where rows may be dropped, silent ones are not log-concave in h: bounds must allow for it."""
     rng = np.random.default_rng(0)
     gaps = []
     for _ in range(10):
