@@ -34,22 +34,23 @@ def sum_states(rng, log_joint, h, numbers) -> Sums:
     )
 
 
-def stream_states(log_joint, h, size, num_draws):
-    """The same sums block by block, beginning with number 0."""
+def stream_states(log_joint, h, size, num_draws, rows=slice(None), sums=None):
+    """The same sums block by block, over the states of some rows, added to others."""
     numbers = jnp.arange(len(h), dtype=float)
     # A state is told by its last column, which the table reads.
     states = jnp.column_stack([h, numbers])
-    table = jnp.asarray(log_joint.T)
+    table, (first, end, _) = jnp.asarray(log_joint.T), rows.indices(len(h))
 
     @jax.jit
     def add(sums, start):
         return add_block(
             sums, jax.random.key(5), lambda h: table[h[:, -1].astype(int)], states, start,
-            jnp.asarray(len(h)), size,
+            jnp.asarray(end), size,
         )  # fmt: skip
 
-    sums = no_sums(len(log_joint), h.shape[1] + 1, num_draws, NUM_TOP)
-    for start in range(0, len(h), size):
+    if sums is None:
+        sums = no_sums(len(log_joint), h.shape[1] + 1, num_draws, NUM_TOP)
+    for start in range(first, end, size):
         sums = add(sums, jnp.asarray(start))
     return sums
 
@@ -85,7 +86,22 @@ def test_blocks_are_the_whole(size, moved_at_once, monkeypatch):
 @pytest.mark.parametrize("size", [1, 16])
 def test_draws_of_blocks_are_independent_draws(size):
     _, log_joint, h = make_many()
-    draws = np.asarray(stream_states(log_joint, h, size, NUM_DRAWS).draws)
+    check_draws(stream_states(log_joint, h, size, NUM_DRAWS).draws, log_joint)
+
+
+def test_merged_sums_go_on():
+    _, log_joint, h = make_many()
+    parts = [
+        stream_states(log_joint, h, 16, NUM_DRAWS, rows) for rows in (slice(96), slice(96, 160))
+    ]
+    merged = merge_sums(jax.random.key(2), *parts)
+    rest = stream_states(log_joint, h, 16, NUM_DRAWS, slice(160, 200), merged)
+    check_draws(rest.draws, log_joint)
+
+
+def check_draws(draws, log_joint):
+    """Draws of 200 states, (obs, draw), as many of each as its mass says, and independent."""
+    draws = np.asarray(draws)
     for drawn, row in zip(draws[:5], log_joint[:5], strict=True):
         probs = np.exp(row - row.max())
         probs /= probs.sum()

@@ -10,7 +10,7 @@ from scipy.stats import kstest, norm
 
 import probrev as pr
 from probrev.metrics import FAMILIES, Case
-from probrev.metrics.likelihood import has_likelihood, likelihood
+from probrev.metrics.likelihood import has_likelihood, likelihood, thin_pooled
 from probrev.metrics.position import position, randomized_pit
 from probrev.metrics.predictive import predictive
 from probrev.metrics.risk import risk
@@ -160,6 +160,18 @@ def test_support_matches_loops(case):
         prob = (prob * 4000 + 0.5) / 4001
     assert rows["brier", "posterior"].value == pytest.approx(((inclusion - truth) ** 2).mean())
     assert rows["log_score", "posterior"].value == pytest.approx(-np.log(prob).mean())
+
+
+@pytest.mark.parametrize(("num_obs", "kept"), [(1, 400), (163, 400), (512, 128), (5000, 100)])
+def test_of_more_observations_fewer_draws_are_evaluated(num_obs, kept):
+    draws = xr.DataArray(np.broadcast_to(np.arange(900.0), (1, num_obs, 900)).T,
+                         dims=("sample", "obs", "hidden"))  # fmt: skip
+    found = thin_pooled(draws)
+    assert found.sizes["sample"] == kept
+    # Evenly spaced, so that every chain is in it.
+    assert found[0, 0, 0] == 0
+    assert found[-1, 0, 0] == 899
+    assert thin_pooled(draws[:50]).sizes["sample"] == 50
 
 
 def test_log_score_does_not_depend_on_the_draws_of_what_is_no_average():
