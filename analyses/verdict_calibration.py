@@ -26,7 +26,7 @@ from probrev.metrics.case import INTERVAL_PROB, Case
 from probrev.metrics.log_ratio import estimate_ratios
 from probrev.metrics.risk import squared_errors
 from probrev.metrics.truth_rank import truth_rank
-from probrev.model import Origin
+from probrev.model.observations import Origin
 from probrev.plots.canvas import COLORS, MARKERS
 from probrev.posterior import Posterior
 

@@ -3,7 +3,6 @@ from .agreement import measure_agreement
 from .boltzmann import BoltzmannMachine
 from .comparing import compare
 from .comparison import Comparison, load
-from .distributions import LinearDropout, RectifiedDropout
 from .external import from_datatree
 from .feedforward import Bias, FeedforwardNet
 from .fitted_layer import fit_layer, fit_prior
@@ -18,13 +17,17 @@ from .inference.partition import estimate_log_partition, log_partition
 from .ladder import build_ladder, build_samplers, list_rungs
 from .ladder.binary import MeanField, SigmoidPass, StochasticPass
 from .ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
-from .layer import Layer
-from .layered_model import LayeredModel
 from .looks import Look, compare_until
-from .model import Model, Observations
+from .model.distributions import LinearDropout, RectifiedDropout
+from .model.layer import Layer
+from .model.layered_model import LayeredModel
+from .model.observations import Observations
+from .model.priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
+from .model.protocol import Model
+from .model.slabs import FiniteSlab, LogQuadraticSlab
+from .model.states import FiniteStates
 from .net_risk import predict_net_risk
 from .posterior import Posterior
-from .priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
 from .report import write_report, write_weights_report
 from .reversal import measure_reversal, predict_cosine, reverse
 from .shadow.calibration import expected_calibration_error
@@ -33,9 +36,7 @@ from .shadow.recipe import Recipe
 from .shadow.synthetic import Shadow, draw_shadow
 from .shadow.training import Training, train_classifier
 from .similarity import measure_similarity
-from .slabs import FiniteSlab, LogQuadraticSlab
 from .state_evolution import evolve_state
-from .states import FiniteStates
 from .sweeps.driver import sweep
 from .sweeps.grid import Grid, read_grid
 from .sweeps.store import load_sweep

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from probrev.model.states import FiniteStates
 from probrev.numerics.broadcasting import same_rank
 from probrev.plumbing.pytree import pytree
-from probrev.states import FiniteStates
 
 # Layers by their level.
 Layers = Mapping[int, Array]

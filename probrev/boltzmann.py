@@ -13,10 +13,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.binary_draws import simulate
 from probrev.binary_layers import BinaryLayers, binary_states, draw_units
-from probrev.model import Observations, Origin, check_shape
+from probrev.model.observations import Observations, Origin
+from probrev.model.protocol import check_shape
+from probrev.model.states import FiniteStates
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import is_concrete, pytree
-from probrev.states import FiniteStates
 
 
 @pytree(data=("weights", "biases"))

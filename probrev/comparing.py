@@ -24,7 +24,8 @@ from probrev.estimates import (
 from probrev.external import External
 from probrev.metrics import DESCRIBING, Case, Row
 from probrev.metrics.case import INTERVAL_PROB
-from probrev.model import Model, Observations
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model
 from probrev.plumbing.streams import stream
 from probrev.posterior import Posterior
 

@@ -8,9 +8,9 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 
 from probrev.feedforward import FeedforwardNet
-from probrev.layered_model import LayeredModel
-from probrev.model import NUM_SIMULATED, Model
-from probrev.priors import is_spike_and_slab
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import is_spike_and_slab
+from probrev.model.protocol import NUM_SIMULATED, Model
 from probrev.state_evolution import evolve_state
 
 FACTORS = 2.0 ** np.arange(-2, 3)

@@ -20,7 +20,8 @@ from probrev.external import External, from_datatree, note_draws
 from probrev.metrics import DECIDING, Case, Measured
 from probrev.metrics.case import POSTERIOR
 from probrev.metrics.risk import spares_truth
-from probrev.model import Model, Observations, check_pytree
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model, check_pytree
 from probrev.posterior import Kind, Posterior
 from probrev.verdict import Doubt, Ratio, Verdict, Word, judge
 

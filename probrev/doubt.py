@@ -3,7 +3,7 @@
 import pandas as pd
 
 from probrev.metrics.case import POSTERIOR
-from probrev.model import Origin
+from probrev.model.observations import Origin
 from probrev.posterior import Kind, Posterior
 from probrev.status import Status
 from probrev.verdict import Doubt, Word

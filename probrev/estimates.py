@@ -10,7 +10,8 @@ import xarray as xr
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.model import Model, Observations
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.streams import stream
 

@@ -11,9 +11,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.optimize import minimize_scalar
 
-from probrev.layer import Layer
-from probrev.layered_model import LayeredModel
-from probrev.model import NUM_SIMULATED
+from probrev.model.layer import Layer
+from probrev.model.layered_model import LayeredModel
+from probrev.model.protocol import NUM_SIMULATED
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import pytree
 

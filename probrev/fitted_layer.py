@@ -9,9 +9,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 from scipy.stats import norm
 
-from probrev.layer import Layer
+from probrev.model.layer import Layer
+from probrev.model.priors import SpikeAndSlab
 from probrev.plumbing.arrays import check_real
-from probrev.priors import SpikeAndSlab
 
 SlabKind = Literal["truncated_normal", "half_normal", "exponential"]
 SLAB_KINDS = ("truncated_normal", "half_normal", "exponential")

@@ -14,7 +14,8 @@ from probrev.inference.choice import infer
 from probrev.joined import join_posteriors
 from probrev.methods import LOOKS
 from probrev.metrics.case import INTERVAL_PROB
-from probrev.model import Model, Observations
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model
 from probrev.plumbing.streams import stream
 from probrev.posterior import Posterior
 

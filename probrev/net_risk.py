@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.feedforward import Bias, FeedforwardNet
-from probrev.layer import Layer
-from probrev.model import NUM_SIMULATED
+from probrev.model.layer import Layer
+from probrev.model.priors import Prior, sample_prior
+from probrev.model.protocol import NUM_SIMULATED
 from probrev.numerics.truncated_normal import upper_tail
-from probrev.priors import Prior, sample_prior
 
 NUM_NODES = 80
 LAST_NODE = 9.0  # in standard deviations; what lies beyond has mass 1e-19

@@ -11,13 +11,13 @@ from jaxtyping import Array, Float
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.polynomial.legendre import leggauss
 
-from probrev.channel import hidden_belief, hidden_score
-from probrev.layer import Layer
+from probrev.model.channel import hidden_belief, hidden_score
+from probrev.model.layer import Layer
+from probrev.model.priors import SparsePrior, check_spike_and_slab
+from probrev.model.slabs import Slab
+from probrev.model.tilted import slab_moments, tilted
 from probrev.numerics.truncated_normal import excess_from_uniform, upper_tail
 from probrev.plumbing.pytree import is_concrete
-from probrev.priors import SparsePrior, check_spike_and_slab
-from probrev.slabs import Slab
-from probrev.tilted import slab_moments, tilted
 
 MAX_ITERATIONS = 500
 TOLERANCE = 1e-7

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.binary_layers import EVEN, ODD, BinaryLayers, draw_units
 from probrev.boltzmann import BoltzmannMachine
-from probrev.model import Observations
+from probrev.model.observations import Observations
 from probrev.plumbing.progress import Progress
 
 # Standard deviation of the first weights.

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.feedforward import FeedforwardNet
-from probrev.layer import Layer
-from probrev.layered_model import LayeredModel
-from probrev.model import NUM_SIMULATED, Observations
+from probrev.model.layer import Layer
+from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
+from probrev.model.protocol import NUM_SIMULATED
 from probrev.plumbing.pytree import pytree
 
 BATCH_SIZE = 64

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from probrev.metrics.log_ratio import FEWEST_OBSERVATIONS
-from probrev.model import Origin
+from probrev.model.observations import Origin
 
 AS_GOOD_BELOW = 1.1
 NEAR_BELOW = 1.5

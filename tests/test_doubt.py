@@ -5,7 +5,7 @@ import pytest
 
 from probrev.doubt import find_doubt
 from probrev.metrics.case import POSTERIOR, Row
-from probrev.model import Origin
+from probrev.model.observations import Origin
 from probrev.status import Status
 from probrev.verdict import Word
 from tests import small_case

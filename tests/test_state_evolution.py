@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 import probrev as pr
 from probrev import state_evolution
-from probrev.channel import hidden_belief
+from probrev.model.channel import hidden_belief
 from probrev.state_evolution import evolve_state, is_hard, scalar_risk
 
 PROBS = np.array([0.3, 0.05, 0.6])

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from probrev.metrics.log_ratio import FEWEST_OBSERVATIONS
-from probrev.model import Origin
+from probrev.model.observations import Origin
 from probrev.verdict import MOST_OBSERVATIONS, Doubt, Ratio, Word, judge
 
 RATIO = Ratio("net", "exact", 1.3, 1.2, 1.4, 0.95, 32, Origin.MODEL, True, True)

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
-from probrev.evidence import Evidence
 from probrev.inference.support_box import Box
 from probrev.inference.support_integral import (
     CellIntegrals,
@@ -18,6 +17,7 @@ from probrev.inference.support_integral import (
 )
 from probrev.inference.support_problem import SupportProblem
 from probrev.inference.support_zoom import Known, locate
+from probrev.model.row_terms import Evidence
 
 # Evaluations of f in one observation's cells: beyond, the error stays what it is.
 MAX_ELEMENTS = 1.5e9

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from probrev.evidence import Evidence
 from probrev.inference.silence_curvature import silence_slope
 from probrev.inference.support_box import SMALLEST_VOLUME, Box
 from probrev.inference.support_problem import SupportProblem, project
+from probrev.model.row_terms import Evidence
 
 
 class Cells(NamedTuple):

@@ -11,10 +11,11 @@ from probrev.inference.gibbs import find_sweep, gibbs
 from probrev.inference.hmc import hmc
 from probrev.inference.message_passing import check_model as check_message_passing
 from probrev.inference.message_passing import message_passing
-from probrev.layered_model import LayeredModel
-from probrev.model import Model, Observations
+from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
+from probrev.model.priors import SparsePrior, undeclared_members
+from probrev.model.protocol import Model
 from probrev.posterior import Posterior
-from probrev.priors import SparsePrior, undeclared_members
 
 _SEEDED = {"exact": exact, "message_passing": message_passing}
 _SAMPLERS = {"gibbs": gibbs, "hmc": hmc}

@@ -12,10 +12,10 @@ from probrev.boltzmann import BoltzmannMachine
 from probrev.inference.enumeration import check_count, enumerate_table
 from probrev.inference.exact_result import ExactResult
 from probrev.inference.partition import log_partition
+from probrev.model.states import FiniteStates
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.pytree import pytree
 from probrev.plumbing.streams import generator
-from probrev.states import FiniteStates
 
 
 def enumerate_collapsed(

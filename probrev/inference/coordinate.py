@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from probrev.layer import Layer
+from probrev.model.layer import Layer
+from probrev.model.tilted import Slab, invert_tilted, log_slab_ratio, sample_tilted, unit_slab
 from probrev.numerics.truncated_normal import open_uniform
-from probrev.tilted import Slab, invert_tilted, log_slab_ratio, sample_tilted, unit_slab
 
 # Numbers in all residuals together; below it, looking for those that change costs more than it
 # saves (measured on 2 CPU cores).

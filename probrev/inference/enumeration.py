@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from probrev.inference.exact_result import ExactResult
 from probrev.inference.joint_table import JointTable, make_table
 from probrev.inference.state_sums import Sums, add_block, merge_sums, no_sums
-from probrev.model import Model, States
+from probrev.model.protocol import Model, States
+from probrev.model.states import FiniteStates
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
-from probrev.states import FiniteStates
 
 MAX_STATES = 2**25
 # Numbers per temporary array: few enough to stay in cache, many enough to use every core.

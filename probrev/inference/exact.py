@@ -12,13 +12,14 @@ from probrev.inference.integration import check_continuous, integrate_supports
 from probrev.inference.noiseless import check_noiseless, check_supports, solve_noiseless
 from probrev.inference.noiseless_table import enumerate_noiseless
 from probrev.inference.two_layer import check_two_layer, integrate_two_layers
-from probrev.layered_model import LayeredModel
-from probrev.model import Model, Observations, check_pytree
+from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
+from probrev.model.priors import SparsePrior
+from probrev.model.protocol import Model, check_pytree
+from probrev.model.slabs import FiniteSlab
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior import Posterior, make_tree
-from probrev.priors import SparsePrior
-from probrev.slabs import FiniteSlab
 
 __all__ = ["ExactPlan", "count_states", "exact", "plan_exact"]
 

@@ -17,8 +17,9 @@ from probrev.inference.layered_sweep import (
     init_layered,
     layered_step,
 )
-from probrev.layered_model import LayeredModel
-from probrev.model import Model, Observations
+from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior import Moments, Posterior, from_draws

@@ -12,12 +12,13 @@ import numpyro
 from jaxtyping import PRNGKeyArray
 from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, Predictive
 
-from probrev.layered_model import LayeredModel
-from probrev.model import Model, Observations
+from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
+from probrev.model.priors import KSparse
+from probrev.model.protocol import Model
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior import Moments, Posterior, from_draws
-from probrev.priors import KSparse
 
 # The top hidden vector, and those between it and x.
 SIGNAL = re.compile(r"h(_\d+)?")

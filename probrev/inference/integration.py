@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from probrev.evidence import Evidence, count_rows, gather_evidence
 from probrev.inference.adaptive_integral import (
     Curvatures,
     Part,
@@ -40,11 +39,12 @@ from probrev.inference.support_problem import (
     make_problems,
     silence_alone,
 )
-from probrev.layered_model import LayeredModel
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import SparsePrior, check_spike_and_slab
+from probrev.model.row_terms import Evidence, count_rows, gather_evidence
+from probrev.model.slabs import LogQuadraticSlab
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
-from probrev.priors import SparsePrior, check_spike_and_slab
-from probrev.slabs import LogQuadraticSlab
 
 MAX_ACTIVE = 4
 MAX_SUPPORTS = 2**17

@@ -5,10 +5,10 @@ from typing import NamedTuple, Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from probrev.evidence import Evidence, gather_evidence
-from probrev.layered_model import LayeredModel
-from probrev.model import Model
-from probrev.priors import SparsePrior
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import SparsePrior
+from probrev.model.protocol import Model
+from probrev.model.row_terms import Evidence, gather_evidence
 
 # Up to so many observations each has its own silent rows; more of them share the terms of all rows.
 MAX_SEPARATE = 2

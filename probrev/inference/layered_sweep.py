@@ -15,10 +15,10 @@ from probrev.inference.surrogate import (
     log_neglected,
     surrogate_rows,
 )
-from probrev.layer import Layer
-from probrev.layered_model import LayeredModel
-from probrev.priors import SparsePrior, check_spike_and_slab
-from probrev.slabs import rectified_slab
+from probrev.model.layer import Layer
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import SparsePrior, check_spike_and_slab
+from probrev.model.slabs import rectified_slab
 
 # A relocation costs as much as a pass over all units, and helps only between correlated columns.
 RELOCATION_PROB = 0.25

@@ -16,9 +16,9 @@ from probrev.inference.partition import (
     estimate_log_mean,
     machine_log_evidence,
 )
-from probrev.layered_model import LayeredModel
-from probrev.model import Observations
-from probrev.priors import KSparse, SparsePrior, sample_prior
+from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
+from probrev.model.priors import KSparse, SparsePrior, sample_prior
 
 # Numbers in one temporary array, (case, visible): observations are taken in groups of that size.
 GROUP_ELEMENTS = 2**22

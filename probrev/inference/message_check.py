@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.inference.coordinate import augment, update_units
 from probrev.inference.layered_sweep import unit_prior
 from probrev.inference.messages import Belief
-from probrev.layered_model import LayeredModel
+from probrev.model.layered_model import LayeredModel
 
 # Weights passed over, all sweeps together: a second's worth, or some iterations of message passing
 # where the weights are many.

@@ -11,15 +11,16 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.inference.message_check import check_messages, plan_check
 from probrev.inference.messages import MessageState, init_messages, iterate_messages
 from probrev.inference.weight_check import check_weights
-from probrev.layered_model import LayeredModel
-from probrev.model import Model, Observations
+from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
+from probrev.model.priors import KSparse, SparsePrior, check_spike_and_slab
+from probrev.model.protocol import Model
+from probrev.model.tilted import sample_tilted
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior import H_DIMS, Posterior, make_tree
-from probrev.priors import KSparse, SparsePrior, check_spike_and_slab
 from probrev.status import Status
-from probrev.tilted import sample_tilted
 
 NUM_CHAINS = 4
 # When an observation is done: after so many iterations, or at so small a relative change.

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from probrev.channel import Score, hidden_belief, hidden_score, observed_score
-from probrev.distributions import RectifiedDropout
 from probrev.inference.row_stream import stream_rows
-from probrev.layer import Layer
-from probrev.layered_model import LayeredModel
-from probrev.priors import SparsePrior
-from probrev.tilted import Tilted, slab_moments, tilted
+from probrev.model.channel import Score, hidden_belief, hidden_score, observed_score
+from probrev.model.distributions import RectifiedDropout
+from probrev.model.layer import Layer
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import SparsePrior
+from probrev.model.tilted import Tilted, slab_moments, tilted
 
 # Damping: the share of a new belief that is taken over, cut where the last iteration moved away
 # from a fixed point. Scores are not damped: with both damped, they swing around each other.

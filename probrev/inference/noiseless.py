@@ -18,10 +18,10 @@ from probrev.inference.noiseless_support import (
     spans_another,
 )
 from probrev.inference.support_problem import list_supports
-from probrev.layered_model import LayeredModel
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import generator
-from probrev.priors import SparsePrior, check_spike_and_slab
 
 MAX_SUPPORTS = 2**17
 

@@ -9,9 +9,9 @@ from jaxtyping import Array, Bool, Float
 from probrev.inference.enumeration import enumerate_table
 from probrev.inference.exact_result import ExactResult
 from probrev.inference.noiseless_support import TOLERANCE
-from probrev.layered_model import LayeredModel
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import SparsePrior
 from probrev.plumbing.progress import Progress
-from probrev.priors import SparsePrior
 
 
 class NoiselessTable(NamedTuple):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.binary_layers import BinaryLayers, draw_units
 from probrev.boltzmann import BoltzmannMachine
 from probrev.inference.enumeration import check_count
-from probrev.model import Observations
+from probrev.model.observations import Observations
 
 # Numbers in a temporary array.
 BLOCK_ELEMENTS = 2**19

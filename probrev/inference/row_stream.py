@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from probrev.channel import Score
-from probrev.layer import Layer
+from probrev.model.channel import Score
+from probrev.model.layer import Layer
 
 # Weights per block: a block and its squares stay in a core's cache, and one row is never cut.
 BLOCK_ELEMENTS = 3 * 2**16

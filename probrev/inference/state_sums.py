@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.inference.joint_table import JointTable
-from probrev.model import States
+from probrev.model.protocol import States
 
 MOVED_AT_ONCE = 2**13  # draws, of all observations together
 

@@ -6,8 +6,8 @@ import numpy as np
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float
 
-from probrev.evidence import Evidence
 from probrev.inference.support_problem import SupportProblem, find_mode, gradient, project
+from probrev.model.row_terms import Evidence
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI
 
 # How much of the silent rows to keep: f <= 1, so f <= f^share.

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from probrev.evidence import Evidence
 from probrev.inference.small_factor import factorize, invert_transposed, solve_factor
 from probrev.inference.support_bound import gaussian_bounds
 from probrev.inference.support_problem import SupportProblem, find_mode
+from probrev.model.row_terms import Evidence
 
 # What lies so far below the greatest log value found is left out, and bounded.
 DROP = 28.0

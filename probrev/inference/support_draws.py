@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from probrev.evidence import Evidence
 from probrev.inference.adaptive_integral import Part
 from probrev.inference.problem_blocks import block_size, in_blocks, map_problems
 from probrev.inference.support_box import Box, nest, place
 from probrev.inference.support_integral import gauss_legendre, rule_sizes
 from probrev.inference.support_problem import SupportProblem
+from probrev.model.row_terms import Evidence
 from probrev.numerics.truncated_normal import open_uniform
 
 NUM_STEPS = 64

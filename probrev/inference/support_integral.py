@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from probrev.evidence import Evidence
 from probrev.inference.cell_bound import bound_cells, enclose, enclose_rows, grid
 from probrev.inference.problem_blocks import block_size, in_blocks, map_problems
 from probrev.inference.support_box import Box, nest, place
 from probrev.inference.support_problem import SupportProblem, project
+from probrev.model.row_terms import Evidence
 
 LARGEST_LOG_RATIO = 50.0
 # A row's f changes where |t| < 5; 11 nodes follow it where t spans no more than 16 along an axis.

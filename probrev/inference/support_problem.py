@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from probrev.evidence import Evidence
 from probrev.inference.silence_curvature import silence_slope
 from probrev.inference.small_factor import factorize, solve_factor
+from probrev.model.row_terms import Evidence
 
 NUM_STEPS = 30
 NUM_SWEEPS = 4

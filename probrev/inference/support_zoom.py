@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from probrev.evidence import Evidence
 from probrev.inference.cell_bound import bound_cells, grid
 from probrev.inference.problem_blocks import block_size, in_blocks, map_problems
 from probrev.inference.support_box import Box, first_box, place
 from probrev.inference.support_problem import SupportProblem
+from probrev.model.row_terms import Evidence
 
 # Cells along every axis, by the number of axes.
 CELLS = {1: 24, 2: 10, 3: 5, 4: 4, 5: 3}

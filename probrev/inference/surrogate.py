@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from probrev.channel import observed_score
 from probrev.inference.coordinate import Rows
-from probrev.layer import Layer
+from probrev.model.channel import observed_score
+from probrev.model.layer import Layer
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 # Least precision of a silent row, in units of an active row's: f is not log-concave everywhere.

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from probrev.distributions import log_silence_prob
-from probrev.evidence import Evidence, gather_evidence
 from probrev.inference.adaptive_integral import (
     Curvatures,
     integrate_part,
@@ -28,8 +26,10 @@ from probrev.inference.support_problem import (
     make_problems,
     silence_alone,
 )
-from probrev.layer import Layer
-from probrev.layered_model import LayeredModel
+from probrev.model.distributions import log_silence_prob
+from probrev.model.layer import Layer
+from probrev.model.layered_model import LayeredModel
+from probrev.model.row_terms import Evidence, gather_evidence
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import generator
 

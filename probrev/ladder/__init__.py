@@ -12,8 +12,8 @@ from jaxtyping import PRNGKeyArray
 from probrev.boltzmann import BoltzmannMachine
 from probrev.estimates import Inverse, RandomInverse
 from probrev.ladder import binary, layered
-from probrev.layered_model import LayeredModel
-from probrev.model import Model
+from probrev.model.layered_model import LayeredModel
+from probrev.model.protocol import Model
 
 RUNGS = (*layered.RUNGS, *binary.RUNGS)
 _KINDS: dict[type, ModuleType] = {LayeredModel: layered, BoltzmannMachine: binary}

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.binary_layers import draw_units
 from probrev.boltzmann import BoltzmannMachine
-from probrev.model import NUM_SIMULATED
+from probrev.model.protocol import NUM_SIMULATED
 from probrev.plumbing.pytree import pytree
 
 RUNGS = ("sigmoid", "bottom_up", "affine", "mean_field")

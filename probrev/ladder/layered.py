@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from probrev.feedforward import BIAS_RULES, FeedforwardNet
 from probrev.inference.message_passing import MAX_ITERATIONS, TOLERANCE, check_model
 from probrev.inference.messages import init_messages, iterate_messages
-from probrev.layer import Layer
-from probrev.layered_model import LayeredModel
+from probrev.model.layer import Layer
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import SparsePrior, check_spike_and_slab, is_spike_and_slab
+from probrev.model.tilted import tilted
 from probrev.plumbing.pytree import pytree
-from probrev.priors import SparsePrior, check_spike_and_slab, is_spike_and_slab
-from probrev.tilted import tilted
 from probrev.trained_net import train_net
 
 # Iterations of message passing in each rung that it has.

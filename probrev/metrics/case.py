@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import DegenerateDataWarning, bootstrap, norm
 
-from probrev.model import Model, Origin
+from probrev.model.observations import Origin
+from probrev.model.protocol import Model
 from probrev.plumbing.streams import generator
 from probrev.posterior import Posterior
 

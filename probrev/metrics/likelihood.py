@@ -6,7 +6,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from probrev.metrics.case import Case, Measured, row_of_mean, row_of_share
-from probrev.model import Model
+from probrev.model.protocol import Model
 
 # Draws of an observation: the more observations, the fewer, since figures are pooled over them.
 FEWEST_DRAWS, MOST_DRAWS = 100, 400

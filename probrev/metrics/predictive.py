@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from probrev.metrics.case import POSTERIOR, Case, Measured, Row, row_of_share
 from probrev.metrics.likelihood import has_likelihood, log_likelihoods, thin
-from probrev.model import NUM_SIMULATED, Model
+from probrev.model.protocol import NUM_SIMULATED, Model
 from probrev.plumbing.streams import stream
 
 NUM_DRAWS = 100

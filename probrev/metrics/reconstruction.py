@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from probrev.metrics.case import POSTERIOR, Case, Measured, row_of_ratio
 from probrev.metrics.likelihood import thin_pooled
-from probrev.model import Model
+from probrev.model.protocol import Model
 
 
 def reconstruction(case: Case) -> Measured:

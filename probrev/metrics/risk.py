@@ -16,7 +16,7 @@ from probrev.metrics.case import (
     row_of_ratio,
 )
 from probrev.metrics.log_ratio import estimate_ratios
-from probrev.model import Origin
+from probrev.model.observations import Origin
 from probrev.posterior import EXTERNAL, Kind
 
 ROUNDING = 1e-20  # of ||h||^2: squared errors below it are those of float64

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from probrev.agreement import Outcome
 from probrev.metrics.case import POSTERIOR
-from probrev.model import Origin
+from probrev.model.observations import Origin
 from probrev.posterior import Kind
 from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, duration, plain, with_error, with_interval

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.layer import STEIN_FACTOR
+from probrev.model.layer import STEIN_FACTOR
 from probrev.plumbing.pytree import is_concrete, pytree
 from probrev.shadow.classifier import Classifier, draw_mask
 

@@ -8,13 +8,13 @@ from numpyro.distributions import Exponential, HalfNormal, TruncatedNormal
 from scipy import integrate
 
 import probrev as pr
-from probrev.evidence import gather_evidence
 from probrev.inference.cell_bound import bound_cells, grid
 from probrev.inference.integration import unit_laws
 from probrev.inference.silence_curvature import curvature_range
 from probrev.inference.support_box import first_box, place
 from probrev.inference.support_problem import list_supports, make_problems
 from probrev.inference.support_zoom import locate
+from probrev.model.row_terms import gather_evidence
 
 SLABS = (
     HalfNormal(np.array([0.8, 2.0, 0.3])),

@@ -9,12 +9,12 @@ from numpyro.distributions import Exponential, Gamma, HalfNormal, TruncatedNorma
 from scipy import stats
 
 import probrev as pr
-from probrev.evidence import gather_evidence
 from probrev.inference import adaptive_integral, integration
 from probrev.inference.adaptive_integral import Curvatures, integrate_part, measure, refine
 from probrev.inference.silence_curvature import curvature_range
 from probrev.inference.support_bound import bound_problems
 from probrev.inference.support_problem import list_supports, make_problems
+from probrev.model.row_terms import gather_evidence
 
 N_VISIBLE, N_HIDDEN = 6, 3
 SLABS = {

@@ -8,11 +8,11 @@ from numpyro.distributions import HalfNormal
 from scipy import stats
 
 import probrev as pr
-from probrev.evidence import gather_evidence
 from probrev.inference.integration import unit_laws
 from probrev.inference.silence_curvature import curvature_range
 from probrev.inference.support_bound import bound_log_mass
 from probrev.inference.support_problem import list_supports, make_problems
+from probrev.model.row_terms import gather_evidence
 
 N_VISIBLE = 8
 GRID = np.linspace(0, 12, 20_001)

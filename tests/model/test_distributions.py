@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from scipy.integrate import quad
 
-from probrev.distributions import LinearDropout, RectifiedDropout, log_silence_prob
+from probrev.model.distributions import LinearDropout, RectifiedDropout, log_silence_prob
 
 CASES = [(0.4, 0.7, 0.3, 1.6), (-1.3, 0.5, 0.8, 0.4), (2.1, 1.4, 1.0, 2.5), (-0.6, 0.9, 0.0, 0.7)]
 

@@ -7,7 +7,7 @@ import numpyro.distributions as dist
 import pytest
 import scipy.stats
 
-from probrev.slabs import FiniteSlab, LogQuadraticSlab, canonical_slab, check_slab, unit_slab
+from probrev.model.slabs import FiniteSlab, LogQuadraticSlab, canonical_slab, check_slab, unit_slab
 
 VALUES, PROBS = np.array([0.3, 0.9, 2.2]), np.array([0.5, 0.2, 0.3])
 

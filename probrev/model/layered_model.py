@@ -13,11 +13,12 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.layer import Layer
-from probrev.model import Observations, Origin, check_shape
+from probrev.model.layer import Layer
+from probrev.model.observations import Observations, Origin
+from probrev.model.priors import Prior, SparsePrior, check_one_law, is_spike_and_slab, sample_prior
+from probrev.model.protocol import check_shape
+from probrev.model.states import FiniteStates
 from probrev.plumbing.pytree import is_concrete
-from probrev.priors import Prior, SparsePrior, check_one_law, is_spike_and_slab, sample_prior
-from probrev.states import FiniteStates
 
 
 @jax.tree_util.register_pytree_node_class

@@ -11,7 +11,7 @@ import pytest
 from numpyro.infer import MCMC
 from numpyro.infer.gibbs import DiscreteGibbs
 
-from probrev.distributions import CappedCategorical
+from probrev.model.distributions import CappedCategorical
 
 LOGITS = np.array([[0.3, -0.4, 0.1], [1.2, 0.2, -2.0], [-0.7, 0.5, 0.3], [0.1, -1.1, -0.2]])
 

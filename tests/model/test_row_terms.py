@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from probrev.evidence import MAX_FACTORS, Evidence, gather_evidence, stack_evidence
+from probrev.model.row_terms import MAX_FACTORS, Evidence, gather_evidence, stack_evidence
 
 RNG = np.random.default_rng(8)
 WEIGHTS = RNG.normal(0.2, 1.1, (37, 4))

@@ -17,12 +17,12 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.capped_categorical import CappedCategorical
+from probrev.model.capped_categorical import CappedCategorical
+from probrev.model.slabs import FiniteSlab, Slab, canonical_slab, check_slab
+from probrev.model.states import FiniteStates
+from probrev.model.tilted import slab_moments
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import is_concrete, pytree
-from probrev.slabs import FiniteSlab, Slab, canonical_slab, check_slab
-from probrev.states import FiniteStates
-from probrev.tilted import slab_moments
 
 Prior = Callable[[], ArrayLike]
 

@@ -2,7 +2,7 @@
 
 A slab is a `FiniteSlab`, a `LogQuadraticSlab` or any continuous NumPyro distribution on (0, inf).
 `canonical_slab` brings the NumPyro distributions with a log-quadratic density to that form; the
-formulas for tilting a slab are in `probrev.tilted`.
+formulas for tilting a slab are in `probrev.model.tilted`.
 """
 
 # NumPyro's own distributions narrow the signatures of the base class in the same way.
@@ -21,7 +21,7 @@ from numpyro.distributions.truncated import LeftTruncatedDistribution
 from numpyro.distributions.util import validate_sample
 from numpyro.util import not_jax_tracer
 
-from probrev.distributions import log_silence_prob
+from probrev.model.distributions import log_silence_prob
 from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, log_mills
 from probrev.plumbing.arrays import check_real

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from probrev.model import Origin
+from probrev.model.observations import Origin
 from tests.small_case import LAYER, MODEL, OTHER, SLAB
 
 

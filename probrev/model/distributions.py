@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
-from probrev.capped_categorical import CappedCategorical
+from probrev.model.capped_categorical import CappedCategorical
 from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.truncated_normal import (
     HALF_LOG_TWO_PI,

@@ -16,6 +16,14 @@ from jax.nn import log_sigmoid
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from probrev.model.slabs import (
+    FiniteSlab,
+    LogQuadraticSlab,
+    Slab,
+    canonical_slab,
+    check_slab,
+    unit_slab,
+)
 from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.quadrature import integrate, integrate_and_invert, log_likelihood_shape
 from probrev.numerics.truncated_normal import (
@@ -25,14 +33,6 @@ from probrev.numerics.truncated_normal import (
     log_scaled_ndtr,
     open_uniform,
     upper_tail,
-)
-from probrev.slabs import (
-    FiniteSlab,
-    LogQuadraticSlab,
-    Slab,
-    canonical_slab,
-    check_slab,
-    unit_slab,
 )
 
 __all__ = [

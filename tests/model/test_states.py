@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from probrev.states import FiniteStates
+from probrev.model.states import FiniteStates
 
 # n_hidden, num_values, fewest, most
 CASES = [(4, 1, 0, 4), (4, 3, 0, 2), (5, 2, 2, 2), (3, 2, 1, 3), (1, 4, 0, 1)]

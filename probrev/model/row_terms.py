@@ -9,7 +9,7 @@ import numpy as np
 from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
-from probrev.layer import Layer
+from probrev.model.layer import Layer
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, upper_tail
 from probrev.plumbing.pytree import pytree
 

@@ -11,9 +11,9 @@ import scipy.stats
 from scipy.integrate import quad
 from scipy.special import expit
 
-import probrev.tilted as library
+import probrev.model.tilted as library
+from probrev.model.tilted import FiniteSlab, LogQuadraticSlab, slab_moments
 from probrev.numerics.quadrature import integrate_and_invert
-from probrev.tilted import FiniteSlab, LogQuadraticSlab, slab_moments
 
 LOGIT = -1.3
 VALUES, PROBS = np.array([0.3, 0.9, 2.2]), np.array([0.5, 0.2, 0.3])

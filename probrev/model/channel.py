@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from probrev.layer import Layer
+from probrev.model.layer import Layer
+from probrev.model.slabs import rectified_slab
+from probrev.model.tilted import Tilted, tilted
 from probrev.numerics.truncated_normal import excess_moments, log_mills, log_scaled_ndtr
-from probrev.slabs import rectified_slab
-from probrev.tilted import Tilted, tilted
 
 
 class Score(NamedTuple):

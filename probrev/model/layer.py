@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from probrev.distributions import LinearDropout, RectifiedDropout, log_silence_prob
+from probrev.model.distributions import LinearDropout, RectifiedDropout, log_silence_prob
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import is_concrete, pytree
 

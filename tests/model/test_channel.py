@@ -10,7 +10,7 @@ from numpy.polynomial.legendre import leggauss
 from scipy.stats import norm
 
 import probrev as pr
-from probrev.channel import hidden_belief, hidden_score, observed_score
+from probrev.model.channel import hidden_belief, hidden_score, observed_score
 
 # keep_prob, noise_std, gain: rho / alpha is never 1
 SETTINGS = [(0.35, 0.8, 0.3), (0.9, 0.15, 2.4), (1.0, 1.1, 0.6)]
