@@ -21,8 +21,8 @@ from script import load, run, save, show
 
 import probrev as pr
 from probrev import registry
-from probrev.agreement import LEVEL
-from probrev.posterior import Posterior, from_draws
+from probrev.posterior.agreement import LEVEL
+from probrev.posterior.posterior import Posterior, from_draws
 
 PERFECT = ("exact", "gibbs")
 WRONG = ("3 h + 1", "1.1 h", "h + 0.1", "shuffled apart", "noise × 1.3")

@@ -12,7 +12,7 @@ from real_nets import RealNet
 import probrev as pr
 from probrev.fitted_layer import SlabKind
 from probrev.model.priors import SparsePrior
-from probrev.posterior import Posterior
+from probrev.posterior.posterior import Posterior
 
 KEEP_PROB, RELATIVE_NOISE = 0.5, 0.4
 # Kind of slab, and whether one prior serves all units: `pr.fit_prior`.

@@ -28,7 +28,7 @@ from probrev.metrics.risk import squared_errors
 from probrev.metrics.truth_rank import truth_rank
 from probrev.model.observations import Origin
 from probrev.plots.canvas import COLORS, MARKERS
-from probrev.posterior import Posterior
+from probrev.posterior.posterior import Posterior
 
 # The planned three, and two that all but reach Bayes.
 PLANNED = ("universal", "calibrated", "trained")

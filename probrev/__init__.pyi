@@ -1,9 +1,8 @@
 from .activations import ActivationProfile, profile_activations
-from .agreement import measure_agreement
-from .boltzmann import BoltzmannMachine
+from .boltzmann.machine import BoltzmannMachine
+from .boltzmann.trained_machine import train_machine
 from .comparing import compare
 from .comparison import Comparison, load
-from .external import from_datatree
 from .feedforward import Bias, FeedforwardNet
 from .fitted_layer import fit_layer, fit_prior
 from .gap import split_gap
@@ -27,7 +26,9 @@ from .model.protocol import Model
 from .model.slabs import FiniteSlab, LogQuadraticSlab
 from .model.states import FiniteStates
 from .net_risk import predict_net_risk
-from .posterior import Posterior
+from .posterior.agreement import measure_agreement
+from .posterior.external import from_datatree
+from .posterior.posterior import Posterior
 from .report import write_report, write_weights_report
 from .reversal import measure_reversal, predict_cosine, reverse
 from .shadow.calibration import expected_calibration_error
@@ -40,7 +41,6 @@ from .state_evolution import evolve_state
 from .sweeps.driver import sweep
 from .sweeps.grid import Grid, read_grid
 from .sweeps.store import load_sweep
-from .trained_machine import train_machine
 from .trained_net import TrainedNet, train_net
 from .weights.controls import gaussian_control, spectral_control
 from .weights.files import read_tensors

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from probrev.agreement import Agreement, Outcome, measure_agreement
 from probrev.metrics.case import Row
 from probrev.model.observations import same_numbers
 from probrev.model.protocol import Model
-from probrev.posterior import Kind, Posterior
+from probrev.posterior.agreement import Agreement, Outcome, measure_agreement
+from probrev.posterior.posterior import Kind, Posterior
 
 # By the names of the posterior that is judged and of the one that it is held against.
 Agreements = dict[tuple[str, str], Agreement]

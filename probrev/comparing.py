@@ -21,13 +21,13 @@ from probrev.estimates import (
     sample_inverses,
     summarize_samples,
 )
-from probrev.external import External
 from probrev.metrics import DESCRIBING, Case, Row
 from probrev.metrics.case import INTERVAL_PROB
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model
 from probrev.plumbing.streams import stream
-from probrev.posterior import Posterior
+from probrev.posterior.external import External
+from probrev.posterior.posterior import Posterior
 
 # Random inverses are held against the posterior of the first so many: distances take time.
 MOST_SAMPLED = 128

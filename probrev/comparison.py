@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from probrev.plumbing.replacing import replacing
-from probrev.posterior import Posterior
+from probrev.posterior.posterior import Posterior
 from probrev.verdict import Doubt, Verdict, Word
 
 

@@ -16,13 +16,13 @@ from probrev.agreements import (
 )
 from probrev.doubt import find_doubt
 from probrev.estimates import Estimates
-from probrev.external import External, from_datatree, note_draws
 from probrev.metrics import DECIDING, Case, Measured
 from probrev.metrics.case import POSTERIOR
 from probrev.metrics.risk import spares_truth
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_pytree
-from probrev.posterior import Kind, Posterior
+from probrev.posterior.external import External, from_datatree, note_draws
+from probrev.posterior.posterior import Kind, Posterior
 from probrev.verdict import Doubt, Ratio, Verdict, Word, judge
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")

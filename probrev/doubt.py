@@ -4,8 +4,8 @@ import pandas as pd
 
 from probrev.metrics.case import POSTERIOR
 from probrev.model.observations import Origin
-from probrev.posterior import Kind, Posterior
-from probrev.status import Status
+from probrev.posterior.posterior import Kind, Posterior
+from probrev.posterior.status import Status
 from probrev.verdict import Doubt, Word
 
 # Level of each test; that of x is shared out among its statistics.

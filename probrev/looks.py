@@ -11,13 +11,13 @@ from probrev.comparison import Comparison
 from probrev.decision import Decision, check_names, decide
 from probrev.estimates import Inverse, RandomInverse, run_inverses
 from probrev.inference.choice import infer
-from probrev.joined import join_posteriors
 from probrev.methods import LOOKS
 from probrev.metrics.case import INTERVAL_PROB
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model
 from probrev.plumbing.streams import stream
-from probrev.posterior import Posterior
+from probrev.posterior.joined import join_posteriors
+from probrev.posterior.posterior import Posterior
 
 # A key, a model and observations -> their posterior.
 Inference = Callable[[PRNGKeyArray, Model, Observations], Posterior]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 import probrev as pr
-from probrev.posterior import Posterior, from_draws
+from probrev.posterior.posterior import Posterior, from_draws
 
 NUM_OBS = 6
 SLAB = pr.FiniteSlab([0.6, 1.7], [0.4, 0.6])

@@ -11,7 +11,7 @@ import xarray as xr
 from numpyro import sample
 
 import probrev as pr
-from probrev.posterior import from_draws
+from probrev.posterior.posterior import from_draws
 
 N_VISIBLE, N_HIDDEN, NUM_OBS = 20, 5, 6
 HOSTILE = "<script>alert('x')</script>"

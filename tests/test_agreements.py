@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from probrev import agreements
-from probrev.posterior import Kind, Posterior, from_draws
+from probrev.posterior.posterior import Kind, Posterior, from_draws
 from tests.small_case import MODEL, OTHER
 
 OBS = MODEL.simulate(jax.random.key(0), 4)

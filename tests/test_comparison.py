@@ -10,7 +10,7 @@ import xarray as xr
 
 import probrev as pr
 from probrev.estimates import NUM_SAMPLES
-from probrev.posterior import from_draws
+from probrev.posterior.posterior import from_draws
 from tests import small_case
 from tests.small_case import LAYER, MODEL, NUM_OBS, OTHER, SLAB
 

@@ -6,7 +6,7 @@ import pytest
 from probrev.doubt import find_doubt
 from probrev.metrics.case import POSTERIOR, Row
 from probrev.model.observations import Origin
-from probrev.status import Status
+from probrev.posterior.status import Status
 from probrev.verdict import Word
 from tests import small_case
 

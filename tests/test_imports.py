@@ -15,13 +15,11 @@ ROOT = Path(probrev.__file__).parent
 # place, and so is the public API as a whole.
 PUBLIC = "public API"
 ORDER = [
-    "plumbing", "numerics", "status", "methods", "model", "fitted_layer", "feedforward",
-    "net_risk", "trained_net", "shadow", "state_evolution", "estimates", "similarity",
-    "activations", "reversal", "diagnostics", "binary_layers", "binary_draws", "boltzmann",
-    "trained_machine", "weights", "posterior", "external", "inference", "ladder", "thresholds",
-    "energy_test", "agreement", "metrics", "agreements", "verdict", "doubt", "joined", "curve",
-    "comparison", "decision", "comparing", "looks", "gap", "provenance", "plots", "report",
-    "registry", "settings", "sweeps", PUBLIC, "cli",
+    "plumbing", "numerics", "methods", "model", "posterior", "boltzmann", "fitted_layer", "feedforward", "net_risk",
+    "trained_net", "shadow", "state_evolution", "estimates", "similarity", "activations",
+    "reversal", "weights", "inference", "ladder", "metrics",
+    "agreements", "verdict", "doubt", "curve", "comparison", "decision", "comparing", "looks",
+    "gap", "provenance", "plots", "report", "registry", "settings", "sweeps", PUBLIC, "cli",
 ]  # fmt: skip
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "optax", "scipy", "xarray", "pandas")
 

@@ -9,9 +9,9 @@ import pytest
 
 import probrev as pr
 from probrev import agreements
-from probrev.joined import join_posteriors
-from probrev.posterior import from_draws
-from probrev.status import Status
+from probrev.posterior.joined import join_posteriors
+from probrev.posterior.posterior import from_draws
+from probrev.posterior.status import Status
 from tests.small_case import LAYER, MODEL
 
 LOOKS = (16, 24, 40)

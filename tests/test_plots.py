@@ -13,7 +13,7 @@ from probrev.plots.canvas import data_uri, marks
 from probrev.plots.observation import MAX_UNITS, shown_units
 from probrev.plots.ranks import _untied_ranks, worst_units
 from probrev.plots.rows import rows_of
-from probrev.posterior import from_draws
+from probrev.posterior.posterior import from_draws
 from tests import small_runs
 
 DRAWN = {

@@ -21,9 +21,9 @@ from probrev.inference.choice import estimate_seconds, infer
 from probrev.ladder import RUNGS, build_samplers
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
+from probrev.posterior.status import Status
 from probrev.provenance import provenance
 from probrev.registry import WEIGHT_SEED
-from probrev.status import Status
 
 # Draws of each chain of Gibbs: in rounds that grow while it has not converged. Their number ends
 # it, never the clock, so that draws do not depend on how busy a machine is.

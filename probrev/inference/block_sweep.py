@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.binary_layers import EVEN, ODD, draw_units
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.binary_layers import EVEN, ODD, draw_units
+from probrev.boltzmann.machine import BoltzmannMachine
 
 # Sweeps a step of a deep machine: they are cheap, and at strong couplings neighbours are alike.
 NUM_SWEEPS = 20

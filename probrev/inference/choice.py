@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import PRNGKeyArray
 
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.exact import exact, plan_exact
 from probrev.inference.gibbs import find_sweep, gibbs
 from probrev.inference.hmc import hmc
@@ -15,7 +15,7 @@ from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.model.priors import SparsePrior, undeclared_members
 from probrev.model.protocol import Model
-from probrev.posterior import Posterior
+from probrev.posterior.posterior import Posterior
 
 _SEEDED = {"exact": exact, "message_passing": message_passing}
 _SAMPLERS = {"gibbs": gibbs, "hmc": hmc}

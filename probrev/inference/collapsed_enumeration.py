@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from probrev.binary_layers import EVEN, ODD, BinaryLayers
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.binary_layers import EVEN, ODD, BinaryLayers
+from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.enumeration import check_count, enumerate_table
 from probrev.inference.exact_result import ExactResult
 from probrev.inference.partition import log_partition

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.collapsed_enumeration import count_collapsed, enumerate_collapsed
 from probrev.inference.enumeration import check_count, count_states, enumerate_posterior
 from probrev.inference.exact_result import NUM_CHAINS, judge, make_groups
@@ -19,7 +19,7 @@ from probrev.model.protocol import Model, check_pytree
 from probrev.model.slabs import FiniteSlab
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.timing import stopwatch
-from probrev.posterior import Posterior, make_tree
+from probrev.posterior.posterior import Posterior, make_tree
 
 __all__ = ["ExactPlan", "count_states", "exact", "plan_exact"]
 

@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from probrev.diagnostics import H_DIMS
-from probrev.status import Status
+from probrev.posterior.diagnostics import H_DIMS
+from probrev.posterior.status import Status
 
 NUM_CHAINS = 4
 # What an exact posterior may leave out, and what its integrals may err by, to be called "ok".

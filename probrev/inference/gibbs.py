@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpyro.infer.mcmc import MCMCKernel
 
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.block_sweep import BlockState, block_step, check_block, init_block
 from probrev.inference.chain import run_chain
 from probrev.inference.layered_sweep import (
@@ -22,7 +22,7 @@ from probrev.model.observations import Observations
 from probrev.model.protocol import Model
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.timing import stopwatch
-from probrev.posterior import Moments, Posterior, from_draws
+from probrev.posterior.posterior import Moments, Posterior, from_draws
 
 State = LayeredState | BlockState
 

@@ -18,7 +18,7 @@ from probrev.model.priors import KSparse
 from probrev.model.protocol import Model
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.timing import stopwatch
-from probrev.posterior import Moments, Posterior, from_draws
+from probrev.posterior.posterior import Moments, Posterior, from_draws
 
 # The top hidden vector, and those between it and x.
 SIGNAL = re.compile(r"h(_\d+)?")

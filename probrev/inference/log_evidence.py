@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.coordinate import Rows, UnitPrior, augment, update_units
 from probrev.inference.layered_sweep import check_layered
 from probrev.inference.partition import (

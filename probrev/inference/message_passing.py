@@ -19,8 +19,8 @@ from probrev.model.tilted import sample_tilted
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
 from probrev.plumbing.timing import stopwatch
-from probrev.posterior import H_DIMS, Posterior, make_tree
-from probrev.status import Status
+from probrev.posterior.posterior import H_DIMS, Posterior, make_tree
+from probrev.posterior.status import Status
 
 NUM_CHAINS = 4
 # When an observation is done: after so many iterations, or at so small a relative change.

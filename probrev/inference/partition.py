@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.binary_layers import BinaryLayers, draw_units
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.binary_layers import BinaryLayers, draw_units
+from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.enumeration import check_count
 from probrev.model.observations import Observations
 

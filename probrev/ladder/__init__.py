@@ -9,7 +9,7 @@ from types import ModuleType
 
 from jaxtyping import PRNGKeyArray
 
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.estimates import Inverse, RandomInverse
 from probrev.ladder import binary, layered
 from probrev.model.layered_model import LayeredModel

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.binary_layers import draw_units
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.binary_layers import draw_units
+from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.model.protocol import NUM_SIMULATED
 from probrev.plumbing.pytree import pytree
 

@@ -13,7 +13,7 @@ from scipy.stats import DegenerateDataWarning, bootstrap, norm
 from probrev.model.observations import Origin
 from probrev.model.protocol import Model
 from probrev.plumbing.streams import generator
-from probrev.posterior import Posterior
+from probrev.posterior.posterior import Posterior
 
 # Label of rows that are about the posterior itself.
 POSTERIOR = "posterior"

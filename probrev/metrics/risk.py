@@ -17,7 +17,7 @@ from probrev.metrics.case import (
 )
 from probrev.metrics.log_ratio import estimate_ratios
 from probrev.model.observations import Origin
-from probrev.posterior import EXTERNAL, Kind
+from probrev.posterior.posterior import EXTERNAL, Kind
 
 ROUNDING = 1e-20  # of ||h||^2: squared errors below it are those of float64
 # A posterior is convicted where an interval of this probability for claimed / actual excludes 1.

@@ -12,7 +12,7 @@ from probrev.metrics.case import (
     row_of_ratio,
     row_of_share,
 )
-from probrev.posterior import Kind
+from probrev.posterior.posterior import Kind
 
 
 def support(case: Case) -> Measured:

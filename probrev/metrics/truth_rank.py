@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from probrev.metrics.case import POSTERIOR, Case, Measured, Row
-from probrev.posterior import Kind, Posterior
+from probrev.posterior.posterior import Kind, Posterior
 
 NUM_REPLICATES = 9999
 MOST_DRAWS = 1000  # of each observation: projections take memory

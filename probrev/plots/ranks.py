@@ -6,9 +6,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probrev.comparison import Comparison
-from probrev.diagnostics import ESS_MIN, R_HAT_MAX
 from probrev.plots.canvas import WIDTH, figure_of, styled
-from probrev.posterior import Posterior
+from probrev.posterior.diagnostics import ESS_MIN, R_HAT_MAX
+from probrev.posterior.posterior import Posterior
 
 NUM_UNITS = 4
 MAX_DRAWS = 500

@@ -4,14 +4,14 @@ import json
 import math
 from typing import Any, NamedTuple
 
-from probrev.agreement import Outcome
 from probrev.metrics.case import POSTERIOR
 from probrev.model.observations import Origin
-from probrev.posterior import Kind
+from probrev.posterior.agreement import Outcome
+from probrev.posterior.posterior import Kind
+from probrev.posterior.status import Status
 from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, duration, plain, with_error, with_interval
 from probrev.report.summary import Summary
-from probrev.status import Status
 from probrev.verdict import Word, format_prob
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from probrev.plots import plot_observation
-from probrev.posterior import Kind
+from probrev.posterior.posterior import Kind
 from probrev.report.blocks import Section, image
 from probrev.report.numbers import percent, plain
 from probrev.report.summary import Summary

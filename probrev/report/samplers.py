@@ -9,7 +9,7 @@ import xarray as xr
 
 from probrev.plots import plot_ranks
 from probrev.plots.ranks import worst_units
-from probrev.posterior import Kind, Posterior
+from probrev.posterior.posterior import Kind, Posterior
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import duration, percent, plain
 from probrev.report.summary import Summary

@@ -8,7 +8,7 @@ from typing import Any
 from probrev.comparison import Comparison
 from probrev.metrics.case import POSTERIOR, Row
 from probrev.plots.rows import rows_of
-from probrev.posterior import Posterior
+from probrev.posterior.posterior import Posterior
 from probrev.verdict import Verdict
 
 

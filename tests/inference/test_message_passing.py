@@ -9,7 +9,7 @@ import pytest
 import probrev as pr
 from probrev import registry
 from probrev.inference import messages, row_stream
-from probrev.posterior import Kind
+from probrev.posterior.posterior import Kind
 from tests.inference.plain_messages import FINITE, iterate_plainly, one_layer
 
 

@@ -15,7 +15,7 @@ from probrev.metrics.position import position, randomized_pit
 from probrev.metrics.predictive import predictive
 from probrev.metrics.risk import risk
 from probrev.metrics.support import support
-from probrev.posterior import Kind, from_draws
+from probrev.posterior.posterior import Kind, from_draws
 from tests import small_case
 from tests.small_case import LAYER, MODEL, NUM_OBS
 

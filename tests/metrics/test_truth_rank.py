@@ -11,7 +11,7 @@ import xarray as xr
 import probrev as pr
 from probrev.metrics import Case
 from probrev.metrics.truth_rank import rank_truth, truth_rank
-from probrev.posterior import from_draws
+from probrev.posterior.posterior import from_draws
 from tests.small_case import LAYER, MODEL
 
 NUM_OBS = 40

@@ -9,7 +9,7 @@ import probrev as pr
 from probrev.activations import profile_activations
 from probrev.estimates import as_estimate
 from probrev.plumbing.arrays import check_real
-from probrev.posterior import from_draws
+from probrev.posterior.posterior import from_draws
 from tests.small_case import MODEL
 
 W = np.random.default_rng(0).normal(size=(6, 4))

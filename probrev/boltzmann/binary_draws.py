@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.binary_layers import EVEN, ODD, BinaryLayers, draw_units
-from probrev.diagnostics import H_DIMS, diagnose, status_of
-from probrev.status import Status
+from probrev.boltzmann.binary_layers import EVEN, ODD, BinaryLayers, draw_units
+from probrev.posterior.diagnostics import H_DIMS, diagnose, status_of
+from probrev.posterior.status import Status
 
 # States of one parity's units that are enumerated for exact draws, and so many at a time.
 MAX_STATES, BLOCK_STATES = 2**16, 2**10

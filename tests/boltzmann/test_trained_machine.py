@@ -6,8 +6,8 @@ import pytest
 
 import probrev as pr
 from probrev import registry
-from probrev.binary_layers import BinaryLayers
-from probrev.trained_machine import statistics
+from probrev.boltzmann.binary_layers import BinaryLayers
+from probrev.boltzmann.trained_machine import statistics
 from tests import plain_machine
 
 WIDTHS = (4, 3, 2)

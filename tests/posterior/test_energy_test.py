@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from probrev.energy_test import energy_test
+from probrev.posterior.energy_test import energy_test
 
 
 def plain_energy(first, second):

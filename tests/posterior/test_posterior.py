@@ -6,7 +6,7 @@ import arviz as az
 import numpy as np
 import pytest
 
-from probrev.posterior import Kind, from_draws
+from probrev.posterior.posterior import Kind, from_draws
 from tests import small_case
 from tests.small_case import NUM_OBS
 

@@ -11,8 +11,8 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.binary_draws import simulate
-from probrev.binary_layers import BinaryLayers, binary_states, draw_units
+from probrev.boltzmann.binary_draws import simulate
+from probrev.boltzmann.binary_layers import BinaryLayers, binary_states, draw_units
 from probrev.model.observations import Observations, Origin
 from probrev.model.protocol import check_shape
 from probrev.model.states import FiniteStates

@@ -7,10 +7,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from probrev.energy_test import Pair, energy_test
 from probrev.plumbing.streams import generator
-from probrev.posterior import Kind, Posterior
-from probrev.thresholds import (
+from probrev.posterior.energy_test import Pair, energy_test
+from probrev.posterior.posterior import Kind, Posterior
+from probrev.posterior.thresholds import (
     Values,
     divergence_from_known,
     divergence_from_pooled,

@@ -10,8 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.binary_layers import EVEN, ODD, BinaryLayers, draw_units
-from probrev.boltzmann import BoltzmannMachine
+from probrev.boltzmann.binary_layers import EVEN, ODD, BinaryLayers, draw_units
+from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.model.observations import Observations
 from probrev.plumbing.progress import Progress
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from probrev.diagnostics import diagnose, status_of
-from probrev.status import Status
+from probrev.posterior.diagnostics import diagnose, status_of
+from probrev.posterior.status import Status
 
 RNG = np.random.default_rng(1)
 SHAPE = (4, 1000, 1, 1)

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from scipy.stats import binom
 
-from probrev.thresholds import (
+from probrev.posterior.thresholds import (
     divergence_from_known,
     divergence_from_pooled,
     effective_sizes,

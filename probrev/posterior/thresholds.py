@@ -6,7 +6,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from scipy.special import rel_entr
 
-from probrev.diagnostics import Sampling
+from probrev.posterior.diagnostics import Sampling
 
 # Besides 0, thresholds are these quantiles of the values above 0 ...
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)

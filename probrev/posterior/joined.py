@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from probrev.diagnostics import H_DIMS, diagnose, status_of
-from probrev.posterior import Kind, Posterior
-from probrev.status import Status
+from probrev.posterior.diagnostics import H_DIMS, diagnose, status_of
+from probrev.posterior.posterior import Kind, Posterior
+from probrev.posterior.status import Status
 
 # Of two batches the status that is further down stands for both.
 SEVERITY = [

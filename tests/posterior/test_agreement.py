@@ -12,9 +12,9 @@ import pytest
 import xarray as xr
 
 import probrev as pr
-from probrev.agreement import LEVEL, Outcome, measure_agreement
-from probrev.posterior import from_draws
-from probrev.thresholds import place_thresholds
+from probrev.posterior.agreement import LEVEL, Outcome, measure_agreement
+from probrev.posterior.posterior import from_draws
+from probrev.posterior.thresholds import place_thresholds
 from tests import small_case
 from tests.small_case import LAYER, MODEL, NUM_OBS
 

@@ -10,7 +10,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
-from probrev.status import Status
+from probrev.posterior.status import Status
 
 H_DIMS = ("chain", "draw", "obs", "hidden")
 R_HAT_MAX = 1.01

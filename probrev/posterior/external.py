@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 
-from probrev.diagnostics import H_DIMS, Sampling
 from probrev.plumbing.arrays import check_real
-from probrev.posterior import EXTERNAL, Posterior, from_draws
+from probrev.posterior.diagnostics import H_DIMS, Sampling
+from probrev.posterior.posterior import EXTERNAL, Posterior, from_draws
 
 External = xr.DataTree | xr.Dataset | xr.DataArray | ArrayLike
 

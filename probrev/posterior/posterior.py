@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 
-from probrev.diagnostics import H_DIMS, Sampling, diagnose, status_of
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.timing import Timing
-from probrev.status import Status
+from probrev.posterior.diagnostics import H_DIMS, Sampling, diagnose, status_of
+from probrev.posterior.status import Status
 
 
 class Moments(NamedTuple):

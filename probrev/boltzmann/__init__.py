@@ -1,0 +1,1 @@
+"""Boltzmann machines: layers of binary units, the reversible model and the one that is not."""
