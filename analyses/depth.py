@@ -25,7 +25,7 @@ from script import load, run, save, show
 
 import probrev as pr
 from probrev import registry
-from probrev.state_evolution import is_hard
+from probrev.theory.state_evolution import is_hard
 
 NAME = "depth"
 OK = "ok"

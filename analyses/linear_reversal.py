@@ -27,8 +27,8 @@ from script import load, run, save, show
 from third_party import find
 
 import probrev as pr
+from probrev.nets.similarity import measure_similarity
 from probrev.plots.canvas import COLORS, MARKERS
-from probrev.similarity import measure_similarity
 
 NAME = "linear_reversal"
 TRAINED, GAUSSIAN = "trained", "gaussian"

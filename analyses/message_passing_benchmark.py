@@ -29,8 +29,8 @@ from rich.table import Table
 from timings import medians
 
 import probrev as pr
-from probrev.inference.messages import init_messages, sweep_messages
-from probrev.inference.row_stream import stream_rows
+from probrev.inference.messages.messages import init_messages, sweep_messages
+from probrev.inference.messages.row_stream import stream_rows
 from probrev.model.channel import observed_score
 from probrev.provenance import versions
 

@@ -20,8 +20,8 @@ from script import load, run, save, show
 from third_party import find
 
 import probrev as pr
-from probrev.weights.layers import label_layers
-from probrev.weights.random_like import Measures
+from probrev.nets.weights.layers import label_layers
+from probrev.nets.weights.random_like import Measures
 
 OWN, OWN_COMMAND = Path("runs/nets"), "python analyses/train_nets.py runs/nets digits fashion"
 SECOND_SHARE = 0.02

@@ -9,8 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from probrev.nets.weights.random_like import MOST_INIT_SHARE, MOST_KS, MOST_KURTOSIS, TOO_SMALL
 from probrev.plots.canvas import COLORS, MUTED
-from probrev.weights.random_like import MOST_INIT_SHARE, MOST_KS, MOST_KURTOSIS, TOO_SMALL
 
 # The matrices whose answer is known, among the nets.
 CONTROLS = "random matrices"

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import probrev as pr
-from probrev.net_risk import rectified_risk
+from probrev.theory.net_risk import rectified_risk
 
 BATCH_ELEMENTS = 2**21
 SLABS = ("binary", "half-normal")

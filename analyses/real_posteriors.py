@@ -10,8 +10,8 @@ from jaxtyping import Float
 from real_nets import RealNet
 
 import probrev as pr
-from probrev.fitted_layer import SlabKind
 from probrev.model.priors import SparsePrior
+from probrev.nets.fitted_layer import SlabKind
 from probrev.posterior.posterior import Posterior
 
 KEEP_PROB, RELATIVE_NOISE = 0.5, 0.4

@@ -14,9 +14,9 @@ from numpyro.infer.gibbs import Gibbs, discrete_latent_sites
 from scipy.stats import halfnorm
 
 import probrev as pr
-from probrev.inference.chain import run_chain
-from probrev.inference.gibbs import init_groups, top_layer
-from probrev.inference.layered_sweep import layered_step
+from probrev.inference.gibbs.chain import run_chain
+from probrev.inference.gibbs.gibbs import init_groups, top_layer
+from probrev.inference.gibbs.layered_sweep import layered_step
 from probrev.plumbing.timing import stopwatch
 
 OURS = "gibbs"

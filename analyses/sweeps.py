@@ -11,10 +11,10 @@ from numpyro.distributions import HalfNormal
 from timings import medians
 
 import probrev as pr
-from probrev.inference.chain import run_chain
-from probrev.inference.coordinate import UnitPrior, augment, update_units
-from probrev.inference.gibbs import every_layer, init_groups
-from probrev.inference.layered_sweep import LayeredState, layered_step
+from probrev.inference.gibbs.chain import run_chain
+from probrev.inference.gibbs.coordinate import UnitPrior, augment, update_units
+from probrev.inference.gibbs.gibbs import every_layer, init_groups
+from probrev.inference.gibbs.layered_sweep import LayeredState, layered_step
 from probrev.plumbing.timing import stopwatch
 
 WARMUP, SWEEPS, REPEATS = 100, 100, 20

@@ -1,21 +1,20 @@
-from .activations import ActivationProfile, profile_activations
 from .boltzmann.machine import BoltzmannMachine
 from .boltzmann.trained_machine import train_machine
 from .comparing import compare
 from .comparison import Comparison, load
-from .feedforward import Bias, FeedforwardNet
-from .fitted_layer import fit_layer, fit_prior
 from .gap import split_gap
 from .inference.choice import choose_methods
-from .inference.exact import exact
-from .inference.gibbs import GibbsKernel, gibbs
+from .inference.exact.exact import exact
+from .inference.gibbs.gibbs import GibbsKernel, gibbs
 from .inference.hmc import hmc
 from .inference.log_evidence import estimate_log_evidence
-from .inference.message_passing import message_passing
+from .inference.messages.message_passing import message_passing
 from .inference.partition import estimate_log_partition, log_partition
-from .ladder import build_ladder, build_samplers, list_rungs
-from .ladder.binary import MeanField, SigmoidPass, StochasticPass
-from .ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
+from .inverses.feedforward import Bias, FeedforwardNet
+from .inverses.ladder import build_ladder, build_samplers, list_rungs
+from .inverses.ladder.binary import MeanField, SigmoidPass, StochasticPass
+from .inverses.ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
+from .inverses.trained_net import TrainedNet, train_net
 from .looks import Look, compare_until
 from .model.distributions import LinearDropout, RectifiedDropout
 from .model.layer import Layer
@@ -25,28 +24,29 @@ from .model.priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditio
 from .model.protocol import Model
 from .model.slabs import FiniteSlab, LogQuadraticSlab
 from .model.states import FiniteStates
-from .net_risk import predict_net_risk
+from .nets.activation_profile import ActivationProfile, profile_activations
+from .nets.fitted_layer import fit_layer, fit_prior
+from .nets.reversal import measure_reversal, predict_cosine, reverse
+from .nets.shadow.calibration import expected_calibration_error
+from .nets.shadow.classifier import Classifier
+from .nets.shadow.recipe import Recipe
+from .nets.shadow.synthetic import Shadow, draw_shadow
+from .nets.shadow.training import Training, train_classifier
+from .nets.similarity import measure_similarity
+from .nets.weights.controls import gaussian_control, spectral_control
+from .nets.weights.files import read_tensors
+from .nets.weights.layers import TrainedLayer, read_layers
+from .nets.weights.random_like import RandomLike, random_like
+from .numerics.marchenko_pastur import MarchenkoPastur
 from .posterior.agreement import measure_agreement
 from .posterior.external import from_datatree
 from .posterior.posterior import Posterior
 from .report import write_report, write_weights_report
-from .reversal import measure_reversal, predict_cosine, reverse
-from .shadow.calibration import expected_calibration_error
-from .shadow.classifier import Classifier
-from .shadow.recipe import Recipe
-from .shadow.synthetic import Shadow, draw_shadow
-from .shadow.training import Training, train_classifier
-from .similarity import measure_similarity
-from .state_evolution import evolve_state
 from .sweeps.driver import sweep
 from .sweeps.grid import Grid, read_grid
 from .sweeps.store import load_sweep
-from .trained_net import TrainedNet, train_net
-from .weights.controls import gaussian_control, spectral_control
-from .weights.files import read_tensors
-from .weights.layers import TrainedLayer, read_layers
-from .weights.marchenko_pastur import MarchenkoPastur
-from .weights.random_like import RandomLike, random_like
+from .theory.net_risk import predict_net_risk
+from .theory.state_evolution import evolve_state
 
 __all__ = [
     "ActivationProfile",

@@ -11,9 +11,8 @@ import xarray as xr
 
 from probrev.agreements import tabulate_agreements, tabulate_outcomes
 from probrev.comparison import Comparison
-from probrev.curve import noise_curve
 from probrev.decision import Decision, check_names, decide, tabulate
-from probrev.estimates import (
+from probrev.inverses.estimates import (
     Estimates,
     Inverse,
     RandomInverse,
@@ -28,6 +27,7 @@ from probrev.model.protocol import Model
 from probrev.plumbing.streams import stream
 from probrev.posterior.external import External
 from probrev.posterior.posterior import Posterior
+from probrev.theory.curve import noise_curve
 
 # Random inverses are held against the posterior of the first so many: distances take time.
 MOST_SAMPLED = 128

@@ -15,7 +15,7 @@ from probrev.agreements import (
     measure_agreements,
 )
 from probrev.doubt import find_doubt
-from probrev.estimates import Estimates
+from probrev.inverses.estimates import Estimates
 from probrev.metrics import DECIDING, Case, Measured
 from probrev.metrics.case import POSTERIOR
 from probrev.metrics.risk import spares_truth

@@ -9,9 +9,9 @@ from jaxtyping import PRNGKeyArray
 from probrev.comparing import finish
 from probrev.comparison import Comparison
 from probrev.decision import Decision, check_names, decide
-from probrev.estimates import Inverse, RandomInverse, run_inverses
 from probrev.inference.choice import infer
-from probrev.methods import LOOKS
+from probrev.inference.methods import LOOKS
+from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
 from probrev.metrics.case import INTERVAL_PROB
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import probrev as pr
-from probrev.estimates import NUM_SAMPLES
+from probrev.inverses.estimates import NUM_SAMPLES
 from probrev.posterior.posterior import from_draws
 from tests import small_case
 from tests.small_case import LAYER, MODEL, NUM_OBS, OTHER, SLAB

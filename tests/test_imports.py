@@ -15,11 +15,10 @@ ROOT = Path(probrev.__file__).parent
 # place, and so is the public API as a whole.
 PUBLIC = "public API"
 ORDER = [
-    "plumbing", "numerics", "methods", "model", "posterior", "boltzmann", "fitted_layer", "feedforward", "net_risk",
-    "trained_net", "shadow", "state_evolution", "estimates", "similarity", "activations",
-    "reversal", "weights", "inference", "ladder", "metrics",
-    "agreements", "verdict", "doubt", "curve", "comparison", "decision", "comparing", "looks",
-    "gap", "provenance", "plots", "report", "registry", "settings", "sweeps", PUBLIC, "cli",
+    "plumbing", "numerics", "model", "posterior", "boltzmann", "inference", "inverses",
+    "theory", "nets", "metrics", "agreements", "verdict", "doubt", "comparison", "decision",
+    "comparing", "looks", "gap", "provenance", "plots", "report", "registry", "settings",
+    "sweeps", PUBLIC, "cli",
 ]  # fmt: skip
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "optax", "scipy", "xarray", "pandas")
 

@@ -10,12 +10,12 @@ import numpyro.distributions as dist
 import pytest
 
 import probrev as pr
-from probrev.curve import noise_curve
 from probrev.inference.choice import choose_methods
-from probrev.inference.gibbs import GibbsKernel
-from probrev.ladder.layered import build_rung, list_rungs
+from probrev.inference.gibbs.gibbs import GibbsKernel
+from probrev.inverses.ladder.layered import build_rung, list_rungs
 from probrev.model.priors import is_spike_and_slab, sample_prior, undeclared_members
 from probrev.plumbing.pytree import pytree
+from probrev.theory.curve import noise_curve
 
 SLAB = pr.FiniteSlab([1.0], [1.0])
 LAYER = pr.Layer(np.random.default_rng(0).normal(size=(12, 4)), 0.5, 1.5)

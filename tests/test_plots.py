@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 import probrev as pr
 from probrev import plots
-from probrev.ladder.layered import RUNGS
+from probrev.inverses.ladder.layered import RUNGS
 from probrev.plots.canvas import data_uri, marks
 from probrev.plots.observation import MAX_UNITS, shown_units
 from probrev.plots.ranks import _untied_ranks, worst_units

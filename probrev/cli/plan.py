@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probrev import registry
-from probrev.methods import LOOKS, METHODS
+from probrev.inference.methods import LOOKS, METHODS
 from probrev.registry import WEIGHT_SEED
 from probrev.settings import parse_settings
 

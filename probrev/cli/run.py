@@ -18,7 +18,7 @@ from probrev.cli.display import Stages, stages
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
 from probrev.inference.choice import estimate_seconds, infer
-from probrev.ladder import RUNGS, build_samplers
+from probrev.inverses.ladder import RUNGS, build_samplers
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
 from probrev.posterior.status import Status

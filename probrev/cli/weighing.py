@@ -16,10 +16,10 @@ from rich.table import Table
 
 import probrev as pr
 from probrev.cli.output import REPORT, check_folder
+from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.progress import Progress
 from probrev.provenance import versions
 from probrev.report.weights import summarize
-from probrev.weights.layers import label_layers
 
 Layers = Mapping[str, pr.RandomLike]
 

@@ -1,1 +1,1 @@
-"""Inference methods, one a file, one call shape: `method([key,] model, obs, ...) -> Posterior`."""
+"""Inference methods, one call shape: `method([key,] model, obs, ...) -> Posterior`."""

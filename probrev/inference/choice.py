@@ -6,11 +6,11 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from probrev.boltzmann.machine import BoltzmannMachine
-from probrev.inference.exact import exact, plan_exact
-from probrev.inference.gibbs import find_sweep, gibbs
+from probrev.inference.exact.exact import exact, plan_exact
+from probrev.inference.gibbs.gibbs import find_sweep, gibbs
 from probrev.inference.hmc import hmc
-from probrev.inference.message_passing import check_model as check_message_passing
-from probrev.inference.message_passing import message_passing
+from probrev.inference.messages.message_passing import check_model as check_message_passing
+from probrev.inference.messages.message_passing import message_passing
 from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.model.priors import SparsePrior, undeclared_members

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.boltzmann.machine import BoltzmannMachine
-from probrev.inference.coordinate import Rows, UnitPrior, augment, update_units
-from probrev.inference.layered_sweep import check_layered
+from probrev.inference.gibbs.coordinate import Rows, UnitPrior, augment, update_units
+from probrev.inference.gibbs.layered_sweep import check_layered
 from probrev.inference.partition import (
     Estimate,
     check_sizes,

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.boltzmann.binary_layers import BinaryLayers, draw_units
 from probrev.boltzmann.machine import BoltzmannMachine
-from probrev.inference.enumeration import check_count
+from probrev.inference.exact.enumeration.enumeration import check_count
 from probrev.model.observations import Observations
 
 # Numbers in a temporary array.

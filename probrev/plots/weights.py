@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
+from probrev.nets.weights.entries import SCORE_EDGES
+from probrev.nets.weights.random_like import GAUSSIAN, SPECTRAL, RandomLike
+from probrev.numerics.marchenko_pastur import MarchenkoPastur
 from probrev.plots.canvas import COLORS, MUTED, POSTERIOR_COLOR, TRUTH_COLOR, WIDTH, styled
-from probrev.weights.entries import SCORE_EDGES
-from probrev.weights.marchenko_pastur import MarchenkoPastur
-from probrev.weights.random_like import GAUSSIAN, SPECTRAL, RandomLike
 
 MOST_BINS, FEWEST_BINS = 40, 8
 # How far beyond the law's edge singular values are drawn; the rest are counted.

@@ -22,7 +22,7 @@ from probrev.report.observations import observations
 from probrev.report.random_inverses import random_inverses
 from probrev.report.samplers import samplers
 from probrev.report.summary import Summary
-from probrev.state_evolution import SAME_RISK
+from probrev.theory.state_evolution import SAME_RISK
 
 
 def describe(result: Comparison) -> dict[str, Any]:

@@ -6,11 +6,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-from probrev.plots.weights import plot_weights
-from probrev.report.blocks import Section, Table, image
-from probrev.report.numbers import ABSENT, percent, plain
-from probrev.report.writing import write_page
-from probrev.weights.random_like import (
+from probrev.nets.weights.random_like import (
     GAUSSIAN,
     SPECTRAL,
     THRESHOLDS,
@@ -18,6 +14,10 @@ from probrev.weights.random_like import (
     Measures,
     RandomLike,
 )
+from probrev.plots.weights import plot_weights
+from probrev.report.blocks import Section, Table, image
+from probrev.report.numbers import ABSENT, percent, plain
+from probrev.report.writing import write_page
 
 LEGEND = (
     "Left: the entries (points) on a Gaussian with their mean and standard deviation (line); "

@@ -9,7 +9,7 @@ import xarray as xr
 
 from probrev import registry
 from probrev.inference.choice import infer
-from probrev.ladder import build_ladder
+from probrev.inverses.ladder import build_ladder
 from probrev.metrics.case import Case
 from probrev.metrics.risk import ratio_terms, squared_errors
 from probrev.plumbing.streams import stream

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from probrev import registry
-from probrev.methods import METHODS
+from probrev.inference.methods import METHODS
 from probrev.settings import parse_value
 
 # Names that the result uses for something else.

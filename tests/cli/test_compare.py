@@ -12,7 +12,7 @@ import probrev as pr
 from probrev import layer, registry
 from probrev.cli import compare, run
 from probrev.cli.output import RUN
-from probrev.ladder.layered import RUNGS
+from probrev.inverses.ladder.layered import RUNGS
 
 SMALL = ("--set", "n_visible=40", "--set", "n_hidden=6", "--set", "max_active=2", "--num-obs", "3")
 

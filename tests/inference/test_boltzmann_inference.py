@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from probrev.inference.enumeration import enumerate_posterior
+from probrev.inference.exact.enumeration.enumeration import enumerate_posterior
 from tests import plain_machine
 
 

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 import probrev as pr
-from probrev.feedforward import Bias
-from probrev.ladder.layered import RUNGS
+from probrev.inverses.feedforward import Bias
+from probrev.inverses.ladder.layered import RUNGS
 from probrev.metrics import Case
 from probrev.metrics.risk import risk
 from tests.small_case import LAYER, MODEL

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from probrev.activations import profile_activations
-from probrev.estimates import as_estimate
+from probrev.inverses.estimates import as_estimate
+from probrev.nets.activation_profile import profile_activations
 from probrev.plumbing.arrays import check_real
 from probrev.posterior.posterior import from_draws
 from tests.small_case import MODEL

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from probrev.methods import METHODS
+from probrev.inference.methods import METHODS
 from probrev.plumbing.streams import generator, stream
 
 

@@ -1,0 +1,1 @@
+"""Sums over all states of a finite hidden vector, in bounded memory."""

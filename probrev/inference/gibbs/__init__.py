@@ -1,0 +1,1 @@
+"""Gibbs sampling, any size and depth: one pure step for all chains together."""

@@ -1,0 +1,194 @@
+"""Gibbs sampling of p(h | x), any size and depth: one pure step for all chains together."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, override
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+from numpyro.infer.mcmc import MCMCKernel
+
+from probrev.boltzmann.machine import BoltzmannMachine
+from probrev.inference.gibbs.block_sweep import BlockState, block_step, check_block, init_block
+from probrev.inference.gibbs.chain import run_chain
+from probrev.inference.gibbs.layered_sweep import (
+    LayeredState,
+    check_layered,
+    init_layered,
+    layered_step,
+)
+from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model
+from probrev.plumbing.progress import Progress
+from probrev.plumbing.timing import stopwatch
+from probrev.posterior.posterior import Moments, Posterior, from_draws
+
+State = LayeredState | BlockState
+
+
+class Sweep(NamedTuple):
+    """How one kind of model is sampled.
+
+    Attributes:
+        check: (model), raises ValueError for a model that it cannot sample.
+        init: (key, model, x, num_chains, num_warmup) -> the start of a group of chains.
+        step: (state, model, x) -> state after one sweep.
+    """
+
+    check: Callable[[Any], None]
+    init: Callable[..., Any]
+    step: Callable[..., Any]
+
+
+SWEEPS = {
+    LayeredModel: Sweep(check_layered, init_layered, layered_step),
+    BoltzmannMachine: Sweep(check_block, init_block, block_step),
+}
+# Fixed, so that draws do not depend on the machine: two keep most cores busy (see `run_chain`).
+NUM_GROUPS = 2
+
+
+def gibbs(
+    key: PRNGKeyArray,
+    model: LayeredModel | BoltzmannMachine,
+    obs: Observations,
+    *,
+    num_warmup: int = 500,
+    num_samples: int = 2000,
+    num_chains: int = 4,
+    keep_layers: bool = False,
+    checkpoint: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Posterior:
+    """Draws from p(h | x) by Gibbs sampling.
+
+    Of a LayeredModel with dropout and rectified values made explicit: a sweep goes up the layers.
+    In each it draws which silent rows were kept and their negative pre-activations; then each
+    unit's spike and value jointly, given all others and the layer above; at the top it now and then
+    moves an active unit elsewhere. After warm-up every other sweep, at random, has a quadratic
+    stand for silent rows instead, and is accepted or rejected as a whole: that holds on to less
+    (see `surrogate`). Chains start from draws of the model.
+
+    Of a Boltzmann machine by blocks: the odd layers together, then the even ones; of a deep one
+    every 20th such sweep is one of the sweeps counted here. Chains start from fair coins.
+
+    Args:
+        key: random key.
+        model: a Boltzmann machine; or ReLU layers (the one next to x may be an identity), all with
+            noise_std > 0, under a prior with a spike and a slab.
+        obs: observations; all of them, and all chains, advance in one compiled call.
+        num_warmup: sweeps per chain that are thrown away.
+        num_samples: sweeps per chain that are kept.
+        num_chains: independent chains per observation.
+        keep_layers: keep the draws of intermediate layers too, as `h_1` (next to x), ...; their
+            moments are kept in any case.
+        checkpoint: file to save the chains in as they run, and to go on from where it holds them:
+            an interrupted run resumes, a finished one is extended, bit for bit.
+        progress: where to report progress, in sweeps.
+
+    Raises:
+        ValueError: the model is not one that Gibbs can sample, x does not fit it, or the
+            checkpoint belongs to another run.
+
+    Source: data augmentation after Albert and Chib 1993; the spike and its value are drawn jointly
+    as in George and McCulloch 1997.
+    """
+    sweep = find_sweep(model)
+    model.check(obs)
+    settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
+    with stopwatch() as timing:
+        chain = run_chain(
+            sweep.step, init_groups(key, model, obs.x, num_chains, num_warmup), (model, obs.x),
+            keep=every_layer if keep_layers else top_layer, average=powers,
+            num_warmup=num_warmup, num_samples=num_samples,
+            checkpoint=checkpoint, progress=progress,
+        )  # fmt: skip
+    h, *intermediates = chain.draws
+    means = [[power.mean(0) for power in layer] for layer in chain.means]
+    moments = [Moments(mean, square - mean**2, active) for mean, square, active in means]
+    return from_draws(
+        "gibbs", h, obs.x, model=model, settings=settings, timing=timing, starts_apart=True,
+        intermediates=moments, intermediate_draws=intermediates,
+    )  # fmt: skip
+
+
+def top_layer(state: State) -> tuple[Array, ...]:
+    """The top hidden vectors."""
+    return (state.h,)
+
+
+def every_layer(state: State) -> tuple[Array, ...]:
+    """All hidden vectors, the top first, then from x up."""
+    return (state.h, *state.intermediates)
+
+
+def powers(state: State) -> tuple[tuple[Array, ...], ...]:
+    """What the moments of each intermediate layer are averages of."""
+    return tuple((h, h**2, (h > 0).astype(h.dtype)) for h in state.intermediates)
+
+
+def init_groups(
+    key: PRNGKeyArray,
+    model: LayeredModel | BoltzmannMachine,
+    x: Float[Array, "obs visible"],
+    num_chains: int,
+    num_warmup: int,
+) -> list[State]:
+    """Starts of all chains, in groups of equal size that can run side by side."""
+    init = find_sweep(model).init
+    num_groups = NUM_GROUPS if num_chains % NUM_GROUPS == 0 else 1
+    return [
+        init(jax.random.fold_in(key, group), model, x, num_chains // num_groups, num_warmup)
+        for group in range(num_groups)
+    ]
+
+
+def find_sweep(model: Model) -> Sweep:
+    """The sweep for a model.
+
+    Raises:
+        ValueError: Gibbs cannot sample it; says what can.
+    """
+    for kind, sweep in SWEEPS.items():
+        if isinstance(model, kind):
+            sweep.check(model)
+            return sweep
+    raise ValueError(
+        f"gibbs samples a LayeredModel or a BoltzmannMachine; got {type(model).__name__}"
+    )
+
+
+class GibbsKernel(MCMCKernel):
+    """A sweep of `gibbs` as a kernel for `numpyro.infer.MCMC`, all observations in a chain's state.
+
+    Run it as `MCMC(GibbsKernel(model), ...).run(key, x)` with x (num_obs, n_visible); the samples
+    are h, (num_samples, 1, num_obs, n_hidden). With one chain they are those of `gibbs`.
+
+    Args:
+        model: see `gibbs`.
+    """
+
+    def __init__(self, model: LayeredModel | BoltzmannMachine):
+        self._sweep = find_sweep(model)
+        self._model = model
+
+    @property
+    def model(self) -> LayeredModel | BoltzmannMachine:
+        """The model whose posteriors are drawn from."""
+        return self._model
+
+    @property
+    @override
+    def sample_field(self) -> str:
+        return "h"
+
+    @override
+    def init(self, rng_key, num_warmup, init_params, model_args, model_kwargs) -> Any:
+        """Starts from a draw of the prior; `init_params` is not used."""
+        return self._sweep.init(rng_key, self._model, model_args[0], 1, num_warmup)
+
+    @override
+    def sample(self, state, model_args, model_kwargs) -> State:
+        """One sweep."""
+        return self._sweep.step(state, self._model, model_args[0])

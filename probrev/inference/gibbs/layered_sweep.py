@@ -1,0 +1,219 @@
+"""A sweep of Gibbs sampling over the layers of a LayeredModel, all chains together."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from probrev.inference.gibbs.coordinate import UnitPrior, augment, relocate_unit, update_units
+from probrev.inference.gibbs.surrogate import (
+    Surrogate,
+    accept,
+    fit_surrogate,
+    log_neglected,
+    surrogate_rows,
+)
+from probrev.model.layer import Layer
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import SparsePrior, check_spike_and_slab
+from probrev.model.slabs import rectified_slab
+
+# A relocation costs as much as a pass over all units, and helps only between correlated columns.
+RELOCATION_PROB = 0.25
+# Sweeps after warm-up that draw the latents of silent rows. Those with a surrogate mix some three
+# times as fast, where it fits; these never fail.
+AUGMENTATION_PROB = 0.5
+
+
+class LayeredState(NamedTuple):
+    """State of all chains.
+
+    Attributes:
+        h: top hidden vectors, (chain, obs, hidden).
+        intermediates: hidden vectors between x and h, the one next to x first.
+        rng_key: key of the next step.
+        warmth: of each layer, what warm-up has learned for its proposals.
+        num_steps: steps done.
+        num_warmup: steps of warm-up; after them proposals no longer change.
+    """
+
+    h: Float[Array, "chain obs hidden"]
+    intermediates: tuple[Float[Array, "chain obs _"], ...]
+    rng_key: PRNGKeyArray
+    warmth: tuple["Warmth", ...]
+    num_steps: Int[Array, ""]
+    num_warmup: Int[Array, ""]
+
+
+class Warmth(NamedTuple):
+    """Where the pre-activations of a layer were, and the surrogate fitted there.
+
+    Attributes:
+        mean: average of W h over warm-up, later steps counting more.
+        square: the same of its square.
+        surrogate: fitted when warm-up ends, and before it to the prior.
+    """
+
+    mean: Float[Array, "case visible"]
+    square: Float[Array, "case visible"]
+    surrogate: Surrogate
+
+
+@partial(jax.jit, static_argnames="num_chains")
+def init_layered(
+    key: PRNGKeyArray,
+    model: LayeredModel,
+    x: Float[Array, "obs visible"],
+    num_chains: int,
+    num_warmup: int,
+) -> LayeredState:
+    """Starts the chains of a group from draws of the model: over-dispersed, and blind to x."""
+    key_start, rng_key = jax.random.split(key)
+    start = model.simulate(key_start, num_chains * x.shape[0])
+    unfold = lambda h: h.reshape(num_chains, x.shape[0], -1)  # noqa: E731
+    assert start.h is not None
+    layers = (*start.intermediates, start.h)
+    warmth = []
+    for layer, h in zip(model.layers, layers, strict=True):
+        z = layer.pre_activation(h)
+        spread = jnp.broadcast_to(jnp.square(z).mean(), z.shape)
+        warmth.append(Warmth(z, jnp.square(z), fit_surrogate(layer, jnp.zeros_like(z), spread)))
+    intermediates = tuple(map(unfold, start.intermediates))
+    counts = jnp.asarray(0), jnp.asarray(num_warmup)
+    return LayeredState(unfold(start.h), intermediates, rng_key, tuple(warmth), *counts)
+
+
+def layered_step(
+    state: LayeredState, model: LayeredModel, x: Float[Array, "obs visible"]
+) -> LayeredState:
+    """One sweep, from x up, with every row's latents or with surrogates in their place."""
+    batch = state.h.shape[:2]
+    rng_key, key, key_coin = jax.random.split(state.rng_key, 3)
+    warming = state.num_steps < state.num_warmup
+    augments = warming | jax.random.bernoulli(key_coin, AUGMENTATION_PROB)
+    layers = (jnp.broadcast_to(x, (*batch, x.shape[-1])), *state.intermediates, state.h)
+    signals = [layer.reshape(-1, layer.shape[-1]) for layer in layers]
+    top = len(model.layers) - 1
+    for level, layer in enumerate(model.layers):
+        prior = unit_prior(model, level, signals)
+        signals[level + 1] = _sweep(
+            jax.random.fold_in(key, level), prior, layer, state.warmth[level].surrogate,
+            signals[level + 1], signals[level], augments, relocates=level == top,
+        )  # fmt: skip
+    warmth = jax.lax.cond(
+        warming, _warm, lambda *arguments: state.warmth, state, model.layers, signals[1:]
+    )
+    *intermediates, h = (signal.reshape(*batch, -1) for signal in signals[1:])
+    done = state.num_steps + 1
+    return LayeredState(h, tuple(intermediates), rng_key, warmth, done, state.num_warmup)
+
+
+def _warm(
+    state: LayeredState, layers: tuple[Layer, ...], signals: list[Array]
+) -> tuple[Warmth, ...]:
+    """Takes a sweep of warm-up into account; after the last, fits the surrogates."""
+    share = 2.0 / (state.num_steps + 3.0)  # weights grow with the steps done
+    is_last = state.num_steps + 1 == state.num_warmup
+    warmth = []
+    for layer, old, h in zip(layers, state.warmth, signals, strict=True):
+        z = layer.pre_activation(h)
+        mean = old.mean + share * (z - old.mean)
+        square = old.square + share * (jnp.square(z) - old.square)
+        var = jnp.maximum(square - jnp.square(mean), 0.0)
+        keep = lambda layer, mean, var, old=old: old.surrogate  # noqa: E731
+        surrogate = jax.lax.cond(is_last, fit_surrogate, keep, layer, mean, var)
+        warmth.append(Warmth(mean, square, surrogate))
+    return tuple(warmth)
+
+
+def unit_prior(model: LayeredModel, level: int, signals: list[Array]) -> UnitPrior:
+    """Prior of the units above a layer, given x and the hidden vectors, the one next to x first."""
+    if level + 1 < len(model.layers):
+        return prior_from_above(model.layers[level + 1], signals[level + 2])
+    sparse = model.sparse_prior
+    return UnitPrior(sparse.inclusion_logit, sparse.tilting_slab, sparse.active_range)
+
+
+def prior_from_above(layer: Layer, h: Float[Array, "case hidden"]) -> UnitPrior:
+    """Prior of the units below a layer given those above, its noise and dropout summed out."""
+    z = layer.pre_activation(h)
+    logit, slab = rectified_slab(z, layer.noise_std, layer.keep_prob, layer.gain)
+    return UnitPrior(logit, slab, (0, layer.n_visible))
+
+
+def _sweep(
+    key: PRNGKeyArray,
+    prior: UnitPrior,
+    layer: Layer,
+    surrogate: Surrogate,
+    h: Float[Array, "case hidden"],
+    x: Float[Array, "case visible"],
+    augments: Bool[Array, ""],
+    *,
+    relocates: bool,
+) -> Float[Array, "case hidden"]:
+    """Renews the units above a layer, given the signal x below it and their prior.
+
+    With latents in place of silent rows the pass is a Gibbs update. With a surrogate it is a
+    proposal that the surrogate's posterior is reversible under, since its order is a coin's: units
+    and then relocations, or the reverse of it all.
+    """
+    key_rows, key_order, key_units, key_coin, key_moves, key_accept = jax.random.split(key, 6)
+    z = layer.pre_activation(h)
+    rows = jax.lax.cond(
+        augments,
+        lambda: augment(key_rows, layer, z, x),
+        lambda: surrogate_rows(layer, surrogate, x, z),
+    )
+    # What the rows say about each unit alone does not change while they are held fixed.
+    information = rows.precision @ layer.weights**2
+    backwards = ~augments & jax.random.bernoulli(key_order)
+
+    def relocate(step, carry):
+        key = jax.random.fold_in(key_moves, step)
+        return relocate_unit(key, prior, layer.weights, information, *carry)
+
+    # Where single units cannot move at all, relocations are all there is: one for each.
+    fewest, _ = prior.active_range
+    if fewest > 0:
+        num_moves = fewest
+    else:
+        num_moves = jax.random.bernoulli(key_coin, RELOCATION_PROB).astype(int)
+    new = h
+    if relocates and fewest > 0:
+        new, rows = jax.lax.fori_loop(0, num_moves * backwards, relocate, (new, rows))
+    arguments = (prior, layer.weights, information, new, rows)
+    new, rows = update_units(key_units, *arguments, backwards=backwards)
+    if relocates:
+        may_move = ~backwards if fewest > 0 else augments
+        new, rows = jax.lax.fori_loop(0, num_moves * may_move, relocate, (new, rows))
+
+    def correct():
+        log_ratio = log_neglected(layer, surrogate, x, layer.pre_activation(new))
+        log_ratio -= log_neglected(layer, surrogate, x, z)
+        return accept(key_accept, log_ratio, new, h)
+
+    return jax.lax.cond(augments, lambda: new, correct)
+
+
+def check_layered(model: LayeredModel) -> None:
+    """Raises ValueError unless Gibbs can sample the model; says what can."""
+    if not isinstance(model.prior, SparsePrior):
+        raise ValueError(
+            "gibbs needs a prior with a spike and a slab (SpikeAndSlab or KSparse); "
+            "for a prior written as a NumPyro function use hmc"
+        )
+    check_spike_and_slab("gibbs", model.prior)
+    for level, layer in enumerate(model.layers):
+        if layer.noise_std == 0:
+            raise ValueError(
+                f"gibbs needs noise_std > 0, and that of layers[{level}] is 0: "
+                "without noise x pins h down and no unit moves"
+            )
+        if level > 0 and layer.activation != "relu":
+            raise ValueError(
+                f"gibbs needs ReLU layers above the one next to x; layers[{level}] has "
+                f"activation {layer.activation!r}, so the units below it may be negative"
+            )

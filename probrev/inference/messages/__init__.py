@@ -1,0 +1,1 @@
+"""Message passing between layers: approximate posteriors of large ones, checked by Gibbs."""

@@ -1,0 +1,1 @@
+"""Deterministic inverses: the feedforward net, trained nets, and the ladder towards Bayes."""

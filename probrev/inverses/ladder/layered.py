@@ -1,0 +1,157 @@
+"""The rungs of a LayeredModel: from the paper's net towards Bayesian inference."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from probrev.inference.messages.message_passing import MAX_ITERATIONS, TOLERANCE, check_model
+from probrev.inference.messages.messages import init_messages, iterate_messages
+from probrev.inverses.feedforward import BIAS_RULES, FeedforwardNet
+from probrev.inverses.trained_net import train_net
+from probrev.model.layer import Layer
+from probrev.model.layered_model import LayeredModel
+from probrev.model.priors import SparsePrior, check_spike_and_slab, is_spike_and_slab
+from probrev.model.tilted import tilted
+from probrev.plumbing.pytree import pytree
+
+# Iterations of message passing in each rung that it has.
+UNROLLED = {"two_steps": 2, "three_steps": 3, "converged": MAX_ITERATIONS}
+RUNGS = (*BIAS_RULES, "trained", "scalar", "first_step", *UNROLLED)
+# Dropout of the net at test time, as in theorem 2.4 of Arora, Liang and Ma.
+DROPOUT_KEEP_PROB = 0.5
+# Up to so many weights training takes seconds: 3 at 400 x 24, 7 at 1000 x 32, on 2 CPU cores.
+MAX_TRAINED_WEIGHTS = 2**15
+
+
+def list_rungs(model: LayeredModel) -> tuple[str, ...]:
+    """Names of the rungs that a model has, lowest first.
+
+    "theory", "universal" and "calibrated" are feedforward nets with that bias rule, of any depth.
+    "trained" (`train_net`) needs one layer, and is left out where training takes longer than
+    seconds. "scalar" and "first_step" need one layer under a prior with a spike and a slab.
+    "two_steps", "three_steps" and "converged" need a model that `message_passing` can do.
+    """
+    names = [*BIAS_RULES]
+    one_layer = len(model.layers) == 1
+    if one_layer and model.layers[0].weights.size <= MAX_TRAINED_WEIGHTS:
+        names.append("trained")
+    if one_layer and is_spike_and_slab(model.prior):
+        names += ["scalar", "first_step"]
+    try:
+        check_model(model)
+    except ValueError:
+        return tuple(names)
+    return (*names, *UNROLLED)
+
+
+def build_rung(key: PRNGKeyArray, model: LayeredModel, name: str) -> Callable[[Array], Array]:
+    """A rung by name; see `list_rungs`."""
+    if name in BIAS_RULES:
+        return FeedforwardNet.from_model(key, model, name)
+    if name == "trained":
+        return train_net(key, model)
+    if name in UNROLLED:
+        check_model(model)
+        return UnrolledMessagePassing(model, UNROLLED[name])
+    check_spike_and_slab(f"rung {name!r}", model.sparse_prior)
+    denoiser = {"scalar": ScalarActivation, "first_step": FirstStep}[name]
+    return denoiser(model.sparse_prior, model.layers[0])
+
+
+def build_samplers(key: PRNGKeyArray, model: LayeredModel) -> dict[str, FeedforwardNet]:
+    """The net that keeps its dropout at test time, as in theorem 2.4, calibrated under it.
+
+    That gives dropout its best chance of being a posterior sampler: of all multiples of ||x|| the
+    calibrated one has the least squared error of a single pass, while the universal one of the
+    theorem shrinks what it keeps, so that the mean of its samples alone would tell it apart.
+    """
+    net = FeedforwardNet.from_model(key, model, "calibrated", keep_prob=DROPOUT_KEEP_PROB)
+    return {"dropout": net}
+
+
+@pytree(data=("prior", "layer"))
+@dataclass(frozen=True)
+class ScalarActivation:
+    """The net with its best activation: h_i = E[h_i | u_i], u_i ~ N(h_i, readout_var(x)).
+
+    A large-n approximation: each unit is denoised as if its readout were all there is to know.
+    A bound on the number of active units enters through each unit's marginal probability only.
+    """
+
+    prior: SparsePrior
+    layer: Layer
+
+    @jax.jit
+    def __call__(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
+        """The estimate of h."""
+        readout = self.layer.readout(x)
+        # x = 0 happens (h = 0 without noise), and says h = 0: the floor keeps 0 / 0 out.
+        floor = jnp.finfo(readout.dtype).eps ** 2 * self.prior.second_moment.max()
+        variance = jnp.maximum(self.layer.readout_std(x) ** 2, floor)
+        return _denoise(self.prior, readout, jnp.broadcast_to(variance, readout.shape))
+
+
+@pytree(data=("prior", "layer"))
+@dataclass(frozen=True)
+class FirstStep:
+    """The first step of message passing from nothing: a readout that also hears silent rows.
+
+    R = v W^T g with g_j = y_j / s^2 where x_j > 0 and -gamma / s where x_j = 0, then the scalar
+    posterior mean given R ~ N(h, v); s^2 = w^2 E||h||^2 + noise_var, gamma = rho phi(0) / f,
+    f = 1 - rho / 2, 1 / v = n w^2 rho / (2 s^2) (1 + rho / (pi f)), w the weights' root mean
+    square. For an identity layer silent rows say nothing and 1 / v = n w^2 rho / s^2.
+    """
+
+    prior: SparsePrior
+    layer: Layer
+
+    @jax.jit
+    def __call__(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
+        """The estimate of h."""
+        layer, rho = self.layer, self.layer.keep_prob
+        variance = layer.weight_std**2 * self.prior.second_moment.sum() + layer.noise_std**2
+        information = layer.n_visible * layer.weight_std**2 * rho / variance
+        silence = 0.0
+        if layer.activation == "relu":
+            silent_prob = 1 - rho / 2
+            silence = -rho / (jnp.sqrt(2 * jnp.pi) * silent_prob * jnp.sqrt(variance))
+            information = information / 2 * (1 + rho / (jnp.pi * silent_prob))
+        message = jnp.where(x == 0, silence, x / (layer.gain * variance))
+        readout = (message @ layer.weights) / information
+        return _denoise(self.prior, readout, jnp.full(readout.shape, 1 / information))
+
+
+@pytree(data=("model", "num_iterations"))
+@dataclass(frozen=True)
+class UnrolledMessagePassing:
+    """The estimate after some iterations of message passing: a net of as many layers, W in each.
+
+    Like `message_passing`, an observation is done once it has converged, and is left as it was
+    where its messages grow beyond all bounds; with as many iterations as that has, the estimate is
+    its mean. It starts from the prior's mean and variance and uses every W_ji^2, where `FirstStep`
+    starts from 0 and averages them.
+
+    Attributes:
+        model: one that `message_passing` can do, of any depth.
+        num_iterations: passes up through the layers.
+    """
+
+    model: LayeredModel
+    num_iterations: Int[Array, ""] | int
+
+    def __call__(self, x: Float[Array, "obs visible"]) -> Float[Array, "obs hidden"]:
+        """The estimate of the top vector h."""
+        x = jnp.asarray(x, dtype=float)
+        state = init_messages(self.model, x)
+        state = iterate_messages(state, self.model, x, self.num_iterations, TOLERANCE)
+        return state.layers[-1].belief.mean
+
+
+def _denoise(prior: SparsePrior, readout: Array, variance: Array) -> Array:
+    """E[h_i | readout_i] under the prior's marginal of each unit."""
+    logit = jax.scipy.special.logit(prior.marginal_inclusion_prob)
+    logits = jnp.broadcast_to(logit, readout.shape)
+    return tilted(logits, prior.tilting_slab, readout, variance).mean

@@ -1,0 +1,1 @@
+"""Real nets: their weights, activations and training, and layers fitted to them."""

@@ -1,0 +1,170 @@
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from probrev.nets.weights.layers import find_layers, read_layers
+
+RNG = np.random.default_rng(8)
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def normed(z, mean, variance, gamma, beta, epsilon):
+    """A batch normalisation at test time, as Keras and torch document it."""
+    return gamma * (z - mean) / np.sqrt(variance + epsilon) + beta
+
+
+def batch_norm(width):
+    return {
+        "mean": RNG.normal(size=width),
+        "variance": RNG.gamma(2.0, size=width),
+        "gamma": RNG.normal(1.0, 0.3, size=width),
+        "beta": RNG.normal(size=width),
+    }
+
+
+def up(layers, x):
+    """The pass that every TrainedLayer promises."""
+    for layer in layers:
+        x = relu(x @ layer.weights + layer.bias)
+    return x
+
+
+def test_torch_layers_with_batch_norms_are_folded():
+    first, second = RNG.normal(size=(5, 4)), RNG.normal(size=(3, 5))
+    bias, norm = RNG.normal(size=5), batch_norm(5)
+    tensors = {
+        "fc1.weight": first,
+        "fc1.bias": bias,
+        "bn1.weight": norm["gamma"],
+        "bn1.bias": norm["beta"],
+        "bn1.running_mean": norm["mean"],
+        "bn1.running_var": norm["variance"],
+        "bn1.num_batches_tracked": np.array(7),
+        "fc2.weight": second,
+    }
+    layers = list(find_layers(tensors))
+    assert [layer.name for layer in layers] == ["fc1.weight", "fc2.weight"]
+    assert [(layer.n_visible, layer.n_hidden) for layer in layers] == [(4, 5), (5, 3)]
+    x = RNG.normal(size=(6, 4))
+    expected = relu(relu(normed(x @ first.T + bias, **norm, epsilon=1e-5)) @ second.T)
+    np.testing.assert_allclose(up(layers, x), expected)
+    np.testing.assert_array_equal(layers[0].kernel, first.T)
+
+
+def keras_file(path, kernel, norm):
+    """A file like those of Keras 2: layers out of alphabetical order, 10 after 9."""
+    config = {"class_name": "GlorotUniform", "config": {"seed": None}}
+    scaling = {"scale": 2.0, "mode": "fan_in", "distribution": "truncated_normal"}
+    layers = [
+        {"config": {"name": "dense_9", "kernel_initializer": config}},
+        {"config": {"name": "batch_normalization_1", "gamma_initializer": config}},
+        {
+            "config": {
+                "name": "dense_10",
+                "kernel_initializer": {"class_name": "VarianceScaling", "config": scaling},
+            }
+        },
+    ]
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"config": {"layers": layers}})
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [b"dense_9", b"batch_normalization_1", b"dense_10"]
+        names = {
+            "dense_9": {"kernel:0": kernel},
+            "batch_normalization_1": {
+                "gamma:0": norm["gamma"], "beta:0": norm["beta"],
+                "moving_mean:0": norm["mean"], "moving_variance:0": norm["variance"],
+            },
+            "dense_10": {"kernel:0": np.ones((kernel.shape[1], 2)), "bias:0": np.array([1.0, 2])},
+        }  # fmt: skip
+        for layer, tensors in names.items():
+            inner = group.create_group(layer)
+            inner.attrs["weight_names"] = [f"{layer}/{name}".encode() for name in tensors]
+            for name, tensor in tensors.items():
+                inner[f"{layer}/{name}"] = tensor
+        file["optimizer_weights/m/kernel:0"] = kernel
+
+
+def test_keras_layers_in_their_own_order_with_initialisers(tmp_path):
+    kernel, norm = RNG.normal(size=(4, 6)), batch_norm(6)
+    keras_file(tmp_path / "net.h5", kernel, norm)
+    layers = read_layers(tmp_path / "net.h5")
+    names = ["model_weights/dense_9/dense_9/kernel:0", "model_weights/dense_10/dense_10/kernel:0"]
+    assert [layer.name for layer in layers] == names
+    x = RNG.normal(size=(7, 4))
+    hidden = relu(normed(x @ kernel, **norm, epsilon=1e-3))
+    np.testing.assert_allclose(
+        up(layers, x), relu(hidden.sum(1, keepdims=True) + np.array([[1, 2]]))
+    )
+    assert [layer.initializer for layer in layers] == ["glorot_uniform", "he_normal"]
+    assert [layer.init_var for layer in layers] == [2 / (4 + 6), 2 / 6]
+
+
+def test_a_batch_norm_elsewhere_is_not_folded():
+    norm = {"bn.running_mean": np.ones(3), "bn.running_var": np.ones(3)}
+    dense = {"a.weight": RNG.normal(size=(3, 4)), "b.weight": RNG.normal(size=(2, 3))}
+    for tensors in ({**norm, **dense}, {**dense, **norm}):
+        for layer in find_layers(tensors):
+            np.testing.assert_array_equal(layer.weights, layer.kernel)
+
+
+def test_convolutions_become_matrices():
+    """Both layouts, against a convolution at one position written as sums."""
+    patch = RNG.normal(size=(3, 3, 2))
+    kernel = RNG.normal(size=(3, 3, 2, 5))
+    expected = np.array([(patch * kernel[..., out]).sum() for out in range(5)])
+    keras = next(find_layers({"conv/kernel:0": kernel}))
+    np.testing.assert_allclose(patch.ravel() @ keras.weights, expected)
+    torch = next(find_layers({"conv.weight": kernel.transpose(3, 2, 0, 1)}))
+    np.testing.assert_allclose(patch.transpose(2, 0, 1).ravel() @ torch.weights, expected)
+    assert keras.kernel_size == torch.kernel_size == 9
+
+
+def test_fans_of_a_convolution_count_its_window(tmp_path):
+    np.savez(tmp_path / "net.npz", **{"conv.kernel": RNG.normal(size=(3, 5, 2, 4))})
+    layer = read_layers(tmp_path / "net.npz", initializer="glorot_normal")[0]
+    assert layer.init_var == 2 / (3 * 5 * 2 + 3 * 5 * 4)
+    layer = read_layers(tmp_path / "net.npz", initializer="torch")[0]
+    assert layer.init_var == pytest.approx(1 / (3 * 30))
+
+
+def test_own_and_plain_matrices_are_taken_as_they_are():
+    own, plain = RNG.normal(size=(4, 3)), RNG.normal(size=(2, 6))
+    tensors = {"layers.0.weights": own, "layers.0.bias": np.arange(3.0), "w": plain}
+    first, second = find_layers({**tensors, "steps": np.arange(4), "history": np.ones((2, 3, 4))})
+    np.testing.assert_array_equal(first.weights, own)
+    np.testing.assert_array_equal(first.bias, [0, 1, 2])
+    np.testing.assert_array_equal(second.weights, plain)
+    np.testing.assert_array_equal(second.bias, np.zeros(6))
+
+
+@pytest.fixture
+def two(tmp_path):
+    arrays = {"a.weight": np.ones((2, 3)), "b.weight": np.ones((4, 2)), "b.bias": np.ones(4)}
+    np.savez(tmp_path / "net.npz", **arrays)
+    return tmp_path / "net.npz"
+
+
+def test_one_tensor_can_be_chosen(two):
+    assert [layer.name for layer in read_layers(two)] == ["a.weight", "b.weight"]
+    assert [layer.name for layer in read_layers(two, "b.weight")] == ["b.weight"]
+    with pytest.raises(ValueError, match=r"no layer 'c'; its layers: a.weight, b.weight"):
+        read_layers(two, "c")
+    with pytest.raises(ValueError, match=r"2 layers end in 'weight'; its layers: a.weight, b"):
+        read_layers(two, "weight")
+
+
+def test_files_without_layers_and_unsound_ones_are_refused(tmp_path, two):
+    np.savez(tmp_path / "vector.npz", a=np.ones(3))
+    with pytest.raises(ValueError, match=r"vector.npz: expected layers, tensors of 2 or 4 axes"):
+        read_layers(tmp_path / "vector.npz")
+    np.savez(tmp_path / "nan.npz", a=np.array([[1.0, np.nan]]))
+    with pytest.raises(ValueError, match="a: weights must be finite; got NaN"):
+        read_layers(tmp_path / "nan.npz")
+    with pytest.raises(ValueError, match=r"initializer must be one of glorot_uniform, .*'gloro'"):
+        read_layers(two, initializer="gloro")
