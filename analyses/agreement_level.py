@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from script import load, run, save, show
 
 import probrev as pr
-from probrev import registry
 from probrev.posterior.agreement import LEVEL
 from probrev.posterior.posterior import Posterior, from_draws
+from probrev.runs import registry
 
 PERFECT = ("exact", "gibbs")
 WRONG = ("3 h + 1", "1.1 h", "h + 0.1", "shuffled apart", "noise × 1.3")

@@ -25,7 +25,7 @@ from rich.table import Table
 from samplers import OURS, samplers
 from sweeps import sweeps
 
-from probrev.provenance import versions
+from probrev.runs.provenance import versions
 
 SIZES: dict[str, list[dict[str, Any]]] = {
     "sweeps": [{}],

@@ -27,8 +27,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from script import load, run, save, show
 
 import probrev as pr
-from probrev import registry
-from probrev.plots.canvas import COLORS, MARKERS, MUTED
+from probrev.report.plots.canvas import COLORS, MARKERS, MUTED
+from probrev.runs import registry
 
 # Units of h^1, h^2, ...: few enough of h^1 to enumerate, many of h^2, which are summed out.
 WIDTHS = {"RBM": (14,), "DBM": (14, 64)}

@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from script import load, run, save, show
 
 import probrev as pr
-from probrev import registry
+from probrev.runs import registry
 from probrev.theory.state_evolution import is_hard
 
 NAME = "depth"

@@ -24,8 +24,8 @@ from matplotlib.ticker import LogLocator
 from script import load, run, save, show
 
 import probrev as pr
-from probrev import registry
-from probrev.metrics.case import POSTERIOR
+from probrev.comparison.metrics.case import POSTERIOR
+from probrev.runs import registry
 
 NAME = "dropout_sampler"
 METRICS = {

@@ -9,7 +9,7 @@ from numpyro.infer.util import log_density
 from timings import medians
 
 import probrev as pr
-from probrev import registry
+from probrev.runs import registry
 
 STATES_OF_LOG_DENSITY = 4096
 

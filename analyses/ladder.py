@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from script import load, run, save, show
 
 import probrev as pr
-from probrev import registry
-from probrev.gap import split_errors
-from probrev.metrics.case import POSTERIOR, Row, row_of_ratio
-from probrev.plots.canvas import COLORS, MARKERS, POSTERIOR_COLOR
+from probrev.comparison.gap import split_errors
+from probrev.comparison.metrics.case import POSTERIOR, Row, row_of_ratio
+from probrev.report.plots.canvas import COLORS, MARKERS, POSTERIOR_COLOR
+from probrev.runs import registry
 
 NOISE_STDS = (0.35, 0.7, 1.4, 2.8)
 SIZES = {"quick": {"num_obs": 192}, "full": {"num_obs": 2048}}

@@ -28,7 +28,7 @@ from third_party import find
 
 import probrev as pr
 from probrev.nets.similarity import measure_similarity
-from probrev.plots.canvas import COLORS, MARKERS
+from probrev.report.plots.canvas import COLORS, MARKERS
 
 NAME = "linear_reversal"
 TRAINED, GAUSSIAN = "trained", "gaussian"

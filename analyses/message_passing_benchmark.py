@@ -32,7 +32,7 @@ import probrev as pr
 from probrev.inference.messages.messages import init_messages, sweep_messages
 from probrev.inference.messages.row_stream import stream_rows
 from probrev.model.channel import observed_score
-from probrev.provenance import versions
+from probrev.runs.provenance import versions
 
 
 def compute(out: Path, **sizes: Any) -> None:

@@ -23,9 +23,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from script import load, run, save, show
 
 import probrev as pr
-from probrev import registry
-from probrev.metrics.case import Row, row_of_ratio
-from probrev.plots.canvas import POSTERIOR_COLOR
+from probrev.comparison.metrics.case import Row, row_of_ratio
+from probrev.report.plots.canvas import POSTERIOR_COLOR
+from probrev.runs import registry
 
 FACTORS = (1.25, 1.5, 2.0)
 SIZES = {"quick": {"num_obs": 96, "factors": (1.5,)}, "full": {"num_obs": 512}}

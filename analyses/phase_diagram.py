@@ -28,8 +28,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 import probrev as pr
-from probrev import registry
-from probrev.verdict import AS_GOOD_BELOW, NEAR_BELOW
+from probrev.comparison.verdict import AS_GOOD_BELOW, NEAR_BELOW
+from probrev.runs import registry
 
 SIZES = {
     "quick": {"num_points": 3, "num_seeds": 2, "num_ground": 9, "num_checks": 1},

@@ -15,7 +15,7 @@ import matplotlib.figure
 import numpyro
 
 import probrev as pr
-from probrev import registry
+from probrev.runs import registry
 
 KEEP_PROBS = (0.25, 0.5, 1.0)
 

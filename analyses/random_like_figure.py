@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from probrev.nets.weights.random_like import MOST_INIT_SHARE, MOST_KS, MOST_KURTOSIS, TOO_SMALL
-from probrev.plots.canvas import COLORS, MUTED
+from probrev.report.plots.canvas import COLORS, MUTED
 
 # The matrices whose answer is known, among the nets.
 CONTROLS = "random matrices"

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from probrev.metrics.case import POSTERIOR
-from probrev.plots.canvas import COLORS, MARKERS, MUTED, POSTERIOR_COLOR
+from probrev.comparison.metrics.case import POSTERIOR
+from probrev.report.plots.canvas import COLORS, MARKERS, MUTED, POSTERIOR_COLOR
 
 Row = dict[str, Any]
 Tables = Mapping[str, list[Row]]

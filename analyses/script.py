@@ -17,7 +17,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probrev.plumbing.replacing import replacing
-from probrev.provenance import versions
+from probrev.runs.provenance import versions
 
 Sizes = Mapping[str, Mapping[str, Any]]
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from shadow_cases import BASELINE, LONG, MODES
 
-from probrev.plots.canvas import COLORS, MARKERS
+from probrev.report.plots.canvas import COLORS, MARKERS
 
 ARMS = (BASELINE, *MODES, LONG)
 STYLES = {

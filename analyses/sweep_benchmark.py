@@ -22,7 +22,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import probrev as pr
-from probrev.sweeps.store import TIMINGS, unfinished
+from probrev.runs.sweeps.store import TIMINGS, unfinished
 
 SIZES = {"quick": {"num_seeds": 5}, "full": {"num_seeds": 25}}
 BATCH_SIZE = 10

@@ -21,14 +21,14 @@ from matplotlib.figure import Figure
 from script import load, run, save, show
 
 import probrev as pr
-from probrev import registry
-from probrev.metrics.case import INTERVAL_PROB, Case
-from probrev.metrics.log_ratio import estimate_ratios
-from probrev.metrics.risk import squared_errors
-from probrev.metrics.truth_rank import truth_rank
+from probrev.comparison.metrics.case import INTERVAL_PROB, Case
+from probrev.comparison.metrics.log_ratio import estimate_ratios
+from probrev.comparison.metrics.risk import squared_errors
+from probrev.comparison.metrics.truth_rank import truth_rank
 from probrev.model.observations import Origin
-from probrev.plots.canvas import COLORS, MARKERS
 from probrev.posterior.posterior import Posterior
+from probrev.report.plots.canvas import COLORS, MARKERS
+from probrev.runs import registry
 
 # The planned three, and two that all but reach Bayes.
 PLANNED = ("universal", "calibrated", "trained")

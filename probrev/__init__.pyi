@@ -1,8 +1,9 @@
 from .boltzmann.machine import BoltzmannMachine
 from .boltzmann.trained_machine import train_machine
-from .comparing import compare
-from .comparison import Comparison, load
-from .gap import split_gap
+from .comparison.compare import compare
+from .comparison.comparison import Comparison, load
+from .comparison.gap import split_gap
+from .comparison.looks import Look, compare_until
 from .inference.choice import choose_methods
 from .inference.exact.exact import exact
 from .inference.gibbs.gibbs import GibbsKernel, gibbs
@@ -15,7 +16,6 @@ from .inverses.ladder import build_ladder, build_samplers, list_rungs
 from .inverses.ladder.binary import MeanField, SigmoidPass, StochasticPass
 from .inverses.ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
 from .inverses.trained_net import TrainedNet, train_net
-from .looks import Look, compare_until
 from .model.distributions import LinearDropout, RectifiedDropout
 from .model.layer import Layer
 from .model.layered_model import LayeredModel
@@ -42,9 +42,9 @@ from .posterior.agreement import measure_agreement
 from .posterior.external import from_datatree
 from .posterior.posterior import Posterior
 from .report import write_report, write_weights_report
-from .sweeps.driver import sweep
-from .sweeps.grid import Grid, read_grid
-from .sweeps.store import load_sweep
+from .runs.sweeps.driver import sweep
+from .runs.sweeps.grid import Grid, read_grid
+from .runs.sweeps.store import load_sweep
 from .theory.net_risk import predict_net_risk
 from .theory.state_evolution import evolve_state
 

@@ -72,7 +72,7 @@ def stuck():
 
 def compare(obs, posteriors, of=None, inverses=None, **provenance):
     """A comparison without its curve, which costs seconds."""
-    with mock.patch("probrev.comparing.noise_curve", return_value=None):
+    with mock.patch("probrev.comparison.compare.noise_curve", return_value=None):
         inverses = inverses or {"net": net, "dense": dense_net}
         return pr.compare(
             of or model(), obs, inverses, posteriors, random_inverses={"dropout": dropout_net},

@@ -16,9 +16,7 @@ ROOT = Path(probrev.__file__).parent
 PUBLIC = "public API"
 ORDER = [
     "plumbing", "numerics", "model", "posterior", "boltzmann", "inference", "inverses",
-    "theory", "nets", "metrics", "agreements", "verdict", "doubt", "comparison", "decision",
-    "comparing", "looks", "gap", "provenance", "plots", "report", "registry", "settings",
-    "sweeps", PUBLIC, "cli",
+    "theory", "nets", "comparison", "runs", "report", PUBLIC, "cli",
 ]  # fmt: skip
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "optax", "scipy", "xarray", "pandas")
 

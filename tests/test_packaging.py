@@ -46,7 +46,7 @@ def test_named_models_come_from_the_wheel(installed, tmp_path):
     for path in (ROOT / "models").glob("*.py"):
         assert path.stem in done.stdout
     script = (
-        "import importlib.util, probrev.registry as r;"
+        "import importlib.util, probrev.runs.registry as r;"
         "print(importlib.util.find_spec('models'), *r.available().values(), sep='\\n')"
     )
     first, *paths = run(installed / "python", "-c", script, cwd=tmp_path).stdout.splitlines()

@@ -7,11 +7,11 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 import probrev as pr
-from probrev import registry
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import print_json, print_result
 from probrev.cli.output import REPORT, RUN, check_folder, default_folder
 from probrev.cli.plan import Plan
+from probrev.runs import registry
 
 if TYPE_CHECKING:
     from probrev import Comparison

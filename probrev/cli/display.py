@@ -51,7 +51,7 @@ def stages() -> Iterator[Stages]:
 
 def print_result(result: "Comparison", folder: Path) -> None:
     """Prints the answer, the verdicts that it is made of, each posterior, and the files."""
-    from probrev.verdict import format_prob
+    from probrev.comparison.verdict import format_prob
 
     console = Console(highlight=False)
     console.print(result.headline, soft_wrap=True, markup=False)

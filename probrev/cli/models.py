@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from probrev import registry
+from probrev.runs import registry
 
 
 def models() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probrev import registry
 from probrev.inference.methods import LOOKS, METHODS
-from probrev.registry import WEIGHT_SEED
-from probrev.settings import parse_settings
+from probrev.runs import registry
+from probrev.runs.registry import WEIGHT_SEED
+from probrev.runs.settings import parse_settings
 
 
 @dataclass(frozen=True)

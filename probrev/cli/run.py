@@ -13,7 +13,6 @@ import numpyro
 import xarray as xr
 
 import probrev as pr
-from probrev import registry
 from probrev.cli.display import Stages, stages
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
@@ -22,8 +21,9 @@ from probrev.inverses.ladder import RUNGS, build_samplers
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
 from probrev.posterior.status import Status
-from probrev.provenance import provenance
-from probrev.registry import WEIGHT_SEED
+from probrev.runs import registry
+from probrev.runs.provenance import provenance
+from probrev.runs.registry import WEIGHT_SEED
 
 # Draws of each chain of Gibbs: in rounds that grow while it has not converged. Their number ends
 # it, never the clock, so that draws do not depend on how busy a machine is.

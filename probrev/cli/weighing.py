@@ -18,8 +18,8 @@ import probrev as pr
 from probrev.cli.output import REPORT, check_folder
 from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.progress import Progress
-from probrev.provenance import versions
 from probrev.report.weights import summarize
+from probrev.runs.provenance import versions
 
 Layers = Mapping[str, pr.RandomLike]
 

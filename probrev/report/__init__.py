@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from probrev.comparison import Comparison
+from probrev.comparison.comparison import Comparison
 from probrev.report.page import describe
 from probrev.report.weights import write_weights_report
 from probrev.report.writing import write_page

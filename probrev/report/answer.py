@@ -4,7 +4,8 @@ import json
 import math
 from typing import Any, NamedTuple
 
-from probrev.metrics.case import POSTERIOR
+from probrev.comparison.metrics.case import POSTERIOR
+from probrev.comparison.verdict import Word, format_prob
 from probrev.model.observations import Origin
 from probrev.posterior.agreement import Outcome
 from probrev.posterior.posterior import Kind
@@ -12,7 +13,6 @@ from probrev.posterior.status import Status
 from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, duration, plain, with_error, with_interval
 from probrev.report.summary import Summary
-from probrev.verdict import Word, format_prob
 
 
 class Answer(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from probrev.plots.canvas import data_uri
+from probrev.report.plots.canvas import data_uri
 
 # Inches; a wider figure is scrolled, not shrunk, on narrow screens.
 NARROW = 5

@@ -2,12 +2,12 @@
 
 import xarray as xr
 
-from probrev.gap import split_gap
-from probrev.metrics.case import POSTERIOR
-from probrev.plots import plot_gap
+from probrev.comparison.gap import split_gap
+from probrev.comparison.metrics.case import POSTERIOR
 from probrev.report.blocks import Section, Table, image
 from probrev.report.glossary import PARTS
 from probrev.report.numbers import percent, plain, with_error
+from probrev.report.plots import plot_gap
 from probrev.report.summary import Summary
 
 

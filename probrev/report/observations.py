@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from probrev.plots import plot_observation
 from probrev.posterior.posterior import Kind
 from probrev.report.blocks import Section, image
 from probrev.report.numbers import percent, plain
+from probrev.report.plots import plot_observation
 from probrev.report.summary import Summary
 
 

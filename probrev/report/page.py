@@ -2,9 +2,15 @@
 
 from typing import Any
 
-from probrev.comparison import Comparison
-from probrev.metrics.case import POSTERIOR
-from probrev.plots import (
+from probrev.comparison.comparison import Comparison
+from probrev.comparison.metrics.case import POSTERIOR
+from probrev.report.answer import answer, headline, setting
+from probrev.report.appendix import full_table, glossary, provenance
+from probrev.report.blocks import Section, Table, image
+from probrev.report.gap import gap
+from probrev.report.numbers import percent, plain, with_error
+from probrev.report.observations import observations
+from probrev.report.plots import (
     plot_calibration,
     plot_curve,
     plot_ladder,
@@ -12,13 +18,7 @@ from probrev.plots import (
     plot_predictive,
     plot_support,
 )
-from probrev.plots.risks import own_noise
-from probrev.report.answer import answer, headline, setting
-from probrev.report.appendix import full_table, glossary, provenance
-from probrev.report.blocks import Section, Table, image
-from probrev.report.gap import gap
-from probrev.report.numbers import percent, plain, with_error
-from probrev.report.observations import observations
+from probrev.report.plots.risks import own_noise
 from probrev.report.random_inverses import random_inverses
 from probrev.report.samplers import samplers
 from probrev.report.summary import Summary

@@ -2,10 +2,10 @@
 
 import math
 
-from probrev.metrics.case import POSTERIOR, row_of_ratio
-from probrev.plots import plot_spreads
+from probrev.comparison.metrics.case import POSTERIOR, row_of_ratio
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import ABSENT, plain, with_error, with_interval
+from probrev.report.plots import plot_spreads
 from probrev.report.summary import Summary
 
 DISTANCES = {"energy_distance": "energy distance", "sliced_wasserstein": "sliced Wasserstein"}

@@ -7,11 +7,11 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
-from probrev.plots import plot_ranks
-from probrev.plots.ranks import worst_units
 from probrev.posterior.posterior import Kind, Posterior
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import duration, percent, plain
+from probrev.report.plots import plot_ranks
+from probrev.report.plots.ranks import worst_units
 from probrev.report.summary import Summary
 
 NUM_SUMMARISED = 8

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from probrev.comparison import Comparison
-from probrev.metrics.case import POSTERIOR, Row
-from probrev.plots.rows import rows_of
+from probrev.comparison.comparison import Comparison
+from probrev.comparison.metrics.case import POSTERIOR, Row
+from probrev.comparison.verdict import Verdict
 from probrev.posterior.posterior import Posterior
-from probrev.verdict import Verdict
+from probrev.report.plots.rows import rows_of
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from probrev.nets.weights.random_like import (
     Measures,
     RandomLike,
 )
-from probrev.plots.weights import plot_weights
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import ABSENT, percent, plain
+from probrev.report.plots.weights import plot_weights
 from probrev.report.writing import write_page
 
 LEGEND = (

@@ -24,7 +24,7 @@ def write_page(template: str, describe: Callable[[], Mapping[str, Any]], path: s
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent} does not exist: make the report's folder first")
     templates = Environment(
-        loader=PackageLoader("probrev"), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("probrev.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     html = templates.get_template(template).render(describe())

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from probrev import registry
+from probrev.runs import registry
 from tests.analyses.test_analyses import analysis
 
 

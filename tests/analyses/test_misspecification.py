@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import probrev as pr
-from probrev import registry
+from probrev.runs import registry
 from tests.analyses.test_analyses import analysis
 
 

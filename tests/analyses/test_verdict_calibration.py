@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from probrev import registry
+from probrev.runs import registry
 from tests.analyses.test_analyses import analysis
 
 TINY = {"n_visible": 30, "n_hidden": 5, "max_active": 2}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from probrev import registry
 from probrev.boltzmann.binary_layers import BinaryLayers
 from probrev.boltzmann.trained_machine import statistics
+from probrev.runs import registry
 from tests import plain_machine
 
 WIDTHS = (4, 3, 2)

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from tests.sweeps.conftest import MODEL
 
 import probrev as pr
-from tests.sweeps.conftest import MODEL
 
 GRID = f"""
 model = "{MODEL}"
@@ -32,7 +32,7 @@ def quick_cells(monkeypatch):
             return {"status": "failed", "reason": "ValueError: too noisy"}
         return {"status": "ok"}
 
-    monkeypatch.setattr("probrev.sweeps.cell.compute_cell", compute)
+    monkeypatch.setattr("probrev.runs.sweeps.cell.compute_cell", compute)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 import probrev as pr
-from probrev import registry
+from probrev.runs import registry
 
 build = registry.load("digits")
 digits = sys.modules[build.__module__]

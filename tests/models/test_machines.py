@@ -4,7 +4,7 @@ import jax
 import pytest
 
 import probrev as pr
-from probrev import registry
+from probrev.runs import registry
 
 
 def compare(name):

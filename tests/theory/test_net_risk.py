@@ -7,7 +7,7 @@ from numpyro.distributions import HalfNormal
 from scipy.stats import norm
 
 import probrev as pr
-from probrev import registry
+from probrev.runs import registry
 from probrev.theory.net_risk import (
     RowMoments,
     _nodes,

@@ -4,8 +4,8 @@ import pytest
 from scipy.special import expit
 
 import probrev as pr
-from probrev import registry
 from probrev.inverses.estimates import sample_inverses
+from probrev.runs import registry
 from tests import plain_machine
 
 PARTS = plain_machine.random_machine(0, (6, 4, 3), scale=1.5)

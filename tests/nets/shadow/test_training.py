@@ -225,7 +225,7 @@ np.savez({out!r}, *jax.tree.leaves(trained))
 @pytest.mark.slow
 def test_killed_and_run_again_it_ends_with_the_same_numbers(tmp_path):
     """By SIGKILL, in the middle of training, several times."""
-    root = str(os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
+    root = str(os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")))
 
     def start(name):
         paths = {"path": str(tmp_path / f"{name}.npz"), "out": str(tmp_path / f"{name}-out.npz")}

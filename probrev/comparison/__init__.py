@@ -1,0 +1,1 @@
+"""Comparisons: inverses held against posteriors, metrics, verdicts, and how many observations."""

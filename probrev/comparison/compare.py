@@ -1,0 +1,163 @@
+"""Inverses held against posteriors: the whole comparison."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from probrev.comparison.agreements import tabulate_agreements, tabulate_outcomes
+from probrev.comparison.comparison import Comparison
+from probrev.comparison.decision import Decision, check_names, decide, tabulate
+from probrev.comparison.metrics import DESCRIBING, Case, Row
+from probrev.comparison.metrics.case import INTERVAL_PROB
+from probrev.inverses.estimates import (
+    Estimates,
+    Inverse,
+    RandomInverse,
+    run_inverses,
+    sample_inverses,
+    summarize_samples,
+)
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model
+from probrev.plumbing.streams import stream
+from probrev.posterior.external import External
+from probrev.posterior.posterior import Posterior
+from probrev.theory.curve import noise_curve
+
+# Random inverses are held against the posterior of the first so many: distances take time.
+MOST_SAMPLED = 128
+
+
+def compare(
+    model: Model,
+    obs: Observations,
+    inverses: Mapping[str, Inverse],
+    posteriors: Mapping[str, Posterior | External],
+    *,
+    random_inverses: Mapping[str, RandomInverse] | None = None,
+    seed: int = 0,
+    interval_prob: float = INTERVAL_PROB,
+    planned: Collection[str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Measures how far each inverse is from each posterior.
+
+    An inverse gives an estimate, which is held against the posterior's mean and intervals. A random
+    one gives samples, which are held against the posterior's draws: is it a posterior sampler?
+
+    Args:
+        model: the model of x; posteriors that name none are taken to be under this one.
+        obs: observations, with their h where they were simulated.
+        inverses: by name, any callables x (obs, visible) -> h (obs, hidden).
+        posteriors: by name, ours, or what `from_datatree` takes: a DataTree of another tool with
+            `h` in its `posterior` group, a Dataset with `h`, or an array of draws.
+        random_inverses: by name, any callables (x, key) -> h (obs, hidden), such as a
+            `FeedforwardNet` with keep_prob < 1.
+        seed: of ties, bootstrap, predictive draws, samples and directions; nothing else here is
+            random.
+        interval_prob: probability of the intervals that verdicts are made of; nearer to 1 where
+            several looks are taken (see `compare_until`).
+        planned: the inverses whose verdicts it was decided beforehand to read; by default all. Each
+            verdict errs in its own 5 %, so of many some are wrong.
+        provenance: what to keep with the run, JSON-able.
+
+    Raises:
+        ValueError: a name, an inverse's output or a posterior's x does not fit; says which.
+    """
+    check_names(posteriors, inverses, random_inverses or {})
+    estimates = run_inverses(model, obs, inverses)
+    found = decide(
+        model, obs, estimates, posteriors, seed=seed, interval_prob=interval_prob, planned=planned
+    )
+    return finish(found, random_inverses=random_inverses, seed=seed, provenance=provenance)
+
+
+def finish(
+    decision: Decision,
+    *,
+    random_inverses: Mapping[str, RandomInverse] | None = None,
+    seed: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Adds to verdicts all that describes them: other metrics, times, the curve, provenance.
+
+    See `compare` for the arguments.
+    """
+    model, obs, cases = decision.model, decision.obs, decision.cases
+    groups = _record(decision)
+    samples = None
+    if random_inverses:
+        sampled = obs[:MOST_SAMPLED]
+        samples = sample_inverses(seed, model, sampled, random_inverses)
+        groups["random_inverses"] = summarize_samples(samples)
+    measured = {
+        name: decision.measured[name] | _with_samples(case, samples).measure(DESCRIBING)
+        for name, case in cases.items()
+    }
+    for name, found in measured.items():
+        attrs = {
+            "origin": cases[name].origin.value, "doubt": json.dumps(decision.doubts[name])
+        }  # fmt: skip
+        groups[f"metrics/{name}"] = xr.Dataset(found.arrays, attrs=attrs)
+    posteriors = {name: case.posterior for name, case in cases.items()}
+    costs = _costs(decision.estimates, posteriors)
+    agreements = tabulate_agreements(decision.agreements, posteriors)
+    table = tabulate(measured, agreements, costs)
+    groups["table"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
+    curve = noise_curve(stream(seed, "curve"), model)
+    if curve is not None:
+        groups["curve"] = curve
+    tree = xr.DataTree.from_dict(groups)
+    tree["posteriors"] = xr.DataTree(
+        children={name: posterior.tree.copy() for name, posterior in posteriors.items()}
+    )
+    tree.attrs = {key: json.dumps(value) for key, value in (provenance or {}).items()}
+    return Comparison(tree)
+
+
+def _record(decision: Decision) -> dict[str, xr.Dataset]:
+    """The groups that hold what went in, and the verdicts."""
+    obs, (h, seconds) = decision.obs, decision.estimates
+    verdicts = pd.DataFrame(decision.verdicts)
+    verdicts["word"] = verdicts["word"].map(str)
+    groups = {
+        "data": xr.Dataset(
+            {"x": (("obs", "visible"), np.asarray(obs.x))}, attrs={"origin": obs.origin.value}
+        ),
+        "inverses": xr.Dataset({"h": h, "seconds_per_obs": ("inverse", seconds)}),
+        "verdicts": xr.Dataset.from_dataframe(verdicts.rename_axis("row")),
+    }
+    if decision.agreements:
+        outcomes = tabulate_outcomes(decision.agreements)
+        groups["agreements"] = xr.Dataset.from_dataframe(outcomes.rename_axis("row"))
+    if obs.h is not None:
+        groups["truth"] = xr.Dataset({"h": (("obs", "hidden"), np.asarray(obs.h))})
+    return groups
+
+
+def _with_samples(case: Case, samples: xr.DataArray | None) -> Case:
+    """A case with the samples of random inverses on those of its observations that have any."""
+    if samples is None:
+        return case
+    common = np.intersect1d(case.posterior.obs, samples["obs"])
+    return replace(case, samples=samples.sel(obs=common) if common.size else None)
+
+
+def _costs(estimates: Estimates, posteriors: Mapping[str, Posterior]) -> pd.DataFrame:
+    """Seconds per observation, compile time apart; posteriors from elsewhere have none."""
+    rows = [
+        Row("seconds_per_obs", name, float(value))
+        for name, value in zip(
+            estimates.h["inverse"].to_numpy(), estimates.seconds_per_obs, strict=True
+        )
+    ]
+    for name, posterior in posteriors.items():
+        if "run_seconds" in posterior.tree.attrs:
+            rows.append(Row("seconds_per_obs", name, posterior.seconds_per_obs))
+            rows.append(Row("compile_seconds", name, posterior.tree.attrs["compile_seconds"]))
+    return pd.DataFrame(rows).assign(posterior="")

@@ -1,0 +1,151 @@
+"""A finished comparison: its table, its verdicts, the answer in a line, and its file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from probrev.comparison.verdict import Doubt, Verdict, Word
+from probrev.plumbing.replacing import replacing
+from probrev.posterior.posterior import Posterior
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison; everything a report needs is in its tree.
+
+    Groups: `data` (x), `truth` (h, absent for real x), `inverses` (estimates and seconds per
+    observation), `random_inverses` (mean and standard deviation of their samples, absent where
+    there are none), `posteriors/<name>` (see `Posterior`), `metrics/<name>` (arrays of each family
+    against that posterior), `agreements` (outcomes in words, absent where no posterior is held
+    against another), `table` (the summary, a row each), `verdicts`, and `curve` (the risk ratio
+    over noise_std, where the model has one). The root's attributes are the provenance.
+
+    Attributes:
+        tree: the labelled results.
+    """
+
+    tree: xr.DataTree
+
+    @property
+    def inverses(self) -> list[str]:
+        """Names of the inverses, in the order given."""
+        return [str(name) for name in self.tree["inverses/h"]["inverse"].to_numpy()]
+
+    @property
+    def random_inverses(self) -> list[str]:
+        """Names of the random inverses, in the order given."""
+        if "random_inverses" not in self.tree:
+            return []
+        return [str(name) for name in self.tree["random_inverses/mean"]["sampler"].to_numpy()]
+
+    @property
+    def posteriors(self) -> dict[str, Posterior]:
+        """The posteriors by name."""
+        return {name: Posterior(node) for name, node in self.tree["posteriors"].children.items()}
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """One per inverse and posterior, those against the most trusted posterior first.
+
+        Posteriors of a part of the observations come last.
+        """
+        frame = self.tree["verdicts"].to_dataset().to_dataframe()
+        rows = frame[list(Verdict._fields)].itertuples(index=False)
+        return [
+            verdict._replace(word=Word(verdict.word), planned=bool(verdict.planned))
+            for verdict in map(Verdict._make, rows)
+        ]
+
+    @property
+    def judge(self) -> str:
+        """Name of the posterior whose verdicts are the answer: the first of `verdicts`."""
+        return self.verdicts[0].posterior
+
+    @property
+    def doubts(self) -> dict[str, Doubt]:
+        """Of each posterior that may not judge the reason; empty where all may."""
+        nodes = self.tree["metrics"].children
+        found = {name: json.loads(node.attrs["doubt"]) for name, node in nodes.items()}
+        return {name: Doubt(Word(one[0]), one[1]) for name, one in found.items() if one}
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether every posterior can be trusted, and its model fits."""
+        return not self.doubts
+
+    @property
+    def headline(self) -> str:
+        """The answer in a line: what stands against it, or how many inverses are decided, and how.
+
+        Terminal and report begin with it.
+        """
+        return _headline(self.verdicts, self.doubts)
+
+    def table(self) -> pd.DataFrame:
+        """The summary as a tidy table: metric, subject, posterior, value, std_error, low, high."""
+        return self.tree["table"].to_dataset().to_dataframe().reset_index(drop=True)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the comparison to a netCDF file, whole or not at all.
+
+        Raises:
+            FileExistsError: the file exists; a run is never overwritten.
+        """
+        path = Path(path)
+        if path.exists():
+            raise FileExistsError(f"{path} exists, and a run is never overwritten: name another")
+        encoding = {
+            node.path: {
+                name: {"zlib": True} for name, var in node.data_vars.items() if var.ndim > 2
+            }
+            for node in self.tree.subtree
+            if node.data_vars
+        }
+        with replacing(path) as partial:
+            self.tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+
+
+def load(path: str | Path) -> Comparison:
+    """Reads a comparison that `Comparison.save` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not a saved comparison.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: give the run.nc of a saved comparison")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as stored:
+            tree = stored.load()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a saved comparison: {error}") from error
+    missing = {"data", "inverses", "metrics", "posteriors", "table", "verdicts"} - set(
+        tree.children
+    )
+    if missing:
+        raise ValueError(f"{path} is not a saved comparison: it has no group {min(missing)!r}")
+    if any("doubt" not in node.attrs for node in tree["metrics"].children.values()):
+        raise ValueError(
+            f"{path} was saved by an earlier probrev, whose verdicts meant something else: "
+            "run its command again"
+        )
+    return Comparison(tree)
+
+
+def _headline(verdicts: list[Verdict], doubts: Mapping[str, Doubt]) -> str:
+    """See `Comparison.headline`."""
+    for doubt in doubts.values():
+        return f"{doubt.word.capitalize()}: {doubt.reason}."
+    own = [verdict for verdict in verdicts if verdict.posterior == verdicts[0].posterior]
+    by_word = {word: [verdict.inverse for verdict in own if verdict.word is word] for word in Word}
+    said = "; ".join(f"{word}: {', '.join(names)}" for word, names in by_word.items() if names)
+    if len(by_word[Word.UNJUDGED]) == len(own):
+        return f"Unjudged: {own[0].reason}."
+    num_decided = sum(len(by_word[word]) for word in (Word.AS_GOOD, Word.NEAR, Word.FAR))
+    return f"{num_decided} of {len(own)} inverses decided against {own[0].posterior} ({said})."

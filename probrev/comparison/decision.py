@@ -1,0 +1,242 @@
+"""Verdicts: inverses held against posteriors, as far as the answer needs."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from probrev.comparison.agreements import (
+    Agreements,
+    distrust,
+    find_disagreement,
+    measure_agreements,
+)
+from probrev.comparison.doubt import find_doubt
+from probrev.comparison.metrics import DECIDING, Case, Measured
+from probrev.comparison.metrics.case import POSTERIOR
+from probrev.comparison.metrics.risk import spares_truth
+from probrev.comparison.verdict import Doubt, Ratio, Verdict, Word, judge
+from probrev.inverses.estimates import Estimates
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model, check_pytree
+from probrev.posterior.external import External, from_datatree, note_draws
+from probrev.posterior.posterior import Kind, Posterior
+
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Decision(NamedTuple):
+    """The verdicts of a comparison, and what they were made from.
+
+    Attributes:
+        model: the model of x.
+        obs: the observations.
+        estimates: the inverses' on all of them.
+        cases: of each posterior, by its name: the posterior and the estimates on what it covers.
+        measured: what the deciding metrics found, by posterior.
+        agreements: of posteriors with better ones.
+        doubts: of each posterior why it may not judge, or None.
+        verdicts: one per inverse and posterior, those of the judge first.
+    """
+
+    model: Model
+    obs: Observations
+    estimates: Estimates
+    cases: dict[str, Case]
+    measured: dict[str, Measured]
+    agreements: Agreements
+    doubts: dict[str, Doubt | None]
+    verdicts: list[Verdict]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more observations could decide a planned verdict; they mend no doubt."""
+        return not any(self.doubts.values()) and any(
+            verdict.planned and verdict.word is Word.UNDECIDED for verdict in self.verdicts
+        )
+
+
+def decide(
+    model: Model,
+    obs: Observations,
+    estimates: Estimates,
+    posteriors: Mapping[str, Posterior | External],
+    *,
+    seed: int,
+    interval_prob: float,
+    planned: Collection[str] | None,
+    before: Decision | None = None,
+) -> Decision:
+    """Measures what verdicts need, and judges.
+
+    Args:
+        model: see `compare`.
+        obs: see `compare`.
+        estimates: the inverses' on these observations, and on more that are to come.
+        posteriors: see `compare`.
+        seed: see `compare`.
+        interval_prob: see `compare`.
+        planned: see `compare`.
+        before: what was decided on the first of these observations, all else being the same. What
+            it measured of a posterior that is given again is kept.
+
+    Raises:
+        ValueError: a name or a posterior's x does not fit; says which.
+    """
+    if not 0 < interval_prob < 1:
+        raise ValueError(f"interval_prob must lie between 0 and 1; got {interval_prob}")
+    check_pytree(model)
+    model.check(obs)
+    estimates = estimates._replace(h=estimates.h[:, : obs.num_obs])
+    inverses = [str(name) for name in estimates.h["inverse"].to_numpy()]
+    planned = inverses if planned is None else planned
+    for name in planned:
+        if name not in inverses:
+            raise ValueError(f"planned names {name!r}, which is none of the inverses")
+    trusted = {name: _as_posterior(name, given, model, obs) for name, given in posteriors.items()}
+    cases = {
+        name: _make_case(model, obs, estimates.h, posterior, seed, interval_prob)
+        for name, posterior in trusted.items()
+    }
+    kept = _kept(before, trusted)
+    measured = {
+        name: before.measured[name] if before and name in kept else case.measure(DECIDING)
+        for name, case in cases.items()
+    }
+    models = {name: case.model for name, case in cases.items()}
+    known = {} if before is None else {
+        names: found for names, found in before.agreements.items() if names[0] in kept
+    }  # fmt: skip
+    agreements = measure_agreements(trusted, models, seed, known)
+    table = tabulate(measured)
+    doubts = {
+        name: find_doubt(
+            name, trusted[name], case.origin, table,
+            disagreement=find_disagreement(name, trusted[name], agreements),
+        )
+        for name, case in cases.items()
+    }  # fmt: skip
+    verdicts = _verdicts(table, cases, doubts, planned)
+    return Decision(model, obs, estimates, cases, measured, agreements, doubts, verdicts)
+
+
+def _kept(before: Decision | None, posteriors: Mapping[str, Posterior]) -> set[str]:
+    """Names of the posteriors that are those of the decision before, unchanged."""
+    cases = {} if before is None else before.cases
+    return {name for name, one in posteriors.items()
+            if name in cases and cases[name].posterior is one}  # fmt: skip
+
+
+def check_names(
+    posteriors: Collection[str], inverses: Collection[str], random_inverses: Collection[str]
+) -> None:
+    """Raises ValueError for names that a table could not tell apart, a file not hold, or none."""
+    if not inverses or not posteriors:
+        raise ValueError("compare needs at least one inverse and one posterior")
+    inverses = [*inverses, *random_inverses]
+    for name in (*inverses, *posteriors):
+        if not NAME.fullmatch(name):
+            raise ValueError(f"names must match [A-Za-z0-9_-]+; got {name!r}")
+    named = [POSTERIOR, *posteriors, *inverses]
+    taken = {name for name in inverses if named.count(name) > 1}
+    if taken:
+        raise ValueError(
+            f"an inverse must not be named {POSTERIOR!r}, nor as a posterior or another inverse "
+            f"is, since the table could not tell them apart; got {min(taken)!r}"
+        )
+
+
+def tabulate(measured: Mapping[str, Measured], *others: pd.DataFrame) -> pd.DataFrame:
+    """Rows of every posterior, and others, as one tidy table."""
+    frames = [pd.DataFrame(one.rows).assign(posterior=name) for name, one in measured.items()]
+    table = pd.concat([*frames, *others], ignore_index=True)
+    names = ["metric", "subject", "posterior"]
+    table[names] = table[names].map(str)
+    return table
+
+
+def _as_posterior(
+    name: str, given: Posterior | External, model: Model, obs: Observations
+) -> Posterior:
+    """One of ours, checked to be about these observations."""
+    try:
+        posterior = given if isinstance(given, Posterior) else from_datatree(given, obs.x)
+        if posterior.model is None:
+            posterior = note_draws(posterior, model)
+    except ValueError as error:
+        raise ValueError(f"posterior {name!r}: {error}") from None
+    numbers, width = posterior.obs, posterior.draws.sizes["hidden"]
+    if width != model.n_hidden:
+        raise ValueError(
+            f"posterior {name!r} has {width} hidden units, but the model has {model.n_hidden}"
+        )
+    if numbers.size == 0 or numbers.max() >= obs.num_obs:
+        raise ValueError(f"posterior {name!r} covers observations that are not there: {numbers}")
+    if not np.array_equal(posterior.tree["observed_data/x"], np.asarray(obs.x)[numbers]):
+        raise ValueError(
+            f"posterior {name!r} was computed from another x than the observations given: "
+            "compute it from these, or pass the observations it was computed from"
+        )
+    return posterior
+
+
+def _make_case(
+    model: Model,
+    obs: Observations,
+    estimates: xr.DataArray,
+    posterior: Posterior,
+    seed: int,
+    interval_prob: float,
+) -> Case:
+    """One posterior and what to hold against it, on the observations that it covers."""
+    numbers = posterior.obs
+    truth = None
+    if obs.h is not None:
+        truth = xr.DataArray(np.asarray(obs.h), dims=("obs", "hidden")).isel(obs=numbers)
+        truth = truth.assign_coords(obs=numbers)
+    own = model if posterior.model is None else posterior.model
+    return Case(
+        posterior=posterior,
+        estimates=estimates.sel(obs=numbers),
+        truth=truth,
+        x=xr.DataArray(np.asarray(obs.x)[numbers], dims=("obs", "visible")),
+        model=own,
+        seed=seed,
+        origin=obs.origin_under(own),
+        interval_prob=interval_prob,
+    )
+
+
+def _verdicts(
+    table: pd.DataFrame,
+    cases: Mapping[str, Case],
+    doubts: Mapping[str, Doubt | None],
+    planned: Collection[str],
+) -> list[Verdict]:
+    """A verdict per inverse and posterior, those of the judge first; see `Comparison.verdicts`."""
+    most = max(len(case.posterior.obs) for case in cases.values())
+    ranked = sorted(
+        cases,
+        key=lambda one: (len(cases[one].posterior.obs) < most, distrust(cases[one].posterior)),
+    )
+    verdicts = []
+    for name in ranked:
+        case = cases[name]
+        rows = table.query("metric == 'risk_ratio' and posterior == @name")
+        for row in rows.to_dict("records"):
+            ratio = Ratio(
+                row["subject"], name, row["value"], row["low"], row["high"], case.interval_prob,
+                len(case.posterior.obs), case.origin, case.truth is not None, spares_truth(case),
+            )  # fmt: skip
+            verdict = judge(
+                ratio,
+                setting=getattr(case.model, "setting", type(case.model).__name__),
+                doubt=doubts[name],
+                is_approximate=case.posterior.kind is Kind.APPROXIMATE,
+                planned=name == ranked[0] and row["subject"] in planned,
+            )
+            verdicts.append(verdict)
+    return verdicts

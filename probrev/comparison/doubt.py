@@ -1,0 +1,88 @@
+"""Why a posterior may not judge: what the table of a comparison says against it."""
+
+import pandas as pd
+
+from probrev.comparison.metrics.case import POSTERIOR
+from probrev.comparison.verdict import Doubt, Word
+from probrev.model.observations import Origin
+from probrev.posterior.posterior import Kind, Posterior
+from probrev.posterior.status import Status
+
+# Level of each test; that of x is shared out among its statistics.
+LEVEL = 1e-3
+STATISTICS = {
+    "zero_share": "share of zeros",
+    "norm": "norm",
+    "log_likelihood": "log p(x | h)",
+}
+
+
+def find_doubt(
+    name: str,
+    posterior: Posterior,
+    origin: Origin,
+    table: pd.DataFrame,
+    *,
+    disagreement: str = "",
+) -> Doubt | None:
+    """What forbids a posterior to judge, or None.
+
+    First what it says of itself, its status, and its agreement with a better one: "inconclusive".
+    Then three tests, each at level 1e-3: whether the h that made x could be draws from it, whether
+    the error that it claims is the one it makes (a 99.9 % interval of the ratio), and whether it
+    predicts x. Where x and h are from the model the model is right, so that evidence speaks against
+    the posterior: "inconclusive"; so it may where the posterior is an approximation. Else it speaks
+    against the prior, or where x is from elsewhere the layers: "misfit".
+
+    Args:
+        name: of the posterior.
+        posterior: the posterior.
+        origin: where the observations come from, as seen from its model.
+        table: metrics of the comparison.
+        disagreement: in what it disagrees with a better posterior; empty if in nothing.
+    """
+    if posterior.status is not Status.OK:
+        reason = f"{name} is {posterior.status} ({posterior.status_reason})"
+        return Doubt(Word.INCONCLUSIVE, reason)
+    if disagreement:
+        return Doubt(Word.INCONCLUSIVE, disagreement)
+    rows = table.query(f"posterior == @name and subject == {POSTERIOR!r}")
+    found = {row["metric"]: row for row in rows.to_dict(orient="records")}
+    evidence = [*_truth_evidence(name, found), *_predictive_evidence(name, found)]
+    if not evidence:
+        return None
+    is_model_right = origin is Origin.MODEL or posterior.kind is Kind.APPROXIMATE
+    word = Word.INCONCLUSIVE if is_model_right else Word.MISFIT
+    return Doubt(word, "; ".join(evidence))
+
+
+def _truth_evidence(name: str, found: dict) -> list[str]:
+    """What the h that made x say against it."""
+    evidence = []
+    if "truth_rank_p" in found and found["truth_rank_p"]["value"] <= LEVEL:
+        p = found["truth_rank_p"]["value"]
+        evidence.append(f"the h given with x are no draws from {name} (rank test, p = {p:.1g})")
+    row = found.get("claimed_over_actual_999")
+    if row is not None and not _may_be_one(row["low"], row["high"]):
+        evidence.append(
+            f"{name} claims {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] of the "
+            "squared error that it makes (99.9 % interval)"
+        )
+    return evidence
+
+
+def _may_be_one(low: float, high: float) -> bool:
+    """Whether an interval holds 1; one that is not known does."""
+    return not (low > 1 or high < 1)
+
+
+def _predictive_evidence(name: str, found: dict) -> list[str]:
+    """What x says against it."""
+    return [
+        f"{found[f'predictive_surprise_{statistic}']['value']:.0%} of the observations have a "
+        f"{what} outside the central 90 % of what {name} predicts "
+        f"(p = {found[f'predictive_p_{statistic}']['value']:.1g})"
+        for statistic, what in STATISTICS.items()
+        if f"predictive_p_{statistic}" in found
+        and found[f"predictive_p_{statistic}"]["value"] <= LEVEL / len(STATISTICS)
+    ]

@@ -1,0 +1,132 @@
+"""A comparison with as many observations as its verdicts need, in a few planned looks."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxtyping import PRNGKeyArray
+
+from probrev.comparison.compare import finish
+from probrev.comparison.comparison import Comparison
+from probrev.comparison.decision import Decision, check_names, decide
+from probrev.comparison.metrics.case import INTERVAL_PROB
+from probrev.inference.choice import infer
+from probrev.inference.methods import LOOKS
+from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model
+from probrev.plumbing.streams import stream
+from probrev.posterior.joined import join_posteriors
+from probrev.posterior.posterior import Posterior
+
+# A key, a model and observations -> their posterior.
+Inference = Callable[[PRNGKeyArray, Model, Observations], Posterior]
+
+
+class Look(NamedTuple):
+    """What is about to be done.
+
+    Attributes:
+        number: of the look, from 1.
+        planned: observations of every look, as fixed beforehand.
+        num_obs: observations of this look, those of the looks before included.
+        seconds: about how long it will take, from the look before; NaN for the first.
+    """
+
+    number: int
+    planned: tuple[int, ...]
+    num_obs: int
+    seconds: float
+
+
+def compare_until(
+    key: PRNGKeyArray,
+    model: Model,
+    inverses: Mapping[str, Inverse],
+    posteriors: Mapping[str, Inference] | Sequence[str],
+    *,
+    looks: Sequence[int] = LOOKS,
+    observe: Callable[[PRNGKeyArray, int], Observations] | None = None,
+    random_inverses: Mapping[str, RandomInverse] | None = None,
+    seed: int = 0,
+    planned: Collection[str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    begin: Callable[[Look], None] | None = None,
+) -> Comparison:
+    """Looks at more and more observations until every planned verdict is decided.
+
+    The numbers of observations are fixed beforehand, and each of L looks has intervals of
+    probability 1 - .05 / L, so that the word of whichever look comes last errs in no more than 5 %.
+    A look keeps the observations and draws of the one before; inverses run once, on those of all
+    looks. It is the last where no planned verdict is undecided, or where a posterior may not judge,
+    which more observations would not mend. What was planned and taken is in the root attribute
+    `looks`.
+
+    Args:
+        key: random key, of the observations and the posteriors.
+        model: the model.
+        inverses: by name; see `compare`.
+        posteriors: names of methods, or functions (key, model, obs) -> Posterior by name. The first
+            is the judge, and covers every observation; the others check it on those of the first
+            look.
+        looks: observations of every look, increasing.
+        observe: (key, num_obs) -> observations; by default the model simulates.
+        random_inverses: by name; see `compare`.
+        seed: see `compare`.
+        planned: see `compare`.
+        provenance: see `compare`.
+        begin: told of each look before it begins.
+
+    Raises:
+        ValueError: looks that do not increase, or what `compare` and the methods refuse.
+    """
+    looks = tuple(looks)
+    if not looks or any(more <= few for few, more in zip((0, *looks), looks, strict=False)):
+        raise ValueError(f"looks must be positive and increase; got {looks}")
+    if not isinstance(posteriors, Mapping):
+        posteriors = {name: _by_name(name) for name in posteriors}
+    check_names(posteriors, inverses, random_inverses or {})
+    key_obs = stream(key, "simulate")
+    if observe is None:
+        obs = model.simulate(key_obs, looks[-1]).simulated_by(model)
+    else:
+        obs = observe(key_obs, looks[-1])
+    if obs.num_obs < looks[-1]:
+        raise ValueError(f"observe was asked for {looks[-1]} observations; it gave {obs.num_obs}")
+    obs = obs[: looks[-1]]
+    estimates = run_inverses(model, obs, inverses)
+    judge, *checks = posteriors
+    batches: list[Posterior] = []
+    found: dict[str, Posterior] = {}
+    decision: Decision | None = None
+    taken, seconds, done = {}, float("nan"), 0
+    for number, num_obs in enumerate(looks, start=1):
+        if begin is not None:
+            begin(Look(number, looks, num_obs, seconds))
+        start = time.perf_counter()
+        new = obs[done:num_obs]
+        batches.append(posteriors[judge](stream(key, f"{judge}/{done}"), model, new))
+        inferred = time.perf_counter()
+        found[judge] = join_posteriors(batches, [0, *looks][:number])
+        for name in checks if number == 1 else ():
+            found[name] = posteriors[name](stream(key, f"{name}/0"), model, new)
+        decision = decide(
+            model, obs[:num_obs], estimates, found, seed=seed, planned=planned,
+            interval_prob=1 - (1 - INTERVAL_PROB) / len(looks), before=decision,
+        )  # fmt: skip
+        taken = {"planned": list(looks), "taken": number}
+        if not decision.is_open:
+            break
+        following = looks[min(number, len(looks) - 1)]
+        seconds = (inferred - start) / new.num_obs * (following - num_obs)
+        seconds += (time.perf_counter() - inferred) / num_obs * following
+        done = num_obs
+    assert decision is not None
+    return finish(
+        decision, random_inverses=random_inverses, seed=seed,
+        provenance={**(provenance or {}), "looks": taken},
+    )  # fmt: skip
+
+
+def _by_name(method: str) -> Inference:
+    return lambda key, model, obs: infer(method, key, model, obs)

@@ -1,0 +1,77 @@
+"""Whether the model could have made x: what it predicts, before and after seeing x."""
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.stats import binom
+
+from probrev.comparison.metrics.case import POSTERIOR, Case, Measured, Row, row_of_share
+from probrev.comparison.metrics.likelihood import has_likelihood, log_likelihoods, thin
+from probrev.model.protocol import NUM_SIMULATED, Model
+from probrev.plumbing.streams import stream
+
+NUM_DRAWS = 100
+# An observation is surprising where its statistic lies in either of such tails.
+TAIL = 0.05
+
+
+def predictive(case: Case) -> Measured:
+    """Statistics of x beside those of x drawn from the posterior predictive and from the prior.
+
+    Statistics, per observation: `zero_share` (share of x_j = 0), `norm` (||x||_2), `largest`
+    (max x), and `log_likelihood` where it has a closed form: log p(x | h) with the h that the
+    replicate was drawn from. `surprise` is the share of observations whose statistic lies outside
+    the central 90 % of its predictive: near .1 or below for a model that made x, less being normal
+    since x is used twice. `predictive_p` is the probability of so many or more if each had a chance
+    of .1: one-sided, since only too many speak against the model. Observations must be independent,
+    and in no fit.
+
+    Source: Gelman, Meng and Stern 1996, posterior predictive discrepancies.
+    """
+    x = case.x.to_numpy()
+    h = thin(case.draws, NUM_DRAWS).to_numpy()
+    replicates = np.asarray(_replicate(stream(case.seed, "predictive/x"), case.model, h))
+    prior = np.asarray(case.model.simulate(stream(case.seed, "predictive/prior"), NUM_SIMULATED).x)
+    arrays, rows = {}, []
+    for name, statistic in STATISTICS.items():
+        seen, replicated = statistic(x), statistic(replicates)
+        arrays |= {
+            f"{name}_observed": xr.DataArray(seen, dims="obs"),
+            f"{name}_posterior": xr.DataArray(replicated, dims=("replicate", "obs")),
+            f"{name}_prior": xr.DataArray(statistic(prior), dims="prior_replicate"),
+        }
+        rows += _surprise(name, seen[None], replicated)
+    if has_likelihood(case):
+        pairs = (
+            np.concatenate([h, h]),
+            np.concatenate([np.broadcast_to(x, replicates.shape), replicates]),
+        )
+        seen, replicated = np.split(np.asarray(log_likelihoods(case.model, *pairs)), 2)
+        rows += _surprise("log_likelihood", seen, replicated)
+    return Measured(arrays, rows)
+
+
+STATISTICS = {
+    "zero_share": lambda x: (x == 0).mean(-1),
+    "norm": lambda x: np.linalg.norm(x, axis=-1),
+    "largest": lambda x: x.max(-1),
+}
+
+
+def _surprise(name: str, seen: np.ndarray, replicated: np.ndarray) -> list[Row]:
+    """Share of observations whose statistic is extreme among its replicates, and how likely."""
+    below = (replicated < seen).mean(0) + 0.5 * (replicated == seen).mean(0)
+    extreme = (below < TAIL) | (below > 1 - TAIL)
+    p = float(binom.sf(extreme.sum() - 1, extreme.size, 2 * TAIL))
+    return [
+        row_of_share(f"predictive_surprise_{name}", POSTERIOR, extreme),
+        Row(f"predictive_p_{name}", POSTERIOR, p),
+    ]
+
+
+@jax.jit
+def _replicate(key: PRNGKeyArray, model: Model, h: Float[Array, "draw obs hidden"]) -> Array:
+    """X drawn given each h, draw by draw."""
+    keys = jax.random.split(key, len(h))
+    return jax.lax.map(lambda pair: model.generate(*pair), (keys, h))

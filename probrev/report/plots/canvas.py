@@ -1,0 +1,98 @@
+"""What all figures share: one look, one colour per name, and saving to text or bytes."""
+
+import base64
+import io
+from collections.abc import Callable
+from functools import wraps
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from probrev.comparison.comparison import Comparison
+
+POSTERIOR_COLOR = "#2f5d8a"
+TRUTH_COLOR = "#111111"
+MUTED = "#8a8a8a"
+# Okabe and Ito's colours, which stay apart for colour-blind readers, and more. There is one marker
+# more than there are colours, so that names beyond the last colour differ by both together.
+COLORS = (
+    "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8B6914", "#5B3A8C", "#999933",
+    "#882255",
+)  # fmt: skip
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
+LOOK: dict[Any, Any] = {
+    "axes.edgecolor": "#555555",
+    "axes.grid": False,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "legend.fontsize": 8.5,
+    "lines.markersize": 3,
+    "legend.frameon": False,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "probrev",
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+}
+# An SVG of more bytes than this is kept as pixels.
+SVG_LIMIT = 150_000
+WIDTH = 8.6
+
+
+class Mark(NamedTuple):
+    """How one inverse is drawn in every figure."""
+
+    color: str
+    marker: str
+
+
+def marks(result: Comparison) -> dict[str, Mark]:
+    """The same colour and marker for an inverse wherever it appears."""
+    pairs = zip(result.inverses, cycle(COLORS), cycle(MARKERS), strict=False)
+    return {name: Mark(color, marker) for name, color, marker in pairs}
+
+
+def styled[**P](plot: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draws with our look, and leaves Matplotlib's settings as they were."""
+
+    @wraps(plot)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(LOOK):
+            return plot(*args, **kwargs)
+
+    return drawn
+
+
+def figure_of(collection: Any) -> Figure:
+    """The figure of an ArviZ plot, no longer known to pyplot (which would keep it alive)."""
+    from matplotlib import pyplot
+
+    figure = collection.get_viz("figure")
+    pyplot.close(figure)
+    return figure
+
+
+def data_uri(figure: Figure) -> str:
+    """A figure as the source of an HTML image: SVG if small, PNG if dense; the same on each run."""
+    with matplotlib.rc_context(LOOK):
+        text = io.BytesIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+        if text.tell() <= SVG_LIMIT:
+            return _uri("svg+xml", text.getvalue())
+        pixels = io.BytesIO()
+        figure.savefig(pixels, format="png", dpi=170)
+        return _uri("png", pixels.getvalue())
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

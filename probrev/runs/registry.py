@@ -1,0 +1,240 @@
+"""Model files, named or a user's own: found, described and loaded by path.
+
+A model file is a Python file with a top-level function `build(**parameters)` that returns a model.
+Beside it a function `observe(key, model, num_obs, ...)` may make the observations, and a function
+`inverses(model, ...)` may add some of its own to the ladder; both are given those arguments of
+`build` that they name. To describe a file reads its source and runs nothing, so
+that a list of models is quick.
+"""
+
+import ast
+import difflib
+import importlib.util
+import inspect
+import sys
+import tokenize
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Build = Callable[..., Any]
+# Parameter of a `build` that draws its weights.
+WEIGHT_SEED = "weight_seed"
+
+
+@dataclass(frozen=True)
+class ModelParameter:
+    """A parameter of a model's `build`, as its source states it.
+
+    Attributes:
+        name: its name.
+        annotation: source of its type; "" if it has none.
+        default: source of its default; None if it must be given.
+        meaning: its line in the docstring of `build`.
+    """
+
+    name: str
+    annotation: str
+    default: str | None
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What the source of a model file says about it.
+
+    Attributes:
+        name: what the user calls it: a name, or the path that was given.
+        path: the file.
+        source: its text.
+        summary: first line of its docstring.
+        parameters: of `build`, in order.
+    """
+
+    name: str
+    path: Path
+    source: str
+    summary: str
+    parameters: tuple[ModelParameter, ...]
+
+
+def available() -> dict[str, Path]:
+    """Named models, by name: in the installed package, or in the checkout's `models` folder."""
+    package = Path(__file__).parents[1]
+    folder = package / "models"
+    if not folder.is_dir() and (package.parent / "pyproject.toml").is_file():
+        folder = package.parent / "models"
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+
+
+def find(name: str) -> Path:
+    """The file of a named model, or of a path to a .py file.
+
+    Raises:
+        ValueError: there is no such model or file.
+    """
+    if name.endswith(".py") or "/" in name or "\\" in name:
+        if not Path(name).is_file():
+            raise ValueError(f"no model file {name}: expected a .py file with a function build")
+        return Path(name)
+    models = available()
+    if name not in models:
+        raise ValueError(
+            f"unknown model {name!r}{did_you_mean(name, models)}; named models: "
+            f"{', '.join(models)}; a path to a .py file with a function build works too"
+        )
+    return models[name]
+
+
+def describe(name: str) -> ModelInfo:
+    """Reads a model file's docstring and the signature of its `build`, running nothing.
+
+    Args:
+        name: a named model, or a path to a .py file.
+
+    Raises:
+        ValueError: no such model, or the file is no Python, or defines no `build`.
+    """
+    path = find(name)
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+        tree = ast.parse(source, filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"model file {name} is not valid Python: {error}") from error
+    build = next((node for node in tree.body if _is_build(node)), None)
+    if not isinstance(build, ast.FunctionDef):
+        raise ValueError(
+            f"model file {name} defines no function build: add one that returns a model"
+        )
+    summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return ModelInfo(name, path, source, summary, tuple(_parameters(build)))
+
+
+def load(name: str) -> Build:
+    """Runs a model file and returns its `build`.
+
+    Args:
+        name: a named model, or a path to a .py file.
+
+    Raises:
+        ValueError: no such model, or its file cannot be imported, or defines no `build`.
+    """
+    path = find(name)
+    module_name = f"_probrev_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses in the file look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise ValueError(f"model file {name} cannot be imported: {cause(error)}") from error
+    build = getattr(module, "build", None)
+    if not callable(build):
+        raise ValueError(
+            f"model file {name} defines no function build: add one that returns a model"
+        )
+    return build
+
+
+def arguments(build: Build, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Every argument that `build(**settings)` gets, defaults too."""
+    bound = inspect.signature(build).bind(**settings)
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def call_hook(build: Build, name: str, arguments: Mapping[str, Any], **given: Any) -> Any:
+    """Calls an optional function of a model's file; None where there is none.
+
+    Args:
+        build: what `load` returned.
+        name: of the function.
+        arguments: those that `build` got; the function is passed the ones that it names.
+        **given: what it is passed besides, by position, in this order.
+
+    Raises:
+        ValueError: the function cannot be called so.
+    """
+    hook = getattr(sys.modules[build.__module__], name, None)
+    if hook is None:
+        return None
+    signature = inspect.signature(hook)
+    known = {key: value for key, value in arguments.items() if key in signature.parameters}
+    try:
+        bound = signature.bind(*given.values(), **known)
+    except TypeError as error:
+        raise ValueError(
+            f"{name} cannot be called: {error}; its arguments must be {', '.join(given)} and "
+            f"any of build's: {', '.join(arguments)}"
+        ) from error
+    return hook(*bound.args, **bound.kwargs)
+
+
+def observe(build: Build, arguments: Mapping[str, Any], key: Any, model: Any, num_obs: int) -> Any:
+    """Observations by the model file's own `observe`, or else simulated by the model.
+
+    Args:
+        build: what `load` returned.
+        arguments: those that it got.
+        key: random key.
+        model: what it returned.
+        num_obs: number of observations.
+    """
+    found = call_hook(build, "observe", arguments, key=key, model=model, num_obs=num_obs)
+    if found is not None:
+        return found
+    drawn = model.simulate(key, num_obs)
+    # What is no Observations is for the caller to refuse.
+    mark = getattr(drawn, "simulated_by", None)
+    return drawn if mark is None else mark(model)
+
+
+def cause(error: BaseException) -> str:
+    """An exception in one line: its type and its message."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to append to an error about an unknown name; empty if no name is close."""
+    close = difflib.get_close_matches(name, list(known), n=3)
+    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+
+
+def _is_build(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == "build"
+
+
+def _parameters(build: ast.FunctionDef) -> Iterable[ModelParameter]:
+    meanings = _argument_docs(ast.get_docstring(build) or "")
+    positional = build.args.posonlyargs + build.args.args
+    absent = [None] * (len(positional) - len(build.args.defaults))
+    defaults = [*absent, *build.args.defaults, *build.args.kw_defaults]
+    for arg, default in zip(positional + build.args.kwonlyargs, defaults, strict=True):
+        yield ModelParameter(
+            name=arg.arg,
+            annotation=ast.unparse(arg.annotation) if arg.annotation else "",
+            default=ast.unparse(default) if default else None,
+            meaning=meanings.get(arg.arg, ""),
+        )
+
+
+def _argument_docs(docstring: str) -> dict[str, str]:
+    """The "Args:" section of a Google docstring: one text per name."""
+    _, _, section = docstring.partition("\nArgs:\n")
+    meanings: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if line and not indent:
+            break
+        if indent == 4:
+            name, _, text = line.strip().partition(":")
+            meanings[name] = text.strip()
+        elif name and line.strip():
+            meanings[name] += " " + line.strip()
+    return meanings

@@ -1,0 +1,208 @@
+"""What a sweep covers: every combination of parameter values, posterior and seed."""
+
+import itertools
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from probrev.inference.methods import METHODS
+from probrev.runs import registry
+from probrev.runs.settings import parse_value
+
+# Names that the result uses for something else.
+TAKEN = ("posterior", "seed", "inverse", "subject", "cell", "batch")
+DEFAULT_INVERSES = ("universal", "calibrated")
+
+
+class Cell(NamedTuple):
+    """One comparison of a sweep.
+
+    Attributes:
+        parameters: arguments of the model's `build`.
+        method: inference method of the posterior.
+        seed: of the observations, the nets and the sampler, and of the weights where they are
+            drawn.
+    """
+
+    parameters: dict[str, Any]
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid of independent comparisons: axes x posteriors x seeds, the seed running fastest.
+
+    Attributes:
+        model: a named model, or a path to a .py file with a function build.
+        axes: values of each swept parameter of `build`, by name.
+        fixed: values of parameters that stay the same.
+        posteriors: inference methods ("exact", "gibbs", "hmc", "message_passing").
+        inverses: rungs of the ladder, or inverses of the model file, to hold against each
+            posterior.
+        num_seeds: cells that differ in their seed alone: each draws its own weights (where the
+            model has a parameter weight_seed that is not set) and observations.
+        num_obs: observations per cell.
+        settings: further arguments of a method, by its name.
+        batch_size: cells that are computed, written and resumed together.
+
+    Raises:
+        ValueError: an unknown model, parameter, method or setting, or an axis without values.
+    """
+
+    model: str
+    axes: Mapping[str, Sequence[Any] | np.ndarray]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    posteriors: tuple[str, ...] = ("exact",)
+    inverses: tuple[str, ...] = DEFAULT_INVERSES
+    num_seeds: int = 1
+    num_obs: int = 32
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    batch_size: int = 10
+
+    def __post_init__(self):
+        for name in ("posteriors", "inverses"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            _check_values(name, getattr(self, name))
+        for method in (*self.posteriors, *self.settings):
+            if method not in METHODS:
+                raise ValueError(
+                    f"unknown method {method!r}{registry.did_you_mean(method, METHODS)}; "
+                    f"expected one of {', '.join(METHODS)}"
+                )
+        for name in ("num_seeds", "num_obs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
+        axes = {name: _listed(name, values) for name, values in self.axes.items()}
+        object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "fixed", dict(self.fixed))
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        for name, values in self.axes.items():
+            _check_values(f"axis {name}", values)
+            for value in values:
+                self._read(name, value)
+        for name, value in self.fixed.items():
+            self._read(name, value)
+        for clash in sorted(set(self.axes) & set(self.fixed)):
+            raise ValueError(f"{clash} is both an axis and fixed: leave one out")
+        for clash in sorted(set(self.axes) & set(TAKEN)):
+            raise ValueError(f"an axis cannot be named {clash!r}: the result has one such")
+        given = {**self.axes, **self.fixed}
+        for parameter in self.info.parameters:
+            if parameter.default is None and parameter.name not in given:
+                raise ValueError(f"model {self.model} needs {parameter.name}: add it to `fixed`")
+
+    @cached_property
+    def info(self) -> registry.ModelInfo:
+        """What the source of the model says about it."""
+        return registry.describe(self.model)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Length of every dimension of the grid, the slowest first."""
+        sizes = {name: len(values) for name, values in self.axes.items()}
+        return {**sizes, "posterior": len(self.posteriors), "seed": self.num_seeds}
+
+    @property
+    def coords(self) -> dict[str, list[Any]]:
+        """Values along every dimension."""
+        values = {name: list(values) for name, values in self.axes.items()}
+        return {**values, "posterior": list(self.posteriors), "seed": list(range(self.num_seeds))}
+
+    @property
+    def num_cells(self) -> int:
+        """Cells in all."""
+        return math.prod(self.shape.values())
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in all; the last may have fewer cells."""
+        return math.ceil(self.num_cells / self.batch_size)
+
+    def cells_of(self, batch: int) -> range:
+        """Numbers of the cells in a batch."""
+        start = batch * self.batch_size
+        return range(start, min(start + self.batch_size, self.num_cells))
+
+    def cell(self, number: int) -> Cell:
+        """The cell of that number."""
+        found = {}
+        for name, size in reversed(self.shape.items()):
+            number, place = divmod(number, size)
+            found[name] = self.coords[name][place]
+        method, seed = found.pop("posterior"), found.pop("seed")
+        given = {**self.fixed, **found}
+        parameters = {name: self._read(name, value) for name, value in given.items()}
+        names = {parameter.name for parameter in self.info.parameters}
+        if registry.WEIGHT_SEED in names and parameters.get("weights") is None:
+            parameters.setdefault(registry.WEIGHT_SEED, seed)
+        return Cell(parameters, method, seed)
+
+    def as_json(self) -> str:
+        """All of it as text, to keep beside the results."""
+        return json.dumps(asdict(self), default=str)
+
+    def _read(self, name: str, value: Any) -> Any:
+        """A parameter's value; text is read as --set reads it."""
+        known = {parameter.name: parameter for parameter in self.info.parameters}
+        if name not in known:
+            raise ValueError(
+                f"model {self.model} has no parameter {name!r}"
+                f"{registry.did_you_mean(name, known)}; "
+                f"its parameters: {', '.join(known) or 'none'}"
+            )
+        return parse_value(known[name], value) if isinstance(value, str) else value
+
+
+def read_grid(path: str | Path) -> Grid:
+    """Reads a grid from a TOML file, whose keys are the attributes of `Grid`.
+
+    Raises:
+        ValueError: the file is missing, is no TOML, or has a key that a grid has not.
+    """
+    path = Path(path)
+    try:
+        found = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"cannot read the grid {path}: {error}") from error
+    known = [one.name for one in fields(Grid)]
+    for name in found:
+        if name not in known:
+            raise ValueError(
+                f"{path}: unknown key {name!r}{registry.did_you_mean(name, known)}; "
+                f"a grid has {', '.join(known)}"
+            )
+    for name in ("model", "axes"):
+        if name not in found:
+            raise ValueError(f"{path}: a grid needs {name!r}")
+    for name in ("axes", "fixed", "settings"):
+        if not isinstance(found.get(name, {}), dict):
+            raise ValueError(f"{path}: {name} must be a table")
+    try:
+        return Grid(**found)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _listed(name: str, values: Any) -> tuple[Any, ...]:
+    if isinstance(values, str) or not hasattr(values, "__len__"):
+        raise ValueError(f"axis {name} must be a list of values; got {values!r}")
+    return tuple(np.asarray(values).tolist() if isinstance(values, np.ndarray) else values)
+
+
+def _check_values(name: str, values: Sequence[Any] | np.ndarray) -> None:
+    if len(values) == 0:
+        raise ValueError(f"{name} has no values")
+    for one, other in itertools.combinations(map(str, values), 2):
+        if one == other:
+            raise ValueError(f"{name} has {one} twice")

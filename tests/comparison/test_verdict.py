@@ -1,0 +1,100 @@
+"""Words and figures of a verdict."""
+
+import math
+
+import pytest
+
+from probrev.comparison.metrics.log_ratio import FEWEST_OBSERVATIONS
+from probrev.comparison.verdict import MOST_OBSERVATIONS, Doubt, Ratio, Word, judge
+from probrev.model.observations import Origin
+
+RATIO = Ratio("net", "exact", 1.3, 1.2, 1.4, 0.95, 32, Origin.MODEL, True, True)
+
+
+def say(low, high, ratio=1.3, *, doubt=None, **changes):
+    found = RATIO._replace(value=ratio, low=low, high=high, **changes)
+    return judge(found, setting="noise_std = 1.4", doubt=doubt)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.98, 1.09, "as good as Bayes"),
+        (0.98, 1.1, "near"),
+        (1.2, 1.49, "near"),
+        (1.2, 1.5, "undecided"),
+        (1.5, 1.9, "undecided"),
+        (1.51, 1.9, "far"),
+        (0.9, 4.0, "undecided"),
+        (math.nan, math.nan, "unjudged"),
+    ],
+)
+def test_words_follow_the_interval(low, high, word):
+    assert say(low, high).word == word
+
+
+def test_sentence_holds_every_figure():
+    verdict = say(1.234, 1.449, ratio=1.341, spares_truth=False)
+    assert verdict.sentence == (
+        "net is near Bayesian inference "
+        "(risk / Bayes risk = 1.34 [1.23, 1.45] at noise_std = 1.4, against exact)"
+    )
+    assert verdict[:8] == ("net", "exact", Word.NEAR, 1.341, 1.234, 1.449, 0.95, 32)
+
+
+def test_sentence_says_what_the_ratio_is():
+    spared = "1 + excess risk / posterior variance = 1.30"
+    assert spared in say(1.2, 1.4).sentence
+    assert spared in say(1.2, 1.4, has_truth=False, spares_truth=False).sentence
+    assert spared not in say(1.2, 1.4, spares_truth=False).sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"origin": Origin.ELSEWHERE}, "the model's layers did not make x"),
+        ({"num_obs": FEWEST_OBSERVATIONS - 1}, "15 observations, wanted at least 16"),
+    ],
+)
+def test_some_ratios_get_no_word(changes, reason):
+    verdict = say(2.0, 3.0, **changes)
+    assert verdict.word is Word.UNJUDGED
+    assert verdict.reason == reason
+    assert f"net is unjudged: {reason} (" in verdict.sentence
+    assert say(2.0, 3.0, origin=Origin.LAYERS).word is Word.FAR
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high"), [(1.3, 1.1, 1.6), (1.7, 1.4, 2.1), (1.05, 0.7, 1.55)]
+)
+def test_an_undecided_verdict_says_how_many_observations_would_decide(ratio, low, high):
+    """An interval that shrinks as 1 / sqrt(n) on the log scale ends at 1.5 with so many."""
+    verdict = say(low, high, ratio=ratio)
+    assert verdict.word is Word.UNDECIDED
+    shrunk = math.sqrt(32 / verdict.num_wanted)
+    ends = [ratio * (end / ratio) ** shrunk for end in (low, high)]
+    assert ends[1] < 1.5 if ratio < 1.5 else ends[0] > 1.5
+    shrunk = math.sqrt(32 / (0.85 * verdict.num_wanted))
+    ends = [ratio * (end / ratio) ** shrunk for end in (low, high)]
+    assert ends[0] < 1.5 < ends[1]
+    assert f"about {verdict.num_wanted} observations would decide it" in verdict.sentence
+
+
+def test_a_ratio_on_the_limit_may_never_be_decided():
+    verdict = say(1.4, 1.6, ratio=1.5)
+    assert verdict.num_wanted == MOST_OBSERVATIONS
+    assert "more than 100,000 observations would decide it" in verdict.sentence
+
+
+@pytest.mark.parametrize("word", [Word.INCONCLUSIVE, Word.MISFIT])
+@pytest.mark.parametrize("changes", [{}, {"num_obs": 3}, {"origin": Origin.ELSEWHERE}])
+def test_a_doubt_comes_before_every_other_word(word, changes):
+    verdict = say(2.0, 3.0, doubt=Doubt(word, "gibbs is stuck"), **changes)
+    assert (verdict.word, verdict.reason) == (word, "gibbs is stuck")
+    assert f"net is {word}: gibbs is stuck (" in verdict.sentence
+
+
+def test_a_posterior_that_recovers_h_is_said_to():
+    verdict = say(math.inf, math.inf, ratio=math.inf)
+    assert verdict.word == "far"
+    assert "exact recovers h at noise_std = 1.4: Bayes risk 0" in verdict.sentence

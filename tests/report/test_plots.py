@@ -1,0 +1,152 @@
+from itertools import pairwise
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+import probrev as pr
+from probrev.inverses.ladder.layered import RUNGS
+from probrev.posterior.posterior import from_draws
+from probrev.report import plots
+from probrev.report.plots.canvas import data_uri, marks
+from probrev.report.plots.observation import MAX_UNITS, shown_units
+from probrev.report.plots.ranks import _untied_ranks, worst_units
+from probrev.report.plots.rows import rows_of
+from tests import small_runs
+
+DRAWN = {
+    "calibration": lambda run: plots.plot_calibration(run, "exact"),
+    "curve": lambda run: plots.plot_curve(run, "exact"),
+    "gap": lambda run: plots.plot_gap(pr.split_gap(small_runs.with_rungs(), "exact"), "exact"),
+    "ladder": lambda run: plots.plot_ladder(run, "exact"),
+    "observation": lambda run: plots.plot_observation(run, "exact", 3),
+    "pit": lambda run: plots.plot_pit(run, "exact"),
+    "predictive": lambda run: plots.plot_predictive(run, "exact"),
+    "ranks": lambda run: plots.plot_ranks(run, "gibbs"),
+    "spreads": lambda run: plots.plot_spreads(run, "exact", "dropout"),
+    "support": lambda run: plots.plot_support(run, "exact"),
+}
+
+
+def lines_of(figure):
+    return {line.get_label(): line for ax in figure.axes for line in ax.get_lines()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_leaves_no_trace_and_is_the_same_again(name):
+    settings = dict(matplotlib.rcParams)
+    first = DRAWN[name](small_runs.full())
+    assert isinstance(first, Figure)
+    assert pyplot.get_fignums() == []
+    text = data_uri(first)
+    assert text.startswith("data:image/")
+    assert text == data_uri(DRAWN[name](small_runs.full()))
+    assert dict(matplotlib.rcParams) == settings
+
+
+def test_dense_figures_become_pixels():
+    figure = Figure()
+    figure.add_subplot().scatter(*np.random.default_rng(0).random((2, 5000)))
+    assert data_uri(figure).startswith("data:image/png")
+    assert data_uri(Figure()).startswith("data:image/svg+xml")
+
+
+def test_observation_shows_the_posterior_the_estimates_and_the_truth():
+    run = small_runs.full()
+    drawn = lines_of(plots.plot_observation(run, "exact", 3))
+    h = run.tree["truth/h"].to_numpy()[3]
+    np.testing.assert_array_equal(drawn["truth"].get_ydata(), np.where(h == 0, np.nan, h))
+    estimate = run.tree["inverses/h"].sel(inverse="net", obs=3)
+    np.testing.assert_array_equal(drawn["net"].get_ydata(), estimate)
+    mean = small_runs.exact().mean.sel(obs=3)
+    np.testing.assert_array_equal(drawn["exact, mean"].get_ydata(), mean)
+    assert drawn["net"].get_color() == marks(run)["net"].color
+
+
+def test_observation_without_truth_shows_none():
+    drawn = lines_of(plots.plot_observation(small_runs.without_truth(), "gibbs", 3))
+    assert "truth" not in drawn
+
+
+def test_the_units_shown_are_those_where_anything_is_largest():
+    values = np.zeros((2, MAX_UNITS + 3))
+    values[0, [0, 7]], values[1, 30] = 0.01, -4
+    values[0, 8:30] = 1
+    values[0, 31:] = 2
+    shown = shown_units(values)
+    assert len(shown) == MAX_UNITS
+    assert list(shown) == sorted(shown)
+    assert {0, 7, 30, MAX_UNITS + 2} <= set(shown)
+
+
+def test_curve_puts_the_run_at_its_own_noise():
+    run = small_runs.full()
+    drawn = lines_of(plots.plot_curve(run, "exact"))
+    point = drawn["net, this run"]
+    ratio = next(one.ratio for one in run.verdicts if one.inverse == "net")
+    np.testing.assert_array_equal(point.get_ydata(), [ratio])
+    assert np.asarray(point.get_xdata()).item() == pytest.approx(0.8, rel=0.15)
+
+
+def test_spreads_are_of_every_unit_that_the_posterior_covers():
+    run = small_runs.of_two_in_six()
+    mean, std = plots.plot_spreads(run, "hmc", "dropout").axes
+    law, samples = run.posteriors["hmc"], run.tree["random_inverses"].to_dataset().isel(sampler=0)
+    points = mean.get_lines()[1], std.get_lines()[1]
+    np.testing.assert_array_equal(points[0].get_xdata(), law.mean.to_numpy().ravel())
+    np.testing.assert_array_equal(points[0].get_ydata(), samples["mean"][:2].to_numpy().ravel())
+    np.testing.assert_allclose(points[1].get_xdata(), law.draws.std(("chain", "draw")).data.ravel())
+    np.testing.assert_array_equal(points[1].get_ydata(), samples["std"][:2].to_numpy().ravel())
+
+
+def test_ladder_is_of_risks_or_of_ratios_without_truth():
+    assert "relative risk" in plots.plot_ladder(small_runs.full(), "exact").axes[0].get_xlabel()
+    axes = plots.plot_ladder(small_runs.without_truth(), "gibbs").axes[0]
+    assert "posterior variance" in axes.get_xlabel()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["net", "dense"]
+
+
+def test_ranks_break_ties_evenly():
+    draws = np.zeros((4, 500, 1))
+    draws[:, ::2] = 1.0
+    ranks = _untied_ranks(draws)
+    assert sorted(ranks.ravel()) == list(range(draws.size))
+    assert ranks[draws == 0].max() < ranks[draws == 1].min()
+    # By chance alone no chain's mean rank is far from the others': sd of each is 26.
+    assert np.ptp(ranks.mean(axis=(1, 2))) < 4 * 26 * np.sqrt(2)
+
+
+def test_worst_units_are_stuck_first_then_slow_and_never_constant():
+    rng = np.random.default_rng(1)
+    h = rng.normal(size=(4, 200, 2, 3))
+    h[:, :, 0, 0] = 0.7
+    h[:, :, 1, 2] = np.arange(4)[:, None]
+    h[:, :, 1, 0] = np.cumsum(h[:, :, 1, 0], axis=1)
+    posterior = from_draws("gibbs", h, np.ones((2, 4)))
+    units = list(worst_units(posterior, 6)["unit"].to_numpy())
+    assert units[:2] == ["obs 1, unit 2", "obs 1, unit 0"]
+    assert "obs 0, unit 0" not in units
+    assert len(units) == 5
+
+
+def test_the_bars_of_the_gap_lead_from_the_net_to_bayes():
+    run = small_runs.with_rungs()
+    figure = plots.plot_gap(pr.split_gap(run, "exact"), "exact")
+    (ax,) = figure.axes
+    rows = rows_of(run)
+    ladder = ["universal", "calibrated", "scalar", "first_step", "converged", "posterior"]
+    risks = [rows["relative_risk", name, "exact"].value for name in ladder]
+    trained = rows["relative_risk", "trained", "exact"].value
+    bars = [sorted([bar.get_x(), bar.get_x() + bar.get_width()]) for bar in ax.patches]
+    pairs = [*pairwise(risks), (risks[1], trained)]
+    np.testing.assert_allclose(bars, [sorted(pair) for pair in pairs], rtol=1e-9)
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels[0] == "bias\nuniversal → calibrated"
+    assert labels[-2:] == ["rest\nconverged → exact", "weights\ncalibrated → trained"]
+
+
+def test_no_two_rungs_look_alike():
+    assert len(set(marks(small_runs.with_rungs()).values())) == len(RUNGS)
