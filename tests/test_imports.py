@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,60 +12,65 @@ import probrev
 
 ROOT = Path(probrev.__file__).parent
 
-# From the ground up: a module may import those before it, never those after. A package is one
-# place, and so is the public API as a whole.
+# Rooms from the ground up: a file may import from its own room and from those before it, never
+# from those after. The public API is a place like a room, and only the command line is above it.
 PUBLIC = "public API"
-ORDER = [
-    "plumbing", "numerics", "model", "posterior", "boltzmann", "inference", "inverses",
-    "theory", "nets", "comparison", "runs", "report", PUBLIC, "cli",
-]  # fmt: skip
+ROOMS = (
+    "plumbing", "numerics", "model", "posterior", "boltzmann", "inference", "inverses", "theory",
+    "nets", "comparison", "runs", "report", PUBLIC, "cli",
+)  # fmt: skip
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "optax", "scipy", "xarray", "pandas")
 
 
-def house_of(path):
-    """Which place of the order a file belongs to."""
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def name_of(path):
+    """A file's module: "probrev.model.layer"."""
+    parts = ("probrev", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {
+    name_of(path): path
+    for path in sorted(ROOT.rglob("*.py"))
+    if path.parent != ROOT and "models" not in path.relative_to(ROOT).parts
+}
+
+
+def room_of(module):
+    return module.split(".")[1] if module in FILES else PUBLIC
 
 
 def imports_of(path):
-    """Places that a file imports, at its top or inside functions, and under which names."""
+    """Modules of the package that a file imports, at its top or inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            names = [node.module or ""]
-            if node.module == "probrev":
-                names = [f"probrev.{alias.name}" for alias in node.names]
-        parts = [name.split(".") for name in names]
-        found |= {
-            part[1] if part[1:2] and part[1] in ORDER else PUBLIC
-            for part in parts
-            if part[0] == "probrev"
-        }
-    return found
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in FILES else node.module for name in names}
+    return {name for name in found if name.split(".")[0] == "probrev"}
 
 
-FILES = sorted(
-    path
-    for path in ROOT.rglob("*.py")
-    if path.parent != ROOT or path.stem not in ("__init__", "__main__")
-    if "models" not in path.relative_to(ROOT).parts
-)
+@pytest.mark.parametrize("module", FILES)
+def test_imports_go_down(module):
+    room = room_of(module)
+    assert room in ROOMS, f"{room} has no place in the house: give it one"
+    used = {room_of(name) for name in imports_of(FILES[module])}
+    assert used <= {*ROOMS[: ROOMS.index(room) + 1]}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_down(path):
-    place = house_of(path)
-    assert place in ORDER, f"{place} has no place in the order: give it one"
-    allowed = {*ORDER[: ORDER.index(place) + 1]}
-    assert imports_of(path) <= allowed
+def test_no_imports_go_in_a_circle():
+    graph = {module: imports_of(path) - {module} for module, path in FILES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_order_has_no_empty_places():
-    assert {house_of(path) for path in FILES} == set(ORDER) - {PUBLIC}
+def test_the_house_has_no_empty_rooms_and_nothing_lies_outside():
+    assert {room_of(module) for module in FILES} == set(ROOMS) - {PUBLIC}
+    assert [path.name for path in ROOT.glob("*.py")] == ["__init__.py"]
 
 
 @pytest.mark.parametrize("module", ["probrev", "probrev.cli"])
@@ -84,4 +90,4 @@ def test_names_of_the_stub_exist():
 
 def test_no_name_of_the_stub_is_a_module():
     """Importing such a module would replace the name by the module."""
-    assert not {house_of(path) for path in FILES} & set(probrev.__all__)
+    assert not {room_of(module) for module in FILES} & set(probrev.__all__)

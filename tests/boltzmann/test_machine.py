@@ -6,8 +6,8 @@ import pytest
 from numpyro.infer.util import log_density
 
 import probrev as pr
+from probrev.boltzmann import binary_draws
 from probrev.boltzmann.binary_layers import EVEN, ODD
-from probrev.boltzmann.machine import binary_draws
 from tests import plain_machine
 
 PARTS = plain_machine.random_machine(0, (4, 3, 2, 3))

@@ -9,10 +9,11 @@ import pytest
 import xarray as xr
 
 import probrev as pr
-from probrev import layer, registry
 from probrev.cli import compare, run
 from probrev.cli.output import RUN
 from probrev.inverses.ladder.layered import RUNGS
+from probrev.model import layer
+from probrev.runs import registry
 
 SMALL = ("--set", "n_visible=40", "--set", "n_hidden=6", "--set", "max_active=2", "--num-obs", "3")
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from tests.sweeps.conftest import MODEL
 
 import probrev as pr
+from tests.runs.sweeps.conftest import MODEL
 
 GRID = f"""
 model = "{MODEL}"

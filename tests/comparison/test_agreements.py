@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from probrev.comparison.comparison import agreements
+from probrev.comparison import agreements
 from probrev.posterior.posterior import Kind, Posterior, from_draws
 from tests.small_case import MODEL, OTHER
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import probrev as pr
-from probrev.comparison.comparison import agreements
+from probrev.comparison import agreements
 from probrev.posterior.joined import join_posteriors
 from probrev.posterior.posterior import from_draws
 from probrev.posterior.status import Status

@@ -7,7 +7,7 @@ from numpyro.distributions import HalfNormal
 from scipy.stats import kstest
 
 import probrev as pr
-from tests.inference.test_gibbs import joint_law_z_scores, one_layer, two_layers
+from tests.inference.gibbs.test_gibbs import joint_law_z_scores, one_layer, two_layers
 
 FINITE = pr.FiniteSlab([0.4, 0.9, 1.7], [0.5, 0.3, 0.2])
 PRIORS = {

@@ -8,7 +8,7 @@ import pytest
 from numpyro import sample
 
 import probrev as pr
-from probrev import trained_net as module
+from probrev.inverses import trained_net as module
 from probrev.inverses.trained_net import contain_net
 
 KEY = jax.random.key(4)

@@ -8,8 +8,8 @@ import xarray as xr
 
 import probrev as pr
 from tests import small_case
+from tests.posterior.test_posterior import DRAWS, X
 from tests.small_case import MODEL, NUM_OBS
-from tests.test_posterior import DRAWS, X
 
 ORDER = np.array([4, 2, 0, 5, 1, 3])
 

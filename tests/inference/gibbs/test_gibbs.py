@@ -11,7 +11,7 @@ from numpyro.distributions import Exponential, Gamma, HalfNormal, TruncatedNorma
 from numpyro.infer import MCMC
 
 import probrev as pr
-from probrev.inference.gibbs.gibbs import chain
+from probrev.inference.gibbs import chain
 from probrev.inference.gibbs.layered_sweep import init_layered, layered_step
 from probrev.runs import registry
 from tests.inference import brute_force

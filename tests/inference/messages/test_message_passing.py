@@ -7,7 +7,7 @@ import numpyro.distributions as dist
 import pytest
 
 import probrev as pr
-from probrev.inference import messages, row_stream
+from probrev.inference.messages import messages, row_stream
 from probrev.posterior.posterior import Kind
 from probrev.runs import registry
 from tests.inference.plain_messages import FINITE, iterate_plainly, one_layer

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from probrev.inference.messages.messages import weight_check
+from probrev.inference.messages import weight_check
 from probrev.inference.messages.weight_check import check_weights
 
 RNG = np.random.default_rng(7)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from probrev.nets.shadow.classifier import draw_mask, drop_units, start_classifier
-from tests.shadow.small_net import LABELS, NET, X, forward
+from tests.nets.shadow.small_net import LABELS, NET, X, forward
 
 KEY = jax.random.key(3)
 

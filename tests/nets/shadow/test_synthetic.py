@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from tests.shadow.small_net import NET, WEIGHTS, X, forward, relu
+from tests.nets.shadow.small_net import NET, WEIGHTS, X, forward, relu
 
 KEY = jax.random.key(1)
 

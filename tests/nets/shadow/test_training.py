@@ -13,7 +13,16 @@ import pytest
 
 import probrev as pr
 from probrev.nets.shadow import training as module
-from tests.shadow.small_net import LABELS, NET, WEIGHTS, X, cross_entropy, forward, relu, slopes
+from tests.nets.shadow.small_net import (
+    LABELS,
+    NET,
+    WEIGHTS,
+    X,
+    cross_entropy,
+    forward,
+    relu,
+    slopes,
+)
 
 KEY = jax.random.key(2)
 CERTAIN = pr.Recipe((5, 4), 1, 7, input_keep_prob=1.0, hidden_keep_prob=1.0)
@@ -211,7 +220,7 @@ def test_interrupted_and_resumed_it_ends_with_the_same_numbers(tmp_path, baselin
 KILLED = """
 import os, sys, jax, numpy as np
 sys.path.insert(0, {root!r})
-from tests.shadow.test_training import *
+from tests.nets.shadow.test_training import *
 
 def progress(done, total):
     print(done, flush=True)

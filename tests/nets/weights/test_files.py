@@ -11,7 +11,7 @@ import safetensors.numpy
 
 import probrev.nets.weights.files as files
 from probrev.nets.weights.files import read_tensors
-from tests.weights import torch_pickles
+from tests.nets.weights import torch_pickles
 
 RNG = np.random.default_rng(3)
 ARRAYS = {

@@ -10,7 +10,7 @@ import probrev as pr
 from probrev.plumbing.streams import stream
 from probrev.runs import registry
 from probrev.runs.sweeps.cell import compute_batch, compute_cell
-from tests.sweeps.conftest import MODEL
+from tests.runs.sweeps.conftest import MODEL
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ SCRIPT = """
 import sys
 import numpyro
 import probrev as pr
-from tests.sweeps.test_driver import big_grid
+from tests.runs.sweeps.test_driver import big_grid
 
 if __name__ == "__main__":
     numpyro.enable_x64()
@@ -129,7 +129,7 @@ if __name__ == "__main__":
 
 
 def big_grid():
-    from tests.sweeps.conftest import MODEL
+    from tests.runs.sweeps.conftest import MODEL
 
     return pr.Grid(
         str(MODEL), {"noise_std": (0.5, 1.0, 9.0)}, num_seeds=20, num_obs=4, batch_size=3

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from tests.sweeps.conftest import MODEL
+from tests.runs.sweeps.conftest import MODEL
 
 
 def test_cells_are_the_product_with_the_seed_fastest(make_grid):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from probrev.inference import enumeration, joint_table
+from probrev.inference.exact.enumeration import enumeration, joint_table
 from tests.inference import brute_force
 
 ROOT = Path(__file__).parents[4]
@@ -88,9 +88,9 @@ import sys
 import jax, numpy as np, numpyro
 numpyro.enable_x64()
 import probrev as pr
-from probrev.inference.exact.exact.enumeration import enumeration
+from probrev.inference.exact.enumeration import enumeration
 from tests.inference import brute_force
-from tests.inference.test_enumeration import build
+from tests.inference.exact.enumeration.test_enumeration import build
 assert enumeration.list_devices() == jax.devices() and jax.device_count() == 8
 with jax.default_device(jax.devices()[2]):
     assert enumeration.list_devices() == [jax.devices()[2]]

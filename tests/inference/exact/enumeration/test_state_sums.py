@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probrev.inference.exact.exact.enumeration import state_sums
 
+from probrev.inference.exact.enumeration import state_sums
 from probrev.inference.exact.enumeration.state_sums import Sums, add_block, merge_sums, no_sums
 
 NUM_DRAWS = 20_000

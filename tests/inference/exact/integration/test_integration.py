@@ -9,7 +9,7 @@ from numpyro.distributions import Exponential, Gamma, HalfNormal, TruncatedNorma
 from scipy import stats
 
 import probrev as pr
-from probrev.inference import adaptive_integral, integration
+from probrev.inference.exact.integration import adaptive_integral, integration
 from probrev.inference.exact.integration.adaptive_integral import (
     Curvatures,
     integrate_part,
