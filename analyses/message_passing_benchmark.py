@@ -29,7 +29,7 @@ from rich.table import Table
 from timings import medians
 
 import probrev as pr
-from probrev.inference.messages.messages import init_messages, sweep_messages
+from probrev.inference.messages.messages import init_messages, pass_messages
 from probrev.inference.messages.row_stream import stream_rows
 from probrev.model.channel import observed_score
 from probrev.runs.provenance import versions
@@ -84,7 +84,7 @@ def message_passing_cost(
     model = build(n_visible, n_hidden)
     layer, rows = model.layers[0], []
     squares = jax.jit(jnp.square)(layer.weights)
-    sweep = jax.jit(sweep_messages)
+    sweep = jax.jit(pass_messages)
     for number in num_obs:
         obs = model.simulate(jax.random.key(0), number)
         state = init_messages(model, obs.x)

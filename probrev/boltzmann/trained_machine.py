@@ -188,7 +188,7 @@ def statistics(machine: BinaryLayers, layers: dict[int, Array]) -> BinaryLayers:
 
 
 def _optimizer(learning_rate: Array, num_steps: Array) -> Any:
-    import optax  # here, since no other part of the library waits for it
+    import optax
 
     # Not cosine_decay_schedule: it needs the number of steps when it is compiled.
     schedule = lambda step: learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * step / num_steps))  # noqa: E731

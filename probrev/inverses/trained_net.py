@@ -138,7 +138,7 @@ def _train_on(
 
 
 def _optimizer():
-    import optax  # here, since no other part of the library waits for it
+    import optax
 
     steps = NUM_BLOCKS * NUM_SIMULATED // BATCH_SIZE
     return optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))

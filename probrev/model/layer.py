@@ -90,7 +90,7 @@ class Layer:
     # Down
 
     def pre_activation(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch visible"]:
-        """Z = W h."""
+        """The pre-activation z = W h."""
         # not h @ W.T: for a single h XLA would write out a transposed W
         return jnp.einsum("...i,ji->...j", h, self.weights)
 

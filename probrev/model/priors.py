@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.model.capped_categorical import CappedCategorical
 from probrev.model.slabs import FiniteSlab, Slab, canonical_slab, check_slab
 from probrev.model.states import FiniteStates
-from probrev.model.tilted import slab_moments
+from probrev.model.tilted import Tilted, slab_moments, tilted
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import is_concrete, pytree
 
@@ -112,6 +112,25 @@ class SparsePrior:
     def second_moment(self) -> Float[Array, " hidden"]:
         """E[h_i^2] of each unit."""
         return self.marginal_inclusion_prob * slab_moments(self.tilting_slab)[1]
+
+    def tilt(self, r: Float[Array, "*#batch hidden"], v: Float[Array, "*#batch hidden"]) -> Tilted:
+        """The prior's marginal of each unit, seen through N(h_i; r_i, v_i)."""
+        logit = jax.scipy.special.logit(self.marginal_inclusion_prob)
+        return tilted(jnp.broadcast_to(logit, r.shape), self.tilting_slab, r, v)
+
+    def _keep_tilting_slab(self) -> None:
+        # Inside jit the bounds of a truncated normal cannot be seen, so when the prior is made.
+        object.__setattr__(self, "tilting_slab", canonical_slab(self.slab))
+
+    def _check_units(self) -> None:
+        if self.n_hidden < 1:
+            raise ValueError(f"n_hidden must be at least 1; got {self.n_hidden}")
+        check_slab(self.slab)
+        if self.slab.batch_shape not in ((), (self.n_hidden,)):
+            raise ValueError(
+                f"slab must have batch shape () or ({self.n_hidden},), one per hidden unit; "
+                f"got {self.slab.batch_shape}"
+            )
 
     @property
     def _slab_point(self) -> Array:
@@ -234,13 +253,10 @@ class SpikeAndSlab(SparsePrior):
         if is_concrete((self.inclusion_prob, self.slab)):
             self._check()
         object.__setattr__(self, "inclusion_prob", jnp.asarray(self.inclusion_prob, dtype=float))
-        # Inside jit the bounds of a truncated normal cannot be seen, so here.
-        object.__setattr__(self, "tilting_slab", canonical_slab(self.slab))
+        self._keep_tilting_slab()
 
     def _check(self) -> None:
-        _check_units(self.n_hidden)
-        check_slab(self.slab)
-        _check_slab_shape(self.slab, self.n_hidden)
+        self._check_units()
         prob = np.asarray(self.inclusion_prob, dtype=float)
         if prob.shape not in ((), (self.n_hidden,)):
             raise ValueError(
@@ -284,12 +300,10 @@ class KSparse(SparsePrior):
     def __post_init__(self):
         if is_concrete(self.slab):
             self._check()
-        object.__setattr__(self, "tilting_slab", canonical_slab(self.slab))
+        self._keep_tilting_slab()
 
     def _check(self) -> None:
-        _check_units(self.n_hidden)
-        check_slab(self.slab)
-        _check_slab_shape(self.slab, self.n_hidden)
+        self._check_units()
         if not 0 <= self.n_active <= self.n_hidden:
             raise ValueError(
                 f"n_active must lie in [0, n_hidden = {self.n_hidden}]: there are not more units "
@@ -374,16 +388,3 @@ def sparsity_conditions(
     both = float((sparse & flat).mean())
     std_error = float(np.sqrt(both * (1 - both) / num_samples))
     return SparsityConditions(float(sparse.mean()), float(flat.mean()), both, std_error)
-
-
-def _check_units(n_hidden: int) -> None:
-    if n_hidden < 1:
-        raise ValueError(f"n_hidden must be at least 1; got {n_hidden}")
-
-
-def _check_slab_shape(slab: dist.Distribution, n_hidden: int) -> None:
-    if slab.batch_shape not in ((), (n_hidden,)):
-        raise ValueError(
-            f"slab must have batch shape () or ({n_hidden},), one per hidden unit; "
-            f"got {slab.batch_shape}"
-        )

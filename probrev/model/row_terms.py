@@ -23,7 +23,7 @@ DEEP = 30.0
     data=("gram", "linear", "constant", "peak", "silent_weights", "keep_prob"), meta=("factors",)
 )
 @dataclass(frozen=True)
-class Evidence:
+class RowTerms:
     """log p(x | h) for one x: a quadratic of h from the rows that are seen, masses of the silent.
 
         log p(x | h) = constant + linear . h - h^T gram h / 2 + sum_j log f(silent_weights_j . h)
@@ -72,9 +72,9 @@ class Evidence:
         return jnp.log(groups.prod(-1)).sum(-1)
 
 
-def gather_evidence(
+def gather_terms(
     layer: Layer, x: Float[Array, " visible"], num_rows: int | None = None
-) -> Evidence:
+) -> RowTerms:
     """Gathers what one observation says; not to be traced, since the silent rows are counted.
 
     Args:
@@ -104,7 +104,7 @@ def gather_evidence(
     padding = (num_rows or count_rows(layer, len(rows))) - len(rows)
     constant -= padding * math.log1p(-0.5 * keep_prob)
     rows = np.concatenate([rows, np.zeros((padding, layer.n_hidden))])
-    return Evidence(
+    return RowTerms(
         gram=jnp.asarray(seen.T @ seen, float),
         linear=jnp.asarray(seen.T @ y, float),
         constant=jnp.asarray(constant, float),
@@ -121,10 +121,10 @@ def count_rows(layer: Layer, num_silent: int) -> int:
     return max(1, -(-num_silent // step)) * step
 
 
-def stack_evidence(layer: Layer, x: Float[Array, "obs visible"]) -> Evidence:
-    """Gathers every observation's evidence, the arrays with a leading axis `obs`."""
+def stack_terms(layer: Layer, x: Float[Array, "obs visible"]) -> RowTerms:
+    """Gathers every observation's terms, the arrays with a leading axis `obs`."""
     num_rows = count_rows(layer, int((np.asarray(x) == 0).sum(1).max()))
-    each = [gather_evidence(layer, row, num_rows) for row in x]
+    each = [gather_terms(layer, row, num_rows) for row in x]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 

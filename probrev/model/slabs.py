@@ -241,7 +241,6 @@ def unit_slab(slab: Slab, unit: int | Int[Array, "*case"]) -> Slab:
     """
     if slab.batch_shape == ():
         return slab
-    slab = canonical_slab(slab)
     if isinstance(slab, FiniteSlab):
         return FiniteSlab(slab.values[unit], slab.probs[unit], validate_args=False)
     if isinstance(slab, LogQuadraticSlab):

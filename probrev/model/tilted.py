@@ -20,7 +20,6 @@ from probrev.model.slabs import (
     FiniteSlab,
     LogQuadraticSlab,
     Slab,
-    canonical_slab,
     check_slab,
     unit_slab,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "LogQuadraticSlab",
     "Slab",
     "Tilted",
-    "canonical_slab",
     "check_slab",
     "invert_tilted",
     "log_slab_ratio",
@@ -80,7 +78,7 @@ def tilted(inclusion_logit: ArrayLike, slab: Slab, r: ArrayLike, v: ArrayLike) -
 
     Args:
         inclusion_logit: log[pi / (1 - pi)], -inf and +inf included.
-        slab: Law of h given h > 0.
+        slab: Law of h given h > 0, as `canonical_slab` brings it: others cost a quadrature.
         r: Location of the likelihood, any finite value; ignored where v is inf.
         v: Variance of the likelihood, > 0. Where it is inf the law is the prior, and log_evidence
             is -inf.
@@ -91,7 +89,6 @@ def tilted(inclusion_logit: ArrayLike, slab: Slab, r: ArrayLike, v: ArrayLike) -
     Raises:
         ValueError: If a slab without closed form has a batch shape.
     """
-    slab = canonical_slab(slab)
     logit, r, inv_v = _natural_arguments(inclusion_logit, slab, r, v)
     active = _tilt_slab(slab, r, inv_v)
     post_logit = logit + active.log_ratio
@@ -162,7 +159,6 @@ def invert_tilted(
     Source:
         Liu 1996 (Metropolised Gibbs sampling).
     """
-    slab = canonical_slab(slab)
     logit, r, inv_v = _natural_arguments(inclusion_logit, slab, r, v)
     if isinstance(slab, FiniteSlab):
         return _invert_finite(u, logit, slab, r, inv_v, was_active)
@@ -190,7 +186,6 @@ def log_slab_ratio(slab: Slab, r: ArrayLike, v: ArrayLike) -> Float[Array, "..."
     Returns:
         The log ratio, of the broadcast shape.
     """
-    slab = canonical_slab(slab)
     _, r, inv_v = _natural_arguments(0.0, slab, r, v)
     return _tilt_slab(slab, r, inv_v).log_ratio
 
@@ -202,12 +197,11 @@ def slab_moments(slab: Slab) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     (infinite where it has none), else quadrature.
 
     Args:
-        slab: Law of h given h > 0; a LogQuadraticSlab is normalised first.
+        slab: As in `tilted`; a LogQuadraticSlab is normalised first.
 
     Returns:
         First and second moment, of the slab's batch shape.
     """
-    slab = canonical_slab(slab)
     own = _own_moments(slab)
     if own is not None:
         return own[0], own[1] + jnp.square(own[0])

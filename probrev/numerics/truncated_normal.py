@@ -4,7 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import erfc, erfcx
+from jax.scipy.special import erfc, erfcx, ndtri
 from jaxtyping import Array, Float
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -12,45 +12,6 @@ _DEEP_BOUND = 8.0  # above it the tail probability is inverted through its asymp
 _MOMENT_BOUND = 4.0  # above it 1 - hazard * (hazard - bound) has cancelled two digits
 _HAZARD_TERMS = 8  # relative error of the hazard below 1e-11 at _DEEP_BOUND
 _MOMENT_TERMS = 32  # relative error of both moments below 1e-12 at _MOMENT_BOUND
-
-# Coefficients of Wichura's rational approximations to the normal quantile, from the constant term
-# up: numerator and denominator near the median, in the tail, and far out in it.
-_MEDIAN = (
-    (
-        3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
-        1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
-        3.3430575583588128105e4, 2.5090809287301226727e3,
-    ),
-    (
-        1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
-        2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4,
-        5.2264952788528545610e3,
-    ),
-)  # fmt: skip
-_TAIL = (
-    (
-        1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0,
-        3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1,
-        2.27238449892691845833e-2, 7.74545014278341407640e-4,
-    ),
-    (
-        1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
-        1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4,
-        1.05075007164441684324e-9,
-    ),
-)  # fmt: skip
-_FAR_TAIL = (
-    (
-        6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0,
-        2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3,
-        2.71155556874348757815e-5, 2.01033439929228813265e-7,
-    ),
-    (
-        1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
-        7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7,
-        2.04426310338993978564e-15,
-    ),
-)  # fmt: skip
 
 
 def open_uniform(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Float[Array, "..."]:
@@ -141,50 +102,13 @@ def excess_from_uniform(
     """
     deep = lower > _DEEP_BOUND
     tail = jnp.where(deep, 1.0, tail_prob)
-    near = jnp.maximum(-normal_quantile(u * tail) - lower, 0.0)
+    near = jnp.maximum(-ndtri(u * tail) - lower, 0.0)
     # deep bounds are rare, and their branch costs more than all the rest
     return jax.lax.cond(
         jnp.any(deep),
         lambda: jnp.where(deep, _deep_excess(u, lower), near),
         lambda: near,
     )
-
-
-def normal_quantile(p: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return Phi^-1(p) to rounding, at half the cost of `jax.scipy.special.ndtri`.
-
-    One rational function is evaluated, its coefficients chosen by branch, instead of three. Not
-    meant for differentiation.
-
-    Args:
-        p: Probabilities in [0, 1]; -inf and inf at the ends.
-
-    Returns:
-        The quantiles, of the shape of `p`.
-
-    Source:
-        Wichura 1988, algorithm AS 241 (PPND16).
-    """
-    centred = p - 0.5
-    central = jnp.abs(centred) <= 0.425
-    depth = jnp.sqrt(-jnp.log(jnp.where(centred < 0, p, 1.0 - p)))
-    far = depth > 5.0
-    x = jnp.where(central, 0.180625 - centred * centred, depth - jnp.where(far, 5.0, 1.6))
-    parts = (zip(*part, strict=True) for part in zip(_MEDIAN, _TAIL, _FAR_TAIL, strict=True))
-    numerator, denominator = (
-        _horner(x, [jnp.where(central, m, jnp.where(far, f, t)) for m, t, f in part])
-        for part in parts
-    )
-    quantile = jnp.where(central, centred, jnp.sign(centred)) * numerator / denominator
-    return jnp.where((p > 0) & (p < 1), quantile, jnp.sign(centred) * jnp.inf)
-
-
-def _horner(x: Array, coefficients: list[Array]) -> Array:
-    """Return the polynomial with these coefficients, from the constant term up."""
-    value = coefficients[-1]
-    for coefficient in reversed(coefficients[:-1]):
-        value = value * x + coefficient
-    return value
 
 
 def upper_tail(lower: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, get_args
 
+import jax
 import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
@@ -16,12 +17,12 @@ from probrev.posterior.diagnostics import H_DIMS, Sampling, diagnose, status_of
 from probrev.posterior.status import Status
 
 
-class Moments(NamedTuple):
+class Moments[Values: np.ndarray | jax.Array](NamedTuple):
     """Marginal moments of a layer's units given x: mean, variance, P(h_i > 0), each (obs, unit)."""
 
-    mean: ArrayLike
-    var: ArrayLike
-    inclusion_prob: ArrayLike
+    mean: Values
+    var: Values
+    inclusion_prob: Values
 
 
 # The method of a posterior that another tool made.
@@ -201,7 +202,7 @@ def from_draws(
     }
     groups = {"posterior": draws.to_dataset().assign(kept), "diagnostics": diagnostics}
     if intermediates:
-        groups["intermediates"] = tabulate_intermediates(intermediates)
+        groups["intermediates"] = tabulate_intermediates(intermediates, coords["obs"])
     if stats:
         groups["sample_stats"] = xr.Dataset(stats)
     tree = make_tree(method, groups, x, status, reason, settings, timing, obs)
@@ -236,18 +237,19 @@ def make_tree(
     return tree
 
 
-def tabulate_intermediates(layers: Sequence[Moments]) -> xr.Dataset:
+def tabulate_intermediates(layers: Sequence[Moments], obs: ArrayLike) -> xr.Dataset:
     """The group `intermediates`: `h_1_mean`, `h_1_var`, `h_1_inclusion_prob` (obs, hidden_1), ...
 
     Args:
         layers: moments of the hidden vectors between x and h, the one next to x first.
+        obs: numbers of the observations.
     """
     table = {
         f"h_{level}_{name}": (("obs", f"hidden_{level}"), np.asarray(values))
         for level, moments in enumerate(layers, start=1)
         for name, values in moments._asdict().items()
     }
-    return xr.Dataset(table)
+    return xr.Dataset(table, {"obs": np.asarray(obs)})
 
 
 def _counts(

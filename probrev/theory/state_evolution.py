@@ -157,7 +157,7 @@ def _evolve(
         energy = width * share * (energy + layer.noise_std**2)
     energies = jnp.stack([level.energy for level in levels])
 
-    def sweep(risks):
+    def update(risks):
         """New risks and noise variances of every level, from below."""
         found, noise_vars = [], []
         for index, level in enumerate(levels):
@@ -177,11 +177,11 @@ def _evolve(
 
     def step(carry):
         risks, _, iteration = carry
-        return sweep(risks)[0], risks, iteration + 1
+        return update(risks)[0], risks, iteration + 1
 
     first = (start * energies, jnp.full_like(energies, jnp.inf), 0)
     risks, _, _ = jax.lax.while_loop(moves, step, first)
-    return StateEvolution(risks, sweep(risks)[1])
+    return StateEvolution(risks, update(risks)[1])
 
 
 def _observed_information(level: _Level, risk: Float[Array, ""]) -> Float[Array, ""]:

@@ -6,6 +6,7 @@ import pytest
 
 import probrev as pr
 from probrev.inference.exact.enumeration.enumeration import enumerate_posterior
+from probrev.inference.exact.exact_result import ExactOptions
 from tests import plain_machine
 
 
@@ -36,8 +37,7 @@ def test_exact_agrees_with_brute_force(widths):
 def test_sigmoid_pass_is_the_enumerated_mean_of_a_restricted_machine():
     machine = pr.BoltzmannMachine(*plain_machine.random_machine(7, (9, 10), scale=2.0))
     obs = machine.simulate(jax.random.key(0), 20)
-    settings = {"num_draws": 4, "num_top": 1, "seed": 0, "progress": None}
-    enumerated = enumerate_posterior(machine, obs.x, **settings)
+    enumerated = enumerate_posterior(machine, obs.x, ExactOptions(num_draws=4, num_top=1))
     estimate = pr.build_ladder(jax.random.key(1), machine, ["sigmoid"])["sigmoid"](obs.x)
     np.testing.assert_allclose(estimate, enumerated.mean, atol=1e-12)
 

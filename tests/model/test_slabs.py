@@ -82,7 +82,7 @@ def test_other_slabs_are_canonical_already(slab):
 def test_unit_slab_picks_a_traced_unit():
     scales = jnp.array([0.4, 1.1, 2.0])
     pick = jax.jit(lambda slab, unit: unit_slab(slab, unit))
-    half_normal = pick(dist.HalfNormal(scales), 2)
+    half_normal = pick(canonical_slab(dist.HalfNormal(scales)), 2)
     expected = [np.log(2 / (2.0 * np.sqrt(2 * np.pi))), 0.0, 0.25]
     np.testing.assert_allclose(list(half_normal), expected, rtol=1e-14)
     mixed = LogQuadraticSlab(jnp.zeros(()), -scales, jnp.ones(()))

@@ -14,7 +14,7 @@ from probrev.inference.exact.enumeration.enumeration import (
     count_states,
     enumerate_posterior,
 )
-from probrev.inference.exact.exact_result import NUM_CHAINS, judge, make_groups
+from probrev.inference.exact.exact_result import NUM_CHAINS, ExactOptions, judge, make_groups
 from probrev.inference.exact.integration.integration import check_continuous, integrate_supports
 from probrev.inference.exact.noiseless.noiseless import (
     check_noiseless,
@@ -106,9 +106,10 @@ def exact(
     check_pytree(model)
     model.check(obs)
     plan = plan_exact(model)
-    settings = {"num_draws": num_draws, "num_top": num_top, "seed": seed}
+    options = ExactOptions(num_draws, num_top, seed, progress)
     with stopwatch() as timing:
-        result = _METHODS[plan.method](model, obs.x, progress=progress, **settings)
+        result = _METHODS[plan.method](model, obs.x, options)
+    settings = {"num_draws": num_draws, "num_top": num_top, "seed": seed}
     settings |= {"exact_method": plan.method, plan.unit: plan.size}
     status, reason = judge(result, plan.reason)
     tree = make_tree("exact", make_groups(result), obs.x, status, reason, settings, timing)

@@ -1,13 +1,16 @@
 """What every exact method finds, and the groups of a posterior that it becomes."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
+from probrev.plumbing.progress import Progress
 from probrev.posterior.diagnostics import H_DIMS
+from probrev.posterior.posterior import Moments, tabulate_intermediates
 from probrev.posterior.status import Status
 
 NUM_CHAINS = 4
@@ -16,12 +19,13 @@ UNVISITED_TARGET = 5e-4
 ERROR_TARGET = 1e-4
 
 
-class Intermediates(NamedTuple):
-    """Moments of the layer next to x where another lies above: mean, variance, P(h_i > 0)."""
+class ExactOptions(NamedTuple):
+    """What every exact method is told besides the model and x; see `exact`."""
 
-    mean: Float[np.ndarray, "obs hidden_1"]
-    var: Float[np.ndarray, "obs hidden_1"]
-    inclusion_prob: Float[np.ndarray, "obs hidden_1"]
+    num_draws: int = 4000
+    num_top: int = 100
+    seed: int = 0
+    progress: Progress | None = None
 
 
 class ExactResult(NamedTuple):
@@ -52,14 +56,63 @@ class ExactResult(NamedTuple):
     unvisited_mass: Float[np.ndarray, " obs"]
     integration_error: Float[np.ndarray, " obs"]
     draws: Float[np.ndarray, "draw obs hidden"]
-    intermediates: Intermediates | None = None
+    intermediates: Moments | None = None
 
 
-def stack_results(each: list[ExactResult]) -> ExactResult:
-    """Puts the results of single observations, arrays without the axis `obs`, together."""
+def solve_each(
+    x: Float[Array, "obs visible"],
+    solve: Callable[[int, Array], ExactResult],
+    progress: Progress | None,
+) -> ExactResult:
+    """Solves one observation after another.
+
+    Args:
+        x: the observations.
+        solve: takes an observation's number and itself, and returns arrays without the axis `obs`.
+        progress: where to report progress.
+    """
+    each = []
+    for row in x:
+        each.append(solve(len(each), row))
+        if progress is not None:
+            progress(len(each), len(x))
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     swapped = {name: np.swapaxes(getattr(stacked, name), 0, 1) for name in ("draws", "top_states")}
     return stacked._replace(**swapped)
+
+
+def summarize_points(
+    points: Float[np.ndarray, "point hidden"],
+    log_weight: Float[np.ndarray, " point"],
+    rng: np.random.Generator,
+    options: ExactOptions,
+) -> ExactResult:
+    """The posterior of one observation that lies on points, arrays without the axis `obs`.
+
+    Args:
+        points: values of h.
+        log_weight: log p(h, x) of each.
+        rng: draws from them.
+        options: where there are fewer points than `num_top`, others of probability 0 follow them.
+    """
+    log_evidence = np.logaddexp.reduce(log_weight)
+    log_prob = log_weight - log_evidence
+    prob = np.exp(log_prob)
+    prob /= prob.sum()
+    mean = prob @ points
+    order = np.argsort(-log_prob, kind="stable")[: options.num_top]
+    padding = options.num_top - len(order)
+    return ExactResult(
+        mean=mean,
+        var=prob @ (points - mean) ** 2,
+        inclusion_prob=prob @ (points > 0),
+        log_evidence=np.asarray(log_evidence),
+        top_states=np.pad(points[order], ((0, padding), (0, 0))),
+        top_log_prob=np.pad(log_prob[order], (0, padding), constant_values=-np.inf),
+        unvisited_mass=np.zeros(()),
+        integration_error=np.zeros(()),
+        draws=points[rng.choice(len(prob), options.num_draws, p=prob)],
+    )
 
 
 def judge(result: ExactResult, done: str) -> tuple[Status, str]:
@@ -109,10 +162,5 @@ def make_groups(result: ExactResult) -> dict[str, xr.Dataset]:
     summary = {name: (names, getattr(result, name)) for name, names in dims.items()}
     groups = {"posterior": draws.to_dataset(name="h"), "exact": xr.Dataset(summary, coords)}
     if result.intermediates is not None:
-        below = result.intermediates
-        moments = {
-            f"h_1_{name}": (("obs", "hidden_1"), getattr(below, name)) for name in below._fields
-        }
-        coords = {"obs": coords["obs"], "hidden_1": np.arange(below.mean.shape[1])}
-        groups["intermediates"] = xr.Dataset(moments, coords)
+        groups["intermediates"] = tabulate_intermediates([result.intermediates], coords["obs"])
     return groups

@@ -1,6 +1,5 @@
 """The exact posterior of two layers at tiny size: an oracle for samplers of deep models."""
 
-import math
 from functools import partial
 
 import jax
@@ -8,7 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from probrev.inference.exact.exact_result import ExactResult, Intermediates, stack_results
+from probrev.inference.exact.exact_result import (
+    ExactOptions,
+    ExactResult,
+    solve_each,
+    summarize_points,
+)
 from probrev.inference.exact.integration.adaptive_integral import (
     Curvatures,
     integrate_part,
@@ -26,12 +30,12 @@ from probrev.inference.exact.integration.support_problem import (
     make_problems,
     silence_alone,
 )
-from probrev.model.distributions import log_silence_prob
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
-from probrev.model.row_terms import Evidence, gather_evidence
-from probrev.plumbing.progress import Progress
+from probrev.model.row_terms import RowTerms, gather_terms
+from probrev.model.slabs import rectified_slab
 from probrev.plumbing.streams import generator
+from probrev.posterior.posterior import Moments
 
 MAX_WIDTH = 4
 MAX_STATES = 512
@@ -59,11 +63,7 @@ def check_two_layer(model: LayeredModel) -> int:
 def integrate_two_layers(
     model: LayeredModel,
     x: Float[Array, "obs visible"],
-    *,
-    num_draws: int,
-    num_top: int,
-    seed: int,
-    progress: Progress | None,
+    options: ExactOptions,
 ) -> ExactResult:
     r"""p(h2 | x) of a finite top prior, the layer between integrated out numerically.
 
@@ -77,34 +77,24 @@ def integrate_two_layers(
     Returns:
         The posterior of h = h2, draws of it, and the moments of h1.
     """
-    rng = generator(seed, "exact/draws")
+    rng = generator(options.seed, "exact/draws")
     states = np.asarray(model.states()[jnp.arange(model.states().count)])
     log_prior = np.asarray(model.sparse_prior.log_prob(jnp.asarray(states)))
     laws = _all_laws(model.layers[1], jnp.asarray(states))
-    each = []
-    for row in x:
-        one = _solve(model.layers[0], laws, states, log_prior, row, rng, num_draws, num_top)
-        each.append(one)
-        if progress is not None:
-            progress(len(each), len(x))
-    return stack_results(each)
+    options = options._replace(num_top=min(options.num_top, len(states)))
+    return solve_each(
+        x,
+        lambda _, row: _solve(model.layers[0], laws, states, log_prior, row, rng, options),
+        options.progress,
+    )
 
 
 def conditional_laws(layer: Layer, h: Float[Array, " hidden"]) -> UnitLaws:
-    """The law of each unit below a layer given h above: a spike, and a normal cut at 0.
-
-    Spike mass (1 - rho) + rho Phi(-z / sigma); density (rho / alpha) N(y; z, sigma^2) at
-    y = h1 / alpha > 0.
-    """
+    """The law of each unit below a layer given h above, that of `rectified_slab`."""
     z = layer.pre_activation(h)
-    std = layer.gain * layer.noise_std
-    log_scale = jnp.log(layer.keep_prob / std) - 0.5 * math.log(2 * math.pi)
-    t = z / layer.noise_std
-    log_on = jnp.log(layer.keep_prob) + jax.scipy.special.log_ndtr(t)
-    curvature = jnp.full_like(z, 1 / std**2)
-    slope = t / std
-    log_off = log_silence_prob(t, layer.keep_prob)
-    return UnitLaws(log_off, log_scale - 0.5 * t**2, slope, curvature, log_on)
+    logit, slab = rectified_slab(z, layer.noise_std, layer.keep_prob, layer.gain)
+    log_on = jnp.log(layer.keep_prob) + jax.scipy.special.log_ndtr(z / layer.noise_std)
+    return UnitLaws(-logit, *slab, log_on)
 
 
 @jax.jit
@@ -119,11 +109,10 @@ def _solve(
     log_prior: np.ndarray,
     x: Float[Array, " visible"],
     rng: np.random.Generator,
-    num_draws: int,
-    num_top: int,
+    options: ExactOptions,
 ) -> ExactResult:
     """One observation, arrays without the axis `obs`."""
-    rows = gather_evidence(layer, x)
+    rows = gather_terms(layer, x)
     supports = [list_supports(layer.n_hidden, size) for size in range(layer.n_hidden + 1)]
     problems = [
         jax.tree.map(np.asarray, _make_problems(rows, laws, log_prior, support))
@@ -138,33 +127,19 @@ def _solve(
     error = refine(parts, rows, bends, TOLERANCE)
     found = [measure(part) for part in parts]
     table = np.concatenate([one.log_mass.reshape(len(states), -1) for one in found], axis=1)
-    log_evidence = log_sum(table)
-    log_prob = log_sum(table, axis=1) - log_evidence
-    prob = np.exp(log_prob)
-    prob /= prob.sum()
-    mean = prob @ states
-    order = np.argsort(-log_prob)[:num_top]
-    return ExactResult(
-        mean=mean,
-        var=prob @ (states - mean) ** 2,
-        inclusion_prob=prob @ (states > 0),
-        log_evidence=log_evidence,
-        top_states=states[order],
-        top_log_prob=log_prob[order],
-        unvisited_mass=share_left_out(log_outside(parts), float(log_evidence), error),
+    result = summarize_points(states, log_sum(table, axis=1), rng, options)
+    log_evidence = float(result.log_evidence)
+    units = [part.units for part in parts]
+    return result._replace(
+        unvisited_mass=share_left_out(log_outside(parts), log_evidence, error),
         integration_error=np.asarray(error),
-        draws=states[rng.choice(len(states), num_draws, p=prob)],
-        intermediates=Intermediates(
-            *combine_moments(
-                [part.units for part in parts], found, layer.n_hidden, float(log_evidence)
-            )
-        ),
+        intermediates=Moments(*combine_moments(units, found, layer.n_hidden, log_evidence)),
     )
 
 
 @jax.jit
 def _make_problems(
-    rows: Evidence, laws: UnitLaws, log_prior: Float[Array, " state"], supports: Array
+    rows: RowTerms, laws: UnitLaws, log_prior: Float[Array, " state"], supports: Array
 ) -> SupportProblem:
     """Every state with every support of one size, states slowest."""
     nested = jax.vmap(make_problems, (None, 0, None))(rows, laws, supports)

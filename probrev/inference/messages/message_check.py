@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.inference.gibbs.coordinate import augment, update_units
 from probrev.inference.gibbs.layered_sweep import unit_prior
-from probrev.inference.messages.messages import Belief
 from probrev.model.layered_model import LayeredModel
+from probrev.posterior.posterior import Moments
 
 # Weights passed over, all sweeps together: a second's worth, or some iterations of message passing
 # where the weights are many.
@@ -82,7 +82,7 @@ def check_messages(
     key: PRNGKeyArray,
     model: LayeredModel,
     x: Float[Array, "obs visible"],
-    beliefs: list[Belief],
+    beliefs: list[Moments[Array]],
     h: Float[Array, "chain obs hidden"],
     num_sweeps: int,
 ) -> list[MessageCheck]:
@@ -110,7 +110,7 @@ def check_messages(
     ]
 
 
-def _judge(belief: Belief, active: np.ndarray, error: np.ndarray) -> MessageCheck:
+def _judge(belief: Moments[Array], active: np.ndarray, error: np.ndarray) -> MessageCheck:
     """The figures of one vector, from averages over the sweeps of each chain."""
     num_chains, p = len(active), np.asarray(belief.inclusion_prob)
     spread = np.square(active - active.mean(0)).sum(0) + CHAINS_BELIEVED * p * (1 - p)
@@ -127,7 +127,7 @@ def _run(
     key: PRNGKeyArray,
     model: LayeredModel,
     x: Float[Array, "obs visible"],
-    beliefs: list[Belief],
+    beliefs: list[Moments[Array]],
     h: Float[Array, "chain obs hidden"],
     num_sweeps: int,
 ) -> list[tuple[Float[Array, "chain obs unit"], Float[Array, "chain obs"]]]:
@@ -135,7 +135,7 @@ def _run(
     num_chains, num_obs = h.shape[:2]
     key_start, key_sweeps = jax.random.split(key)
     flat = lambda value: jnp.tile(value, (num_chains, 1))  # noqa: E731
-    believed = [Belief(*map(flat, belief)) for belief in beliefs]
+    believed = [Moments(*map(flat, belief)) for belief in beliefs]
     between = [
         _rough_draw(jax.random.fold_in(key_start, level), belief)
         for level, belief in enumerate(believed[:-1])
@@ -163,7 +163,7 @@ def _run(
     return [(unfold(a), unfold(e)) for a, e in zip(active, error, strict=True)]
 
 
-def _rough_draw(key: PRNGKeyArray, belief: Belief) -> Float[Array, "case unit"]:
+def _rough_draw(key: PRNGKeyArray, belief: Moments[Array]) -> Float[Array, "case unit"]:
     """A place to start from: active as often as believed, and then at the mean of an active one."""
     active = jax.random.bernoulli(key, belief.inclusion_prob)
     inside = belief.mean / jnp.where(active, belief.inclusion_prob, 1.0)

@@ -19,7 +19,7 @@ from probrev.model.tilted import sample_tilted
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
 from probrev.plumbing.timing import stopwatch
-from probrev.posterior.posterior import H_DIMS, Posterior, make_tree
+from probrev.posterior.posterior import H_DIMS, Posterior, make_tree, tabulate_intermediates
 from probrev.posterior.status import Status
 
 NUM_CHAINS = 4
@@ -125,13 +125,9 @@ def _summarize(
         "posterior": xr.Dataset({"h": (H_DIMS, h)}, all_coords),
         "approximation": xr.Dataset(found, coords),
     }
-    between = {
-        f"h_{level}_{name}": (("obs", f"hidden_{level}"), np.asarray(value))
-        for level, messages in enumerate(state.layers[:-1], start=1)
-        for name, value in messages.belief._asdict().items()
-    }
+    between = [messages.belief for messages in state.layers[:-1]]
     if between:
-        groups["intermediates"] = xr.Dataset(between, {"obs": coords["obs"]})
+        groups["intermediates"] = tabulate_intermediates(between, coords["obs"])
     return groups
 
 

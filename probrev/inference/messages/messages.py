@@ -17,8 +17,8 @@ from probrev.model.channel import Score, hidden_belief, hidden_score, observed_s
 from probrev.model.distributions import RectifiedDropout
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
-from probrev.model.priors import SparsePrior
-from probrev.model.tilted import Tilted, slab_moments, tilted
+from probrev.model.tilted import slab_moments
+from probrev.posterior.posterior import Moments
 
 # Damping: the share of a new belief that is taken over, cut where the last iteration moved away
 # from a fixed point. Scores are not damped: with both damped, they swing around each other.
@@ -27,14 +27,6 @@ CUT, REGROWTH = 0.6, 1.1
 # A message may say less than nothing for a while. It is kept at least this precise, in units of
 # the prior's own precision.
 MIN_PRECISION = 1e-2
-
-
-class Belief(NamedTuple):
-    """What is believed of one hidden vector: mean, variance and P(h > 0) of each unit."""
-
-    mean: Float[Array, "obs hidden"]
-    var: Float[Array, "obs hidden"]
-    inclusion_prob: Float[Array, "obs hidden"]
 
 
 class LayerMessages(NamedTuple):
@@ -50,7 +42,7 @@ class LayerMessages(NamedTuple):
     g: Float[Array, "obs visible"]
     mean: Float[Array, "obs hidden"]
     var: Float[Array, "obs hidden"]
-    belief: Belief
+    belief: Moments[Array]
 
 
 class MessageState(NamedTuple):
@@ -86,7 +78,7 @@ def init_messages(model: LayeredModel, x: Float[Array, "obs visible"]) -> Messag
     layers, below = [], x
     for layer, prior in zip(model.layers, _prior_beliefs(model), strict=True):
         shape = (num_obs, layer.n_hidden)
-        belief = Belief(*(jnp.broadcast_to(part, shape) for part in prior))
+        belief = Moments(*(jnp.broadcast_to(part, shape) for part in prior))
         messages = LayerMessages(jnp.zeros_like(below), belief.mean, belief.var, belief)
         layers.append(messages)
         below = belief.mean
@@ -116,7 +108,7 @@ def iterate_messages(
 
     def step(state):
         goes_on = active(state)
-        new = sweep_messages(state, model, x, tolerance)
+        new = pass_messages(state, model, x, tolerance)
         finite = _finite(new)
         diverged = state.diverged | (goes_on & ~finite)
         return _select(goes_on & finite, new, state)._replace(diverged=diverged)
@@ -124,7 +116,7 @@ def iterate_messages(
     return jax.lax.while_loop(lambda state: active(state).any(), step, state)
 
 
-def sweep_messages(
+def pass_messages(
     state: MessageState,
     model: LayeredModel,
     x: Float[Array, "obs visible"],
@@ -151,8 +143,8 @@ def sweep_messages(
             above = passes[level + 1][0]
             law = hidden_belief(model.layers[level + 1], r, tau, above.omega, above.V)
         else:
-            law = _denoise(model.sparse_prior, r, tau)
-        belief, old = Belief(law.mean, law.var, law.inclusion_prob), state.layers[level]
+            law = model.sparse_prior.tilt(r, tau)
+        belief, old = Moments(law.mean, law.var, law.inclusion_prob), state.layers[level]
         mean = step * belief.mean + (1.0 - step) * old.mean
         var = step * belief.var + (1.0 - step) * old.var
         layers.append(LayerMessages(found.g, mean, var, belief))
@@ -171,7 +163,7 @@ def sweep_messages(
     )
 
 
-def _prior_beliefs(model: LayeredModel) -> list[Belief]:
+def _prior_beliefs(model: LayeredModel) -> list[Moments[Array]]:
     """What is believed of each hidden vector before x is heard, the one next to x first.
 
     An intermediate unit's pre-activation is taken to be N(0, w^2 E||h||^2 + noise_var), the law
@@ -181,13 +173,13 @@ def _prior_beliefs(model: LayeredModel) -> list[Belief]:
     first, second = slab_moments(prior.tilting_slab)
     active = prior.marginal_inclusion_prob
     mean = active * first
-    beliefs = [Belief(mean, active * second - mean**2, active)]
+    beliefs = [Moments(mean, active * second - mean**2, active)]
     for layer in reversed(model.layers[1:]):
         energy = (jnp.square(beliefs[0].mean) + beliefs[0].var).sum()
         std = jnp.sqrt(layer.weight_std**2 * energy + layer.noise_std**2)
         law = RectifiedDropout(jnp.zeros_like(std), std, layer.keep_prob, layer.gain)
         parts = (law.mean, law.variance, layer.keep_prob / 2)
-        beliefs.insert(0, Belief(*(jnp.full(layer.n_visible, part) for part in parts)))
+        beliefs.insert(0, Moments(*(jnp.full(layer.n_visible, part) for part in parts)))
     return beliefs
 
 
@@ -195,13 +187,7 @@ def _score_hidden(layer: Layer, r: Array, tau: Array, omega: Array, V: Array) ->
     return hidden_score(layer, hidden_belief(layer, r, tau, omega, V), omega, V)
 
 
-def _denoise(prior: SparsePrior, r: Array, tau: Array) -> Tilted:
-    """The top vector's prior, unit by unit, tilted by the message."""
-    logit = jax.scipy.special.logit(prior.marginal_inclusion_prob)
-    return tilted(jnp.broadcast_to(logit, r.shape), prior.tilting_slab, r, tau)
-
-
-def _distance(belief: Belief, old: LayerMessages, energy: Array) -> Float[Array, " obs"]:
+def _distance(belief: Moments[Array], old: LayerMessages, energy: Array) -> Float[Array, " obs"]:
     """How far new beliefs are from the messages that led to them, relative to the prior."""
     energy = jnp.where(energy > 0, energy, 1.0)
     mean = jnp.sqrt(jnp.square(belief.mean - old.mean).sum(1) / energy)

@@ -128,7 +128,7 @@ def _minimize(
     start: tuple[Array, Array], drive: Float[Array, "draw unit"], target: Array
 ) -> tuple[Array, Array]:
     """Slope and offset of every unit of a layer, started from `start` and not worse."""
-    import optax  # here, since no other part of the library waits for it
+    import optax
 
     risk = lambda pair: _risk(pair, drive, target)  # noqa: E731
     optimizer = optax.lbfgs()
@@ -151,9 +151,9 @@ def _minimize(
 class MeanField:
     """q_i = sigmoid(field of i at q), the fixed point reached by damping from the bottom-up pass.
 
-    The factorised q that, locally, is closest to p(h | x) in KL(q || p). Every sweep renews the odd
+    The factorised q that, locally, is closest to p(h | x) in KL(q || p). Every round renews the odd
     layers, then the even ones, keeping half of the old value, until nothing moves by more than
-    1e-12 or for 2000 sweeps.
+    1e-12 or for 2000 rounds.
 
     Source: Salakhutdinov and Hinton 2009, section 3.1.
     """
@@ -167,7 +167,7 @@ class MeanField:
         start = machine.split(plain_pass(machine, doubled=True)(x))
         hidden = range(1, len(machine.widths))
 
-        def sweep(carry):
+        def renew(carry):
             layers, _, count = carry
             new = dict(layers)
             for level in (*hidden[::2], *hidden[1::2]):
@@ -180,7 +180,7 @@ class MeanField:
             return (carry[1] > TOLERANCE) & (carry[2] < MAX_ITERATIONS)
 
         first = dict(enumerate((x, *start)))
-        layers, _, _ = jax.lax.while_loop(unfinished, sweep, (first, jnp.inf, 0))
+        layers, _, _ = jax.lax.while_loop(unfinished, renew, (first, jnp.inf, 0))
         return jnp.concatenate([layers[level] for level in hidden], axis=-1)
 
 

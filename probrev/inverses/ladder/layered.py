@@ -14,7 +14,6 @@ from probrev.inverses.trained_net import train_net
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior, check_spike_and_slab, is_spike_and_slab
-from probrev.model.tilted import tilted
 from probrev.plumbing.pytree import pytree
 
 # Iterations of message passing in each rung that it has.
@@ -75,7 +74,7 @@ def build_samplers(key: PRNGKeyArray, model: LayeredModel) -> dict[str, Feedforw
 @pytree(data=("prior", "layer"))
 @dataclass(frozen=True)
 class ScalarActivation:
-    """The net with its best activation: h_i = E[h_i | u_i], u_i ~ N(h_i, readout_var(x)).
+    """The net with its best activation: h_i = E[h_i | u_i], u_i ~ N(h_i, readout_std(x)^2).
 
     A large-n approximation: each unit is denoised as if its readout were all there is to know.
     A bound on the number of active units enters through each unit's marginal probability only.
@@ -91,7 +90,7 @@ class ScalarActivation:
         # x = 0 happens (h = 0 without noise), and says h = 0: the floor keeps 0 / 0 out.
         floor = jnp.finfo(readout.dtype).eps ** 2 * self.prior.second_moment.max()
         variance = jnp.maximum(self.layer.readout_std(x) ** 2, floor)
-        return _denoise(self.prior, readout, jnp.broadcast_to(variance, readout.shape))
+        return self.prior.tilt(readout, jnp.broadcast_to(variance, readout.shape)).mean
 
 
 @pytree(data=("prior", "layer"))
@@ -121,7 +120,7 @@ class FirstStep:
             information = information / 2 * (1 + rho / (jnp.pi * silent_prob))
         message = jnp.where(x == 0, silence, x / (layer.gain * variance))
         readout = (message @ layer.weights) / information
-        return _denoise(self.prior, readout, jnp.full(readout.shape, 1 / information))
+        return self.prior.tilt(readout, jnp.full(readout.shape, 1 / information)).mean
 
 
 @pytree(data=("model", "num_iterations"))
@@ -148,10 +147,3 @@ class UnrolledMessagePassing:
         state = init_messages(self.model, x)
         state = iterate_messages(state, self.model, x, self.num_iterations, TOLERANCE)
         return state.layers[-1].belief.mean
-
-
-def _denoise(prior: SparsePrior, readout: Array, variance: Array) -> Array:
-    """E[h_i | readout_i] under the prior's marginal of each unit."""
-    logit = jax.scipy.special.logit(prior.marginal_inclusion_prob)
-    logits = jnp.broadcast_to(logit, readout.shape)
-    return tilted(logits, prior.tilting_slab, readout, variance).mean

@@ -214,7 +214,7 @@ def cross_entropy(
 
 
 def _optimizer(recipe: Recipe, num_images: int) -> Any:
-    import optax  # here, since no other part of the library waits for it
+    import optax
 
     num_steps = recipe.count_steps(num_images)
 

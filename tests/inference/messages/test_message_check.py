@@ -7,7 +7,7 @@ import pytest
 
 import probrev as pr
 from probrev.inference.messages.message_check import check_messages, plan_check
-from probrev.inference.messages.messages import Belief
+from probrev.posterior.posterior import Moments
 from tests.inference.plain_messages import one_layer
 
 SLAB = pr.FiniteSlab([0.3, 0.9], [0.5, 0.5])
@@ -71,7 +71,7 @@ def test_a_check_is_the_same_each_time():
 def exact_beliefs(model, obs):
     exact = pr.exact(model, obs, num_draws=256)
     moments = (exact.mean, exact.var, exact.inclusion_prob)
-    belief = Belief(*(jnp.asarray(moment.to_numpy()) for moment in moments))
+    belief = Moments(*(jnp.asarray(moment.to_numpy()) for moment in moments))
     return belief, jnp.asarray(exact.draws.to_numpy().reshape(256, obs.num_obs, -1)[:64])
 
 
@@ -107,8 +107,8 @@ def test_every_layer_of_a_deep_model_is_looked_at():
     gibbs = pr.gibbs(jax.random.key(5), model, obs, keep_layers=True)
     between = gibbs.tree["intermediates"].to_dataset()
     names = ("mean", "var", "inclusion_prob")
-    below = Belief(*(jnp.asarray(between[f"h_1_{name}"].to_numpy()) for name in names))
-    top = Belief(*(jnp.asarray(getattr(gibbs, name).to_numpy()) for name in names))
+    below = Moments(*(jnp.asarray(between[f"h_1_{name}"].to_numpy()) for name in names))
+    top = Moments(*(jnp.asarray(getattr(gibbs, name).to_numpy()) for name in names))
     h = jnp.asarray(gibbs.draws.to_numpy()[:, ::125].reshape(64, 4, -1))
     arguments = (jax.random.key(0), model, obs.x)
     assert [one.complaint() for one in check_messages(*arguments, [below, top], h, 64)] == ["", ""]

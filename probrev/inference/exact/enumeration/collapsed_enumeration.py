@@ -10,10 +10,9 @@ from jaxtyping import Array, Float, Int
 from probrev.boltzmann.binary_layers import EVEN, ODD, BinaryLayers
 from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.exact.enumeration.enumeration import check_count, enumerate_table
-from probrev.inference.exact.exact_result import ExactResult
+from probrev.inference.exact.exact_result import ExactOptions, ExactResult
 from probrev.inference.partition import log_partition
 from probrev.model.states import FiniteStates
-from probrev.plumbing.progress import Progress
 from probrev.plumbing.pytree import pytree
 from probrev.plumbing.streams import generator
 
@@ -21,11 +20,7 @@ from probrev.plumbing.streams import generator
 def enumerate_collapsed(
     model: BoltzmannMachine,
     x: Float[Array, "obs visible"],
-    *,
-    num_draws: int,
-    num_top: int,
-    seed: int,
-    progress: Progress | None,
+    options: ExactOptions,
 ) -> ExactResult:
     """p(h | x) of all hidden units; see `exact` for the arguments.
 
@@ -36,13 +31,10 @@ def enumerate_collapsed(
     Raises:
         ValueError: the states of the odd layers are too many.
     """
-    found = enumerate_table(
-        _CollapsedStates(model), x, _CollapsedTable(model, x),
-        num_draws=num_draws, num_top=num_top, seed=seed, progress=progress,
-    )  # fmt: skip
+    found = enumerate_table(_CollapsedStates(model), x, _CollapsedTable(model, x), options)
     # Units are binary: what the sums took for values of even units are probabilities.
     prob = np.minimum(found.mean, 1)
-    uniform = generator(seed, "exact/even").uniform(size=found.draws.shape)
+    uniform = generator(options.seed, "exact/even").uniform(size=found.draws.shape)
     return found._replace(
         mean=prob,
         var=prob * (1 - prob),

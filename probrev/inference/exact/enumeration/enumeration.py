@@ -11,10 +11,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.inference.exact.enumeration.joint_table import JointTable, make_table
 from probrev.inference.exact.enumeration.state_sums import Sums, add_block, merge_sums, no_sums
-from probrev.inference.exact.exact_result import ExactResult
+from probrev.inference.exact.exact_result import ExactOptions, ExactResult
 from probrev.model.protocol import Model, States
 from probrev.model.states import FiniteStates
-from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
 
 MAX_STATES = 2**25
@@ -28,11 +27,7 @@ SHARD = "shard"
 def enumerate_posterior(
     model: Model,
     x: Float[Array, "obs visible"],
-    *,
-    num_draws: int,
-    num_top: int,
-    seed: int,
-    progress: Progress | None,
+    options: ExactOptions,
 ) -> ExactResult:
     """p(h | x) by visiting every state; see `exact` for the arguments.
 
@@ -46,19 +41,14 @@ def enumerate_posterior(
     # A model without a density says so here, while its numbers can still be seen.
     state = jax.ShapeDtypeStruct((model.n_hidden,), x.dtype)
     jax.eval_shape(lambda h: model.log_joint(h, x[0]), state)
-    settings = {"num_draws": num_draws, "num_top": num_top, "seed": seed}
-    return enumerate_table(model.states(), x, make_table(model, x), **settings, progress=progress)
+    return enumerate_table(model.states(), x, make_table(model, x), options)
 
 
 def enumerate_table(
     states: States,
     x: Float[Array, "obs visible"],
     table: JointTable,
-    *,
-    num_draws: int,
-    num_top: int,
-    seed: int,
-    progress: Progress | None,
+    options: ExactOptions,
 ) -> ExactResult:
     """The same over any states, log p(h, x) given as a table of its own.
 
@@ -66,7 +56,7 @@ def enumerate_table(
         ValueError: the states are too many or not finite, or some x has probability zero.
     """
     count = check_count(states)
-    sums = _enumerate(table, states, count, x.shape, num_draws, num_top, seed, progress)
+    sums = _enumerate(table, states, count, x.shape, options)
     impossible = np.flatnonzero(~(np.asarray(sums.mass) > 0))
     if impossible.size:
         raise ValueError(
@@ -97,10 +87,7 @@ def _enumerate(
     states: States,
     count: int,
     shape: tuple[int, ...],
-    num_draws: int,
-    num_top: int,
-    seed: int,
-    progress: Progress | None,
+    options: ExactOptions,
 ) -> Sums:
     """Streams all states through `_add_blocks`, every device a contiguous share of them.
 
@@ -112,10 +99,10 @@ def _enumerate(
     size = max(1, min(BLOCK_ELEMENTS // max(n_visible, num_obs), share))
     first = np.minimum(np.arange(mesh.size) * share, count)
     last = np.minimum(first + share, count)
-    key = stream(seed, "exact/draws")
+    key = stream(options.seed, "exact/draws")
     inputs = jax.device_put((key, table, states), NamedSharding(mesh, P()))
     n_hidden = jax.eval_shape(lambda: states[jnp.arange(1)]).shape[1]
-    sums = no_sums(num_obs, n_hidden, num_draws, min(num_top, count))
+    sums = no_sums(num_obs, n_hidden, options.num_draws, min(options.num_top, count))
     sums = jax.tree.map(lambda leaf: np.stack([leaf] * mesh.size), sums)
     sums = jax.device_put(sums, NamedSharding(mesh, P(SHARD)))
     step = BLOCKS_PER_CALL * size
@@ -123,9 +110,9 @@ def _enumerate(
         start = np.minimum(first + offset, last)
         end = np.minimum(start + step, last)
         sums = _add_blocks(sums, *inputs, start, end, mesh, size)
-        if progress is not None:
+        if options.progress is not None:
             sums.mass.block_until_ready()
-            progress(int((end - first).sum()), count)
+            options.progress(int((end - first).sum()), count)
     return _merge_shards(jax.device_get(sums), key, count)
 
 

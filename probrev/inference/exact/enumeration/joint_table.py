@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior
 from probrev.model.protocol import Model
-from probrev.model.row_terms import Evidence, gather_evidence
+from probrev.model.row_terms import RowTerms, gather_terms
 
 # Up to so many observations each has its own silent rows; more of them share the terms of all rows.
 MAX_SEPARATE = 2
@@ -39,16 +39,16 @@ class _Separate(NamedTuple):
     """By products over each observation's silent rows."""
 
     prior: SparsePrior
-    evidences: tuple[Evidence, ...]
+    terms: tuple[RowTerms, ...]
 
     def __call__(self, h: Float[Array, "state hidden"]) -> Float[Array, "state obs"]:
-        columns = [evidence.log_likelihood(h) for evidence in self.evidences]
+        columns = [row.log_likelihood(h) for row in self.terms]
         return self.prior.log_prob(h)[:, None] + jnp.stack(columns, axis=1)
 
 
 def make_table(model: Model, x: Float[Array, "obs visible"]) -> JointTable:
     """The quicker table for so many observations; a pytree, to be passed to compiled functions."""
     if type(model) is LayeredModel and len(x) <= MAX_SEPARATE:
-        evidences = tuple(gather_evidence(model.layers[0], row) for row in x)
-        return _Separate(model.sparse_prior, evidences)
+        terms = tuple(gather_terms(model.layers[0], row) for row in x)
+        return _Separate(model.sparse_prior, terms)
     return _Shared(model, x)

@@ -17,7 +17,7 @@ from probrev.inference.exact.integration.support_integral import (
 )
 from probrev.inference.exact.integration.support_problem import SupportProblem
 from probrev.inference.exact.integration.support_zoom import Known, locate
-from probrev.model.row_terms import Evidence
+from probrev.model.row_terms import RowTerms
 
 # Evaluations of f in one observation's cells: beyond, the error stays what it is.
 MAX_ELEMENTS = 1.5e9
@@ -65,7 +65,7 @@ class Curvatures(NamedTuple):
 def integrate_part(
     problems: SupportProblem,
     units: Int[np.ndarray, "problem active"],
-    rows: Evidence,
+    rows: RowTerms,
     bends: Curvatures,
 ) -> Part:
     """Boxes of the problems, and their integrals with one cell each."""
@@ -104,12 +104,12 @@ def measure(part: Part) -> Moments:
     return Moments(log_mass, part.boxes.center + first, np.maximum(second - first**2, 0.0), second)
 
 
-def refine(parts: list[Part], rows: Evidence, bends: Curvatures, tolerance: float) -> float:
+def refine(parts: list[Part], rows: RowTerms, bends: Curvatures, tolerance: float) -> float:
     """Draws boxes again and halves cells, where that matters, until errors are small.
 
     Args:
         parts: of every size; changed in place.
-        rows: the evidence, for f.
+        rows: the terms of all rows, for f.
         bends: bounds on (log f)''.
         tolerance: on the sum of the cells' errors.
 
@@ -169,7 +169,7 @@ def log_sum(log_values: np.ndarray, axis: int | None = None) -> np.ndarray:
     return np.asarray(logsumexp(log_values, axis=axis))
 
 
-def _relocate(parts: list[Part], rows: Evidence, bends: Curvatures) -> bool:
+def _relocate(parts: list[Part], rows: RowTerms, bends: Curvatures) -> bool:
     """Draws those boxes again around which too much may lie; whether there were any."""
     moments, scales = [measure(part) for part in parts], _unit_scales(parts)
     log_total = log_sum(np.concatenate([one.log_mass for one in moments]))
@@ -241,7 +241,7 @@ def _affordable(loss: np.ndarray, chosen: np.ndarray, cost: np.ndarray, most: fl
     return affordable
 
 
-def _halve(part: Part, mask: np.ndarray, rows: Evidence, kappa: float) -> None:
+def _halve(part: Part, mask: np.ndarray, rows: RowTerms, kappa: float) -> None:
     """Cuts cells in two along the axis that is roughest in each."""
     cells = part.cells
     index = np.arange(mask.sum())

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from probrev.inference.exact.integration.silence_curvature import silence_slope
 from probrev.inference.exact.integration.support_box import SMALLEST_VOLUME, Box
 from probrev.inference.exact.integration.support_problem import SupportProblem, project
-from probrev.model.row_terms import Evidence
+from probrev.model.row_terms import RowTerms
 
 
 class Cells(NamedTuple):
@@ -120,7 +120,7 @@ def enclose_rows(
 
 
 def bound_cells(
-    problem: SupportProblem, rows: Evidence, box: Box, cells: Cells, kappa: float
+    problem: SupportProblem, rows: RowTerms, box: Box, cells: Cells, kappa: float
 ) -> CellBounds:
     r"""Upper bounds on the mass of every cell, the smaller of two forms times the volume.
 
@@ -136,7 +136,7 @@ def bound_cells(
 
     Args:
         problem: of one support.
-        rows: the evidence, for f.
+        rows: the terms of all rows, for f.
         box: the box.
         cells: of the box.
         kappa: bound on (log f)'', >= 0.

@@ -5,13 +5,14 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.inference.exact.exact_result import (
     ERROR_TARGET,
     UNVISITED_TARGET,
+    ExactOptions,
     ExactResult,
-    stack_results,
+    solve_each,
 )
 from probrev.inference.exact.integration.adaptive_integral import (
     Curvatures,
@@ -41,9 +42,8 @@ from probrev.inference.exact.integration.support_problem import (
 )
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior, check_spike_and_slab
-from probrev.model.row_terms import Evidence, count_rows, gather_evidence
+from probrev.model.row_terms import RowTerms, count_rows, gather_terms
 from probrev.model.slabs import LogQuadraticSlab
-from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
 
 MAX_ACTIVE = 4
@@ -80,12 +80,8 @@ def check_continuous(model: LayeredModel) -> int:
 
 def integrate_supports(
     model: LayeredModel,
-    x: Float[np.ndarray, "obs visible"],
-    *,
-    num_draws: int,
-    num_top: int,
-    seed: int,
-    progress: Progress | None,
+    x: Float[Array, "obs visible"],
+    options: ExactOptions,
 ) -> ExactResult:
     """p(h | x) of spikes and log-quadratic slabs, by integrals over the supports that matter.
 
@@ -106,14 +102,13 @@ def integrate_supports(
     """
     laws = unit_laws(model.sparse_prior)
     num_rows = count_rows(model.layers[0], int((np.asarray(x) == 0).sum(1).max()))
-    each = []
-    for row in x:
-        rows = gather_evidence(model.layers[0], row, num_rows)
-        key = jax.random.fold_in(stream(seed, "exact/draws"), len(each))
-        each.append(_solve(key, model, laws, rows, num_draws, num_top))
-        if progress is not None:
-            progress(len(each), len(x))
-    return stack_results(each)
+    key = stream(options.seed, "exact/draws")
+
+    def solve(number, row):
+        rows = gather_terms(model.layers[0], row, num_rows)
+        return _solve(jax.random.fold_in(key, number), model, laws, rows, options)
+
+    return solve_each(x, solve, options.progress)
 
 
 def unit_laws(prior: SparsePrior) -> UnitLaws:
@@ -135,9 +130,8 @@ def _solve(
     key: PRNGKeyArray,
     model: LayeredModel,
     laws: UnitLaws,
-    rows: Evidence,
-    num_draws: int,
-    num_top: int,
+    rows: RowTerms,
+    options: ExactOptions,
 ) -> ExactResult:
     """One observation, arrays without the axis `obs`."""
     prior = model.sparse_prior
@@ -154,7 +148,7 @@ def _solve(
     log_total = float(log_sum(np.concatenate([one.log_mass for one in moments])))
     units = [part.units for part in parts]
     mean, var, inclusion_prob = combine_moments(units, moments, prior.n_hidden, log_total)
-    num_top = min(num_top, sum(map(len, supports)))
+    num_top = min(options.num_top, sum(map(len, supports)))
     top_states, top_log_prob = heaviest_supports(units, moments, prior.n_hidden, log_total, num_top)
     return ExactResult(
         mean=mean,
@@ -167,14 +161,14 @@ def _solve(
             [np.atleast_1d(log_rest), *log_outside(parts)], log_total, error
         ),
         integration_error=np.asarray(error),
-        draws=draw_from_cells(key, parts, rows, prior.n_hidden, num_draws),
+        draws=draw_from_cells(key, parts, rows, prior.n_hidden, options.num_draws),
     )
 
 
 def _visit(
     problems: list[SupportProblem],
     supports: list[Int[np.ndarray, "support active"]],
-    rows: Evidence,
+    rows: RowTerms,
     bends: Curvatures,
 ) -> tuple[list[Part], float]:
     """Integrates supports in descending order of bound.
@@ -205,7 +199,7 @@ def _visit(
     return [join_parts(parts) for parts in visited if parts], float(rest[start])
 
 
-def _bounds(problems: SupportProblem, rows: Evidence, bends: Curvatures) -> np.ndarray:
+def _bounds(problems: SupportProblem, rows: RowTerms, bends: Curvatures) -> np.ndarray:
     """Log upper bounds on the integrals; infinite for h = 0, which is always visited."""
     if not problems.linear.shape[1]:
         return np.full(len(problems.constant), np.inf)

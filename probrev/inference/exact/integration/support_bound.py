@@ -12,7 +12,7 @@ from probrev.inference.exact.integration.support_problem import (
     gradient,
     project,
 )
-from probrev.model.row_terms import Evidence
+from probrev.model.row_terms import RowTerms
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI
 
 # How much of the silent rows to keep: f <= 1, so f <= f^share.
@@ -22,7 +22,7 @@ SMALLEST_EIGENVALUE = 1e-6
 
 @jax.jit
 def bound_problems(
-    problems: SupportProblem, rows: Evidence, steepest: float, kappa: float
+    problems: SupportProblem, rows: RowTerms, steepest: float, kappa: float
 ) -> Float[Array, " problem"]:
     """Log upper bounds of many problems of one size; see `bound_log_mass`."""
 
@@ -34,7 +34,7 @@ def bound_problems(
 
 
 def bound_log_mass(
-    problem: SupportProblem, rows: Evidence, point: Float[Array, " active"], kappa: float
+    problem: SupportProblem, rows: RowTerms, point: Float[Array, " active"], kappa: float
 ) -> Float[Array, ""]:
     r"""Log of a proved upper bound on the integral of exp(log integrand) over h >= 0.
 
@@ -52,7 +52,7 @@ def bound_log_mass(
 
     Args:
         problem: of one support.
-        rows: the evidence, for f.
+        rows: the terms of all rows, for f.
         point: h0 >= 0.
         kappa: bound on (log f)'', >= 0.
     """

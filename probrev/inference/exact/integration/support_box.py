@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from probrev.inference.exact.integration.support_bound import gaussian_bounds
 from probrev.inference.exact.integration.support_problem import SupportProblem, find_mode
-from probrev.model.row_terms import Evidence
+from probrev.model.row_terms import RowTerms
 from probrev.numerics.small_factor import factorize, invert_transposed, solve_factor
 
 # What lies so far below the greatest log value found is left out, and bounded.
@@ -56,7 +56,7 @@ class Box(NamedTuple):
 
 def first_box(
     problem: SupportProblem,
-    rows: Evidence,
+    rows: RowTerms,
     steepest: float,
     log_mass: Array,
     second: Float[Array, " active"],
@@ -76,7 +76,7 @@ def first_box(
 
     Args:
         problem: of one support.
-        rows: the evidence, for f.
+        rows: the terms of all rows, for f.
         steepest: bound on -(log f)''.
         log_mass: log integral where it is known, to lower the level so that less than 1e-7 of it
             can lie outside; inf where it is not.
@@ -133,7 +133,7 @@ def _drop_for_share(size: int, excess: Array) -> Array:
 def _best_gaussian_point(problem: SupportProblem) -> Float[Array, " active"]:
     """The h >= 0 with the greatest quadratic: the best of the solutions on every active set.
 
-    Sweeps over coordinates would not arrive on a thin oblique ridge. Any point serves the bounds.
+    Rounds over coordinates would not arrive on a thin oblique ridge. Any point serves the bounds.
     """
     size = problem.linear.shape[0]
     matrix = problem.precision + 1e-6 * jnp.diag(problem.floor)

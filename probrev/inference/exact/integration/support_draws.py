@@ -13,7 +13,7 @@ from probrev.inference.exact.integration.problem_blocks import block_size, in_bl
 from probrev.inference.exact.integration.support_box import Box, nest, place
 from probrev.inference.exact.integration.support_integral import gauss_legendre, rule_sizes
 from probrev.inference.exact.integration.support_problem import SupportProblem
-from probrev.model.row_terms import Evidence
+from probrev.model.row_terms import RowTerms
 from probrev.numerics.truncated_normal import open_uniform
 
 NUM_STEPS = 64
@@ -24,7 +24,7 @@ NUM_SLOTS = 16
 def draw_from_cells(
     key: PRNGKeyArray,
     parts: list[Part],
-    rows: Evidence,
+    rows: RowTerms,
     n_hidden: int,
     num_draws: int,
 ) -> Float[np.ndarray, "draw hidden"]:
@@ -40,7 +40,7 @@ def draw_from_cells(
     Args:
         key: for all draws.
         parts: what was integrated, of every size.
-        rows: the evidence, for f.
+        rows: the terms of all rows, for f.
         n_hidden: number of units.
         num_draws: how many draws.
     """
@@ -62,7 +62,7 @@ def draw_from_cells(
 
 
 def _draw_from_part(
-    key: PRNGKeyArray, part: Part, cells: Int[np.ndarray, " draw"], rows: Evidence
+    key: PRNGKeyArray, part: Part, cells: Int[np.ndarray, " draw"], rows: RowTerms
 ) -> Float[np.ndarray, "draw active"]:
     """One draw in each of the cells given; those of one cell, 16 at a time, share its nodes."""
     order = np.argsort(cells, kind="stable")
@@ -83,7 +83,7 @@ def _draw_from_part(
 
 
 @jax.jit
-def _draw_entries(args: Any, count: Array, rows: Evidence) -> Array:
+def _draw_entries(args: Any, count: Array, rows: RowTerms) -> Array:
     problems = args[1]
     size = problems.linear.shape[1]
     block = block_size(problems, max(rule_sizes(size)[1] ** size, NUM_SLOTS * NUM_STEPS))
@@ -91,7 +91,7 @@ def _draw_entries(args: Any, count: Array, rows: Evidence) -> Array:
 
 
 def _draw_entry(
-    key: PRNGKeyArray, problem: SupportProblem, box: Box, low: Array, high: Array, rows: Evidence
+    key: PRNGKeyArray, problem: SupportProblem, box: Box, low: Array, high: Array, rows: RowTerms
 ) -> Float[Array, "slot active"]:
     """So many draws within one cell as share its nodes."""
     size = len(box.center)

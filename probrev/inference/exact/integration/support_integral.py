@@ -12,7 +12,7 @@ from probrev.inference.exact.integration.cell_bound import bound_cells, enclose,
 from probrev.inference.exact.integration.problem_blocks import block_size, in_blocks, map_problems
 from probrev.inference.exact.integration.support_box import Box, nest, place
 from probrev.inference.exact.integration.support_problem import SupportProblem, project
-from probrev.model.row_terms import Evidence
+from probrev.model.row_terms import RowTerms
 
 LARGEST_LOG_RATIO = 50.0
 # A row's f changes where |t| < 5; 11 nodes follow it where t spans no more than 16 along an axis.
@@ -70,7 +70,7 @@ def integrate_cells(
     owner: Int[np.ndarray, " cell"],
     low: Float[np.ndarray, "cell active"],
     high: Float[np.ndarray, "cell active"],
-    rows: Evidence,
+    rows: RowTerms,
     kappa: float,
 ) -> CellIntegrals:
     """Integrates over cells of the boxes of many problems of one size.
@@ -81,7 +81,7 @@ def integrate_cells(
         owner: of every cell.
         low: lower fractions of every slice.
         high: upper fractions.
-        rows: the evidence, for f.
+        rows: the terms of all rows, for f.
         kappa: bound on (log f)''.
     """
     own = jax.tree.map(lambda leaf: leaf[owner], (problems, boxes))
@@ -96,7 +96,7 @@ def whole_boxes(count: int, num_active: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 @jax.jit
-def _apply_rules(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple[Array, ...]:
+def _apply_rules(args: Any, count: Array, rows: RowTerms, kappa: float) -> tuple[Array, ...]:
     num_active = args[0].linear.shape[1]
     block = block_size(args[0], rule_sizes(num_active)[1] ** num_active)
 
@@ -120,7 +120,7 @@ def _apply_rules(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple
 
 
 def _compare_rules(
-    problem: SupportProblem, box: Box, low: Array, high: Array, rows: Evidence
+    problem: SupportProblem, box: Box, low: Array, high: Array, rows: RowTerms
 ) -> tuple[Array, ...]:
     """The fields of `CellIntegrals` from log_mass on, of one cell, by the rules alone."""
     numbers = rule_sizes(len(box.center))
@@ -186,7 +186,7 @@ def _may_be_hidden(
     low: Array,
     high: Array,
     steps: Steps,
-    rows: Evidence,
+    rows: RowTerms,
     kappa: float,
 ) -> tuple[Array, Array]:
     """Log of what steps that no rule can follow may hide, and along what axis they do.
@@ -215,7 +215,7 @@ def _may_be_hidden(
 
 
 def _apply_rule(
-    problem: SupportProblem, box: Box, low: Array, high: Array, rows: Evidence, number: int
+    problem: SupportProblem, box: Box, low: Array, high: Array, rows: RowTerms, number: int
 ) -> tuple[Array, Array, Array, Array]:
     """Log integral, E[h - center], E[(h - center)^2] and roughness of one cell by one rule.
 

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from probrev.inference.exact.integration.silence_curvature import silence_slope
-from probrev.model.row_terms import Evidence
+from probrev.model.row_terms import RowTerms
 from probrev.numerics.small_factor import factorize, solve_factor
 
 NUM_STEPS = 30
-NUM_SWEEPS = 4
+NUM_ROUNDS = 4
 
 
 class UnitLaws(NamedTuple):
@@ -71,7 +71,7 @@ class SupportProblem(NamedTuple):
         """The log integrand without the silent rows: an upper bound, since f <= 1."""
         return self.constant + h @ self.linear - 0.5 * ((h @ self.precision) * h).sum(-1)
 
-    def log_integrand(self, h: Float[Array, "point active"], rows: Evidence) -> Array:
+    def log_integrand(self, h: Float[Array, "point active"], rows: RowTerms) -> Array:
         """The log integrand at points h >= 0, (point,)."""
         return self.quadratic(h) + rows.log_silence(project(h, self.silent))
 
@@ -85,10 +85,10 @@ def project(h: Float[Array, "point active"], silent: Float[Array, "row active"])
     return sum(terms, jnp.zeros((h.shape[0], silent.shape[0])))
 
 
-def silence_alone(evidence: Evidence) -> Evidence:
-    """The evidence with f alone, free of every unit: so that models of any width share programs."""
+def silence_alone(rows: RowTerms) -> RowTerms:
+    """The terms with f alone, free of every unit: so that models of any width share programs."""
     nothing = jnp.zeros((0, 0))
-    return replace(evidence, gram=nothing, linear=jnp.zeros(0), silent_weights=nothing)
+    return replace(rows, gram=nothing, linear=jnp.zeros(0), silent_weights=nothing)
 
 
 def list_supports(n_hidden: int, num_active: int) -> Int[np.ndarray, "support active"]:
@@ -97,41 +97,39 @@ def list_supports(n_hidden: int, num_active: int) -> Int[np.ndarray, "support ac
     return np.array(supports, int).reshape(len(supports), num_active)
 
 
-def make_problem(
-    evidence: Evidence, laws: UnitLaws, support: Int[Array, " active"]
-) -> SupportProblem:
+def make_problem(rows: RowTerms, laws: UnitLaws, support: Int[Array, " active"]) -> SupportProblem:
     """The problem of one support, its units distinct."""
     total_off = laws.log_off.at[support].set(0.0).sum()
     slope, curvature = laws.slope[support], laws.curvature[support]
     return SupportProblem(
-        constant=evidence.constant + total_off + laws.log_density[support].sum(),
-        linear=evidence.linear[support] + slope,
-        precision=evidence.gram[support][:, support] + jnp.diag(curvature),
-        silent=evidence.silent_weights[:, support],
+        constant=rows.constant + total_off + laws.log_density[support].sum(),
+        linear=rows.linear[support] + slope,
+        precision=rows.gram[support][:, support] + jnp.diag(curvature),
+        silent=rows.silent_weights[:, support],
         slope=slope,
         curvature=curvature,
-        peak=evidence.peak + total_off + laws.log_density[support].sum(),
-        ceiling=evidence.peak + total_off + laws.log_on[support].sum(),
+        peak=rows.peak + total_off + laws.log_density[support].sum(),
+        ceiling=rows.peak + total_off + laws.log_on[support].sum(),
     )
 
 
 @jax.jit
 def make_problems(
-    evidence: Evidence, laws: UnitLaws, supports: Int[Array, "support active"]
+    rows: RowTerms, laws: UnitLaws, supports: Int[Array, "support active"]
 ) -> SupportProblem:
     """The problems of many supports of one size, with a leading axis."""
-    return jax.vmap(make_problem, (None, None, 0))(evidence, laws, supports)
+    return jax.vmap(make_problem, (None, None, 0))(rows, laws, supports)
 
 
 def gradient(
-    problem: SupportProblem, h: Float[Array, " active"], rows: Evidence, share: float = 1.0
+    problem: SupportProblem, h: Float[Array, " active"], rows: RowTerms, share: float = 1.0
 ) -> Float[Array, " active"]:
     """Of the log integrand, its silent rows weighted by `share`."""
     slope = silence_slope(problem.silent @ h, rows.keep_prob, rows.has_dropout)
     return problem.linear - problem.precision @ h + share * (slope @ problem.silent)
 
 
-def find_mode(problem: SupportProblem, rows: Evidence, steepest: float) -> Float[Array, " active"]:
+def find_mode(problem: SupportProblem, rows: RowTerms, steepest: float) -> Float[Array, " active"]:
     """The best of three ascents: from small h, the prior's scale, and least squares on rows seen.
 
     Each step maximises a quadratic minorant over h >= 0 (curvature `steepest` in every silent row),
@@ -139,7 +137,7 @@ def find_mode(problem: SupportProblem, rows: Evidence, steepest: float) -> Float
 
     Args:
         problem: of one support.
-        rows: the evidence, for f.
+        rows: the terms of all rows, for f.
         steepest: bound on -(log f)''.
 
     Returns:
@@ -166,8 +164,8 @@ def _maximize(
     linear: Float[Array, " active"],
     h: Float[Array, " active"],
 ) -> Float[Array, " active"]:
-    """Sweeps of coordinate ascent on linear . h - h^T precision h / 2 over h >= 0."""
-    for _ in range(NUM_SWEEPS):
+    """Rounds of coordinate ascent on linear . h - h^T precision h / 2 over h >= 0."""
+    for _ in range(NUM_ROUNDS):
         for i in range(h.shape[0]):
             rest = linear[i] - precision[i] @ h + precision[i, i] * h[i]
             h = h.at[i].set(jnp.maximum(rest / precision[i, i], 0.0))

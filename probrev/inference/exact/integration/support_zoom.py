@@ -12,7 +12,7 @@ from probrev.inference.exact.integration.cell_bound import bound_cells, grid
 from probrev.inference.exact.integration.problem_blocks import block_size, in_blocks, map_problems
 from probrev.inference.exact.integration.support_box import Box, first_box, place
 from probrev.inference.exact.integration.support_problem import SupportProblem
-from probrev.model.row_terms import Evidence
+from probrev.model.row_terms import RowTerms
 
 # Cells along every axis, by the number of axes.
 CELLS = {1: 24, 2: 10, 3: 5, 4: 4, 5: 3}
@@ -38,7 +38,7 @@ class Known(NamedTuple):
 
 def locate(
     problems: SupportProblem,
-    rows: Evidence,
+    rows: RowTerms,
     steepest: float,
     kappa: float,
     known: Known | None = None,
@@ -51,7 +51,7 @@ def locate(
 
     Args:
         problems: with a leading axis.
-        rows: the evidence, for f.
+        rows: the terms of all rows, for f.
         steepest: bound on -(log f)''.
         kappa: bound on (log f)''.
         known: what the mass given up is compared with; values in the cells otherwise.
@@ -83,14 +83,14 @@ def _no_boxes(count: int) -> Box:
 
 
 @jax.jit
-def _first_boxes(args: Any, count: Array, rows: Evidence, steepest: float) -> Box:
+def _first_boxes(args: Any, count: Array, rows: RowTerms, steepest: float) -> Box:
     return in_blocks(
         jax.vmap(lambda problem, known: first_box(problem, rows, steepest, *known)), args, count, 16
     )
 
 
 @jax.jit
-def _zooms(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple[Box, Array]:
+def _zooms(args: Any, count: Array, rows: RowTerms, kappa: float) -> tuple[Box, Array]:
     problems = args[0]
     size = problems.linear.shape[1]
     block = block_size(problems, CELLS[size] ** size)
@@ -98,7 +98,7 @@ def _zooms(args: Any, count: Array, rows: Evidence, kappa: float) -> tuple[Box, 
 
 
 def _zoom(
-    problem: SupportProblem, box: Box, known: Known, rows: Evidence, kappa: float
+    problem: SupportProblem, box: Box, known: Known, rows: RowTerms, kappa: float
 ) -> tuple[Box, Array]:
     """The smaller box, and the most that the log of some axis fell."""
     size = len(box.center)

@@ -7,7 +7,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from probrev.inference.exact.exact_result import ExactResult, stack_results
+from probrev.inference.exact.exact_result import (
+    ExactOptions,
+    ExactResult,
+    solve_each,
+    summarize_points,
+)
 from probrev.inference.exact.integration.support_problem import list_supports
 from probrev.inference.exact.noiseless.noiseless_support import (
     TOLERANCE,
@@ -20,7 +25,6 @@ from probrev.inference.exact.noiseless.noiseless_support import (
 )
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior, check_spike_and_slab
-from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import generator
 
 MAX_SUPPORTS = 2**17
@@ -71,11 +75,7 @@ def count_supports(prior: SparsePrior, most: int) -> int:
 def solve_noiseless(
     model: LayeredModel,
     x: Float[Array, "obs visible"],
-    *,
-    num_draws: int,
-    num_top: int,
-    seed: int,
-    progress: Progress | None,
+    options: ExactOptions,
 ) -> ExactResult:
     r"""p(h | x) of one ReLU layer without noise and a continuous slab: one point, or a few.
 
@@ -104,17 +104,16 @@ def solve_noiseless(
 
     Source: Arora, Liang and Ma 2015 (arXiv:1511.05653) give the model; the weights are ours.
     """
-    rng = generator(seed, "exact/draws")
-    points = []
-    for row in np.asarray(x):
+    rng = generator(options.seed, "exact/draws")
+
+    def solve(number, row):
         try:
-            points.append(_find_points(model, row))
+            points = _find_points(model, np.asarray(row))
         except _NoAnswerError as error:
-            raise ValueError(f"observation {len(points)} has {error}") from None
-        if progress is not None:
-            progress(len(points), len(x))
-    num_top = min(num_top, max(len(one.h) for one in points))
-    return stack_results([_summarize(one, rng, num_draws, num_top) for one in points])
+            raise ValueError(f"observation {number} has {error}") from None
+        return summarize_points(points.h, points.log_weight, rng, options)
+
+    return _trim(solve_each(x, solve, options.progress))
 
 
 def _find_points(model: LayeredModel, x: Float[np.ndarray, " visible"]) -> _Points:
@@ -223,26 +222,9 @@ def _check_possible(points: _Points) -> _Points:
     return points
 
 
-def _summarize(
-    points: _Points, rng: np.random.Generator, num_draws: int, num_top: int
-) -> ExactResult:
-    """Moments and draws of one observation, arrays without the axis `obs`."""
-    peak = points.log_weight.max()
-    log_evidence = peak + np.log(np.exp(points.log_weight - peak).sum())
-    log_prob = points.log_weight - log_evidence
-    prob = np.exp(log_prob)
-    prob /= prob.sum()
-    mean = prob @ points.h
-    order = np.argsort(-log_prob, kind="stable")[:num_top]
-    padding = num_top - len(order)
-    return ExactResult(
-        mean=mean,
-        var=prob @ (points.h - mean) ** 2,
-        inclusion_prob=prob @ (points.h > 0),
-        log_evidence=log_evidence,
-        top_states=np.pad(points.h[order], ((0, padding), (0, 0))),
-        top_log_prob=np.pad(log_prob[order], (0, padding), constant_values=-np.inf),
-        unvisited_mass=np.zeros(()),
-        integration_error=np.zeros(()),
-        draws=points.h[rng.choice(len(prob), num_draws, p=prob)],
+def _trim(result: ExactResult) -> ExactResult:
+    """Leaves out the heaviest states beyond those that some observation has."""
+    num_top = int(np.isfinite(result.top_log_prob).sum(1).max())
+    return result._replace(
+        top_states=result.top_states[:num_top], top_log_prob=result.top_log_prob[:, :num_top]
     )

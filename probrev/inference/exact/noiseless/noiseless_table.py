@@ -7,11 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from probrev.inference.exact.enumeration.enumeration import enumerate_table
-from probrev.inference.exact.exact_result import ExactResult
+from probrev.inference.exact.exact_result import ExactOptions, ExactResult
 from probrev.inference.exact.noiseless.noiseless_support import TOLERANCE
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior
-from probrev.plumbing.progress import Progress
 
 
 class NoiselessTable(NamedTuple):
@@ -58,11 +57,7 @@ class NoiselessTable(NamedTuple):
 def enumerate_noiseless(
     model: LayeredModel,
     x: Float[Array, "obs visible"],
-    *,
-    num_draws: int,
-    num_top: int,
-    seed: int,
-    progress: Progress | None,
+    options: ExactOptions,
 ) -> ExactResult:
     """p(h | x) of one ReLU layer without noise and a finite slab, by visiting every state.
 
@@ -79,5 +74,4 @@ def enumerate_noiseless(
         y=x / layer.gain,
         keep_prob=layer.keep_prob,
     )
-    settings = {"num_draws": num_draws, "num_top": num_top, "seed": seed}
-    return enumerate_table(model.states(), x, table, **settings, progress=progress)
+    return enumerate_table(model.states(), x, table, options)

@@ -14,7 +14,7 @@ from probrev.inference.exact.integration.silence_curvature import curvature_rang
 from probrev.inference.exact.integration.support_box import first_box, place
 from probrev.inference.exact.integration.support_problem import list_supports, make_problems
 from probrev.inference.exact.integration.support_zoom import locate
-from probrev.model.row_terms import gather_evidence
+from probrev.model.row_terms import gather_terms
 
 SLABS = (
     HalfNormal(np.array([0.8, 2.0, 0.3])),
@@ -34,7 +34,7 @@ def make(seed):
     model = pr.LayeredModel(
         pr.SpikeAndSlab(3, 0.3, SLABS[(seed // 2) % 3], 2), [pr.Layer(weights, keep_prob, 0.4)]
     )
-    rows = gather_evidence(model.layers[0], x)
+    rows = gather_terms(model.layers[0], x)
     problems = make_problems(rows, unit_laws(model.prior), list_supports(3, 2)[1:2])
     return problems, rows, curvature_range(keep_prob)
 

@@ -19,7 +19,7 @@ from probrev.inference.exact.integration.adaptive_integral import (
 from probrev.inference.exact.integration.silence_curvature import curvature_range
 from probrev.inference.exact.integration.support_bound import bound_problems
 from probrev.inference.exact.integration.support_problem import list_supports, make_problems
-from probrev.model.row_terms import gather_evidence
+from probrev.model.row_terms import gather_terms
 
 N_VISIBLE, N_HIDDEN = 6, 3
 SLABS = {
@@ -119,7 +119,7 @@ def test_bounds_hold():
     gaps = []
     for weights, keep_prob, noise_std, x in hard_cases():
         model, _ = build(0, weights=weights, keep_prob=keep_prob, noise_std=noise_std)
-        rows = gather_evidence(model.layers[0], x)
+        rows = gather_terms(model.layers[0], x)
         bends = Curvatures(*curvature_range(keep_prob))
         for size in (1, 2):
             supports = list_supports(N_HIDDEN, size)

@@ -12,7 +12,7 @@ from probrev.inference.exact.integration.integration import unit_laws
 from probrev.inference.exact.integration.silence_curvature import curvature_range
 from probrev.inference.exact.integration.support_bound import bound_log_mass
 from probrev.inference.exact.integration.support_problem import list_supports, make_problems
-from probrev.model.row_terms import gather_evidence
+from probrev.model.row_terms import gather_terms
 
 N_VISIBLE = 8
 GRID = np.linspace(0, 12, 20_001)
@@ -40,7 +40,7 @@ def test_no_integral_of_one_unit_exceeds_its_bound(keep_prob, tight):
         model = pr.LayeredModel(
             pr.SpikeAndSlab(1, 0.4, HalfNormal(1.0)), [pr.Layer(weights, keep_prob, 0.5, 1.0)]
         )
-        rows = gather_evidence(model.layers[0], x)
+        rows = gather_terms(model.layers[0], x)
         problems = make_problems(rows, unit_laws(model.prior), list_supports(1, 1))
         problem = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), problems)
         kappa = curvature_range(keep_prob)[1]
