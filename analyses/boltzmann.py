@@ -29,6 +29,7 @@ from script import load, run, save, show
 import probrev as pr
 from probrev.report.plots.canvas import COLORS, MARKERS, MUTED
 from probrev.runs import registry
+from probrev.runs.built_model import build_model
 
 # Units of h^1, h^2, ...: few enough of h^1 to enumerate, many of h^2, which are summed out.
 WIDTHS = {"RBM": (14,), "DBM": (14, 64)}
@@ -123,15 +124,13 @@ def log_prob_independent(
 
 def compare_layered(key: jax.Array, source: str, num_obs: int, num_samples: int) -> pr.Comparison:
     """The comparison of the layered model `digits`, its nets against Gibbs."""
-    build = registry.load("digits")
-    model = build(source=source)
-    arguments = registry.arguments(build, {"source": source})
+    built = build_model(registry.load("digits"), {"source": source})
     key_obs, key_nets, key_gibbs = jax.random.split(key, 3)
-    obs = registry.observe(build, arguments, key_obs, model, num_obs)
-    own = registry.call_hook(build, "inverses", arguments, model=model)
-    nets = pr.build_ladder(key_nets, model, [name for name in NETS if name not in own])
-    posterior = pr.gibbs(key_gibbs, model, obs, num_samples=num_samples)
-    return pr.compare(model, obs, {**nets, **own}, {"gibbs": posterior})
+    obs = built.observe(key_obs, num_obs)
+    own = built.own_inverses
+    nets = built.inverses(key_nets, [*(name for name in NETS if name not in own), *own])
+    posterior = pr.gibbs(key_gibbs, built.model, obs, num_samples=num_samples)
+    return pr.compare(built.model, obs, nets, {"gibbs": posterior})
 
 
 def measure_gaps(model: str, source: str, result: pr.Comparison) -> list[dict]:

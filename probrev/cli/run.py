@@ -17,11 +17,12 @@ from probrev.cli.display import Stages, stages
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
 from probrev.inference.choice import estimate_seconds, infer
-from probrev.inverses.ladder import RUNGS, build_samplers
+from probrev.inverses.ladder import build_samplers
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
 from probrev.posterior.status import Status
 from probrev.runs import registry
+from probrev.runs.built_model import BuiltModel, build_model
 from probrev.runs.provenance import provenance
 from probrev.runs.registry import WEIGHT_SEED
 
@@ -65,28 +66,21 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     if weight_draw:
         settings[WEIGHT_SEED] = plan.weight_seeds[weight_draw]
     with refusing(plan.info):
-        model = make(**settings)
-        arguments = registry.arguments(make, settings)
-        own_inverses = registry.call_hook(make, "inverses", arguments, model=model)
-    check_inverses(plan.info, own_inverses)
-    own_inverses = own_inverses or {}
-    known = (*pr.list_rungs(model), *own_inverses)
-    check_names("inverse", plan.inverses, known)
-    wanted = plan.inverses or known
+        built = build_model(make, settings)
+    model = built.model
+    check_names("inverse", plan.inverses, built.inverse_names)
     samplers = {}
     if not plan.inverses and not weight_draw:
         samplers = build_samplers(stream(root, "dropout"), model)
     looks = plan.looks if not weight_draw else plan.looks[:1]
-    obs = observe(plan, make, arguments, stream(root, "simulate"), model, looks)
+    obs = observe(plan, built, stream(root, "simulate"), looks)
     looks = tuple(number for number in looks if number <= obs.num_obs)
     methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)
     stage("inverses")
-    rungs = [name for name in wanted if name not in own_inverses]
-    inverses = {**pr.build_ladder(stream(root, "ladder"), model, rungs), **own_inverses}
     return pr.compare_until(
         root,
         model,
-        inverses={name: inverses[name] for name in wanted},
+        inverses=built.inverses(stream(root, "ladder"), plan.inverses or built.inverse_names),
         posteriors={
             method: partial(infer_with_progress, method, stage)
             for method in (list(methods)[:1] if weight_draw else methods)
@@ -99,7 +93,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
         provenance=provenance(
             model=plan.info.name,
             source=plan.info.source,
-            parameters=arguments,
+            parameters=built.arguments,
             seed=plan.seed,
             command=plan.command(tuple(methods)),
             methods=methods,
@@ -107,36 +101,22 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     )
 
 
-def observe(
-    plan: Plan,
-    make: registry.Build,
-    arguments: dict[str, Any],
-    key: jax.Array,
-    model: pr.Model,
-    looks: Sequence[int],
-) -> pr.Observations:
+def observe(plan: Plan, built: BuiltModel, key: jax.Array, looks: Sequence[int]) -> pr.Observations:
     """Observations for as many of the looks as memory and the model file have room for.
 
     Raises:
         ValueError: the model file refuses even the first look.
-        TypeError: what it returns is no observations.
     """
-    room = [looks[0], *(n for n in looks[1:] if 8 * NUM_DRAWS * n * model.n_hidden <= MOST_BYTES)]
+    width = built.model.n_hidden
+    room = [looks[0], *(n for n in looks[1:] if 8 * NUM_DRAWS * n * width <= MOST_BYTES)]
     for num_obs in reversed(room):
         try:
             with refusing(plan.info):
-                obs = registry.observe(make, arguments, key, model, num_obs)
+                return built.observe(key, num_obs)
         except ValueError:
             # A file with real data may have enough for the first look and not for the last.
             if num_obs == room[0]:
                 raise
-            continue
-        if not isinstance(obs, pr.Observations):
-            raise TypeError(
-                f"model {plan.info.name}: observe must return probrev.Observations; "
-                f"got {type(obs).__name__}"
-            )
-        return obs
     raise AssertionError("there is a first look")
 
 
@@ -183,26 +163,6 @@ def refusing(info: registry.ModelInfo) -> Iterator[None]:
             raise
         where = info.name if line is None else f"{info.name}, line {line}"
         raise ValueError(f"model {where}: {error}") from error
-
-
-def check_inverses(info: registry.ModelInfo, inverses: Any) -> None:
-    """Raises unless a model file's `inverses` returned what it should.
-
-    Raises:
-        TypeError: no dict.
-        ValueError: an inverse has the name of a rung of the ladder, which tables tell it by.
-    """
-    if inverses is not None and not isinstance(inverses, dict):
-        raise TypeError(
-            f"model {info.name}: inverses must return a dict of callables by name; "
-            f"got {type(inverses).__name__}"
-        )
-    taken = [name for name in inverses or () if name in RUNGS]
-    if taken:
-        raise ValueError(
-            f"model {info.name}: inverses has {taken[0]!r}, which is a rung of the ladder: "
-            "choose another name"
-        )
 
 
 def infer_with_progress(

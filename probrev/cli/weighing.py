@@ -5,7 +5,6 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from probrev.cli.output import REPORT, check_folder
 from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.progress import Progress
 from probrev.report.weights import summarize
-from probrev.runs.provenance import versions
+from probrev.runs.provenance import surroundings
 
 Layers = Mapping[str, pr.RandomLike]
 
@@ -63,12 +62,13 @@ def write(
     words = ["probrev", "weights", file, "--seed", str(seed)]
     words += ["--initializer", initializer] if initializer else []
     words += ["--unfolded"] if unfolded else []
+    known = surroundings()
     provenance = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": known["created"],
         "command": shlex.join(words),
         "file": f"{path.name}, SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}",
         "weights": "as trained" if unfolded else "batch normalisations folded in, where there are",
-        **{f"version of {name}": value for name, value in versions().items()},
+        **{f"version of {name}": value for name, value in known["versions"].items()},
     }
     check_folder(folder)
     try:

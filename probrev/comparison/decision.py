@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from probrev.comparison.agreements import (
     Agreements,
@@ -16,7 +15,7 @@ from probrev.comparison.agreements import (
 )
 from probrev.comparison.doubt import find_doubt
 from probrev.comparison.metrics import DECIDING, Case, Measured
-from probrev.comparison.metrics.case import POSTERIOR
+from probrev.comparison.metrics.case import POSTERIOR, make_case
 from probrev.comparison.metrics.risk import spares_truth
 from probrev.comparison.verdict import Doubt, Ratio, Verdict, Word, judge
 from probrev.inverses.estimates import Estimates
@@ -98,7 +97,7 @@ def decide(
             raise ValueError(f"planned names {name!r}, which is none of the inverses")
     trusted = {name: _as_posterior(name, given, model, obs) for name, given in posteriors.items()}
     cases = {
-        name: _make_case(model, obs, estimates.h, posterior, seed, interval_prob)
+        name: make_case(model, obs, estimates.h, posterior, seed, interval_prob)
         for name, posterior in trusted.items()
     }
     kept = _kept(before, trusted)
@@ -181,33 +180,6 @@ def _as_posterior(
             "compute it from these, or pass the observations it was computed from"
         )
     return posterior
-
-
-def _make_case(
-    model: Model,
-    obs: Observations,
-    estimates: xr.DataArray,
-    posterior: Posterior,
-    seed: int,
-    interval_prob: float,
-) -> Case:
-    """One posterior and what to hold against it, on the observations that it covers."""
-    numbers = posterior.obs
-    truth = None
-    if obs.h is not None:
-        truth = xr.DataArray(np.asarray(obs.h), dims=("obs", "hidden")).isel(obs=numbers)
-        truth = truth.assign_coords(obs=numbers)
-    own = model if posterior.model is None else posterior.model
-    return Case(
-        posterior=posterior,
-        estimates=estimates.sel(obs=numbers),
-        truth=truth,
-        x=xr.DataArray(np.asarray(obs.x)[numbers], dims=("obs", "visible")),
-        model=own,
-        seed=seed,
-        origin=obs.origin_under(own),
-        interval_prob=interval_prob,
-    )
 
 
 def _verdicts(

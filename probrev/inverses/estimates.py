@@ -49,17 +49,20 @@ def run_inverses(model: Model, obs: Observations, inverses: Mapping[str, Inverse
     Raises:
         ValueError: x or what an inverse returns does not fit the model, or is not finite.
     """
+    h = estimate(model, obs, inverses)
+    return Estimates(h, np.array([_seconds_per_obs(one, obs) for one in inverses.values()]))
+
+
+def estimate(model: Model, obs: Observations, inverses: Mapping[str, Inverse]) -> xr.DataArray:
+    """Every inverse's estimates, (inverse, obs, hidden); see `run_inverses`."""
     model.check(obs)
-    h, seconds = [], []
-    for name, inverse in inverses.items():
-        h.append(as_estimate(name, inverse(obs.x), model, obs))
-        seconds.append(_seconds_per_obs(inverse, obs))
+    h = [as_estimate(name, inverse(obs.x), model, obs) for name, inverse in inverses.items()]
     coords = {
         "inverse": list(inverses),
         "obs": np.arange(obs.num_obs),
         "hidden": np.arange(model.n_hidden),
     }
-    return Estimates(xr.DataArray(np.stack(h), coords=coords), np.array(seconds))
+    return xr.DataArray(np.stack(h), coords=coords)
 
 
 def _seconds_per_obs(inverse: Inverse, obs: Observations) -> float:

@@ -36,17 +36,25 @@ def provenance(
         methods: inference methods, each with the reason for it.
 
     Returns:
-        `created` (UTC, ISO 8601), `command` (one line for a shell), `methods`, `seed`, `model`,
-        `parameters`, `model_source`, `versions` (by package), `platform`, `device`, `num_cpus`.
+        `command` (one line for a shell), `methods`, `seed`, `model`, `parameters`, `model_source`,
+        and of `surroundings` `created` (UTC, ISO 8601), `versions` (by package), `platform`,
+        `device` and `num_cpus`.
     """
     return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(command),
         "methods": dict(methods),
         "seed": seed,
         "model": model,
         "parameters": {name: _as_json(value) for name, value in parameters.items()},
         "model_source": source,
+        **surroundings(),
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """When and where: `created`, `versions`, `platform`, `device`, `num_cpus`."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "platform": platform.platform(),
         "device": jax.devices()[0].device_kind,

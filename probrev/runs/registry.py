@@ -175,25 +175,6 @@ def call_hook(build: Build, name: str, arguments: Mapping[str, Any], **given: An
     return hook(*bound.args, **bound.kwargs)
 
 
-def observe(build: Build, arguments: Mapping[str, Any], key: Any, model: Any, num_obs: int) -> Any:
-    """Observations by the model file's own `observe`, or else simulated by the model.
-
-    Args:
-        build: what `load` returned.
-        arguments: those that it got.
-        key: random key.
-        model: what it returned.
-        num_obs: number of observations.
-    """
-    found = call_hook(build, "observe", arguments, key=key, model=model, num_obs=num_obs)
-    if found is not None:
-        return found
-    drawn = model.simulate(key, num_obs)
-    # What is no Observations is for the caller to refuse.
-    mark = getattr(drawn, "simulated_by", None)
-    return drawn if mark is None else mark(model)
-
-
 def cause(error: BaseException) -> str:
     """An exception in one line: its type and its message."""
     return " ".join(f"{type(error).__name__}: {error}".split())

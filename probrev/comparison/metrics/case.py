@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import DegenerateDataWarning, bootstrap, norm
 
-from probrev.model.observations import Origin
+from probrev.model.observations import Observations, Origin
 from probrev.model.protocol import Model
 from probrev.plumbing.streams import generator
 from probrev.posterior.posterior import Posterior
@@ -68,6 +68,33 @@ class Case:
     def rng(self, use: str) -> np.random.Generator:
         """The generator of one use, named "family/use"."""
         return generator(self.seed, use)
+
+
+def make_case(
+    model: Model,
+    obs: Observations,
+    estimates: xr.DataArray,
+    posterior: Posterior,
+    seed: int,
+    interval_prob: float = INTERVAL_PROB,
+) -> Case:
+    """One posterior and what to hold against it, on the observations that it covers."""
+    numbers = posterior.obs
+    truth = None
+    if obs.h is not None:
+        truth = xr.DataArray(np.asarray(obs.h), dims=("obs", "hidden")).isel(obs=numbers)
+        truth = truth.assign_coords(obs=numbers)
+    own = model if posterior.model is None else posterior.model
+    return Case(
+        posterior=posterior,
+        estimates=estimates.sel(obs=numbers),
+        truth=truth,
+        x=xr.DataArray(np.asarray(obs.x)[numbers], dims=("obs", "visible")),
+        model=own,
+        seed=seed,
+        origin=obs.origin_under(own),
+        interval_prob=interval_prob,
+    )
 
 
 class Row(NamedTuple):

@@ -5,14 +5,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
-from probrev.comparison.metrics.case import Case
+from probrev.comparison.metrics.case import Case, make_case
 from probrev.comparison.metrics.risk import ratio_terms, squared_errors
 from probrev.inference.choice import infer
-from probrev.inverses.ladder import build_ladder
+from probrev.inverses.estimates import estimate
 from probrev.plumbing.streams import stream
 from probrev.runs import registry
+from probrev.runs.built_model import build_model
 from probrev.runs.sweeps.grid import Cell, Grid
 
 FAILED = "failed"
@@ -46,28 +46,13 @@ def failure(reason: str) -> Row:
 
 
 def _measure(grid: Grid, cell: Cell) -> Row:
-    build = _load(grid.model)
-    model = build(**cell.parameters)
-    arguments = registry.arguments(build, cell.parameters)
-    obs = registry.observe(build, arguments, stream(cell.seed, "simulate"), model, grid.num_obs)
-    own = registry.call_hook(build, "inverses", arguments, model=model) or {}
-    rungs = [name for name in grid.inverses if name not in own]
-    inverses = {**build_ladder(stream(cell.seed, "ladder"), model, rungs), **own}
-    estimates = np.stack([np.asarray(inverses[name](obs.x), float) for name in grid.inverses])
+    built = build_model(_load(grid.model), cell.parameters)
+    model = built.model
+    obs = built.observe(stream(cell.seed, "simulate"), grid.num_obs)
+    inverses = built.inverses(stream(cell.seed, "ladder"), grid.inverses)
     settings = {**FEW_DRAWS.get(cell.method, {}), **grid.settings.get(cell.method, {})}
     posterior = infer(cell.method, stream(cell.seed, cell.method), model, obs, **settings)
-    covered = posterior.obs
-    coords = {"inverse": list(grid.inverses), "obs": np.arange(obs.num_obs)}
-    dims = ("obs", "hidden")
-    case = Case(
-        posterior=posterior,
-        estimates=xr.DataArray(estimates, coords, ("inverse", *dims)).sel(obs=covered),
-        truth=None if obs.h is None else xr.DataArray(np.asarray(obs.h)[covered], dims=dims),
-        x=xr.DataArray(np.asarray(obs.x)[covered], dims=("obs", "visible")),
-        model=model,
-        seed=cell.seed,
-        origin=obs.origin_under(model),
-    )
+    case = make_case(model, obs, estimate(model, obs, inverses), posterior, cell.seed)
     return {
         **_risks(case),
         "status": posterior.status,

@@ -1,22 +1,18 @@
 """Where a sweep's results lie: one zarr store, written batch by batch."""
 
 import json
-import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 import zarr
 
 from probrev.comparison.metrics.case import POSTERIOR
-from probrev.runs.provenance import versions
+from probrev.runs.provenance import surroundings
 from probrev.runs.sweeps.cell import Row
 from probrev.runs.sweeps.grid import Grid
 
@@ -92,11 +88,7 @@ def _create(path: Path, grid: Grid, workers: dict[str, Any]) -> None:
             "grid": grid.as_json(),
             "model_source": grid.info.source,
             "workers": workers,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "platform": platform.platform(),
-            "device": jax.devices()[0].device_kind,
-            "num_cpus": os.cpu_count(),
+            **surroundings(),
         }
     )
 

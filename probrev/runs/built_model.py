@@ -1,0 +1,79 @@
+"""A model file's model, built, and what the file adds to it: observations and inverses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from probrev.inverses.estimates import Inverse
+from probrev.inverses.ladder import RUNGS, build_ladder, list_rungs
+from probrev.model.observations import Observations
+from probrev.runs import registry
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """What a model file's `build` returned, and with which arguments.
+
+    Attributes:
+        build: the file's function.
+        arguments: those that it got, defaults too.
+        model: what it returned.
+        own_inverses: those that the file adds to the ladder, by name.
+    """
+
+    build: registry.Build
+    arguments: dict[str, Any]
+    model: Any
+    own_inverses: dict[str, Inverse]
+
+    @property
+    def inverse_names(self) -> tuple[str, ...]:
+        """Every inverse that can be asked for: rungs of the ladder, then the file's own."""
+        return (*list_rungs(self.model), *self.own_inverses)
+
+    def observe(self, key: PRNGKeyArray, num_obs: int) -> Observations:
+        """Observations by the model file's own `observe`, or else simulated by the model.
+
+        Raises:
+            TypeError: what the file returns is no observations.
+        """
+        given = {"key": key, "model": self.model, "num_obs": num_obs}
+        obs = registry.call_hook(self.build, "observe", self.arguments, **given)
+        if obs is None:
+            obs = self.model.simulate(key, num_obs)
+            obs = obs.simulated_by(self.model) if isinstance(obs, Observations) else obs
+        if not isinstance(obs, Observations):
+            raise TypeError(f"observe must return probrev.Observations; got {type(obs).__name__}")
+        return obs
+
+    def inverses(self, key: PRNGKeyArray, names: Sequence[str]) -> dict[str, Inverse]:
+        """The inverses with these names, in their order."""
+        rungs = [name for name in names if name not in self.own_inverses]
+        found = {**build_ladder(key, self.model, rungs), **self.own_inverses}
+        return {name: found[name] for name in names}
+
+
+def build_model(build: registry.Build, settings: dict[str, Any]) -> BuiltModel:
+    """Builds a model, and the inverses that its file has of its own.
+
+    Raises:
+        TypeError: the file's `inverses` returns no dict.
+        ValueError: one of them has the name of a rung of the ladder, which tables tell it by.
+    """
+    model = build(**settings)
+    arguments = registry.arguments(build, settings)
+    own = registry.call_hook(build, "inverses", arguments, model=model)
+    if own is None:
+        own = {}
+    if not isinstance(own, dict):
+        raise TypeError(
+            f"inverses must return a dict of callables by name; got {type(own).__name__}"
+        )
+    taken = [name for name in own if name in RUNGS]
+    if taken:
+        raise ValueError(
+            f"inverses has {taken[0]!r}, which is a rung of the ladder: choose another name"
+        )
+    return BuiltModel(build, arguments, model, own)
