@@ -140,11 +140,6 @@ class CappedCategorical(dist.Distribution):
         return _active_prob(self)
 
     @property
-    def num_active_log_probs(self) -> Float[Array, "*batch counts"]:
-        """Log probabilities of 0, 1, ..., max_active nonzero levels, normalised."""
-        return jax.nn.log_softmax(self._allowed_log_probs(), axis=-1)
-
-    @property
     def log_normaliser(self) -> Float[Array, "*batch"]:
         """Log probability that independent units meet the condition on their number."""
         return self._log_normaliser

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import erfc
@@ -119,13 +118,6 @@ def count_rows(layer: Layer, num_silent: int) -> int:
     """The length that so many silent rows are padded to."""
     step = MAX_FACTORS * -(-layer.n_visible // (MAX_FACTORS * NUM_LENGTHS))
     return max(1, -(-num_silent // step)) * step
-
-
-def stack_terms(layer: Layer, x: Float[Array, "obs visible"]) -> RowTerms:
-    """Gathers every observation's terms, the arrays with a leading axis `obs`."""
-    num_rows = count_rows(layer, int((np.asarray(x) == 0).sum(1).max()))
-    each = [gather_terms(layer, row, num_rows) for row in x]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
 def _log_upper_tail(t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

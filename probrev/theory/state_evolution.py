@@ -55,7 +55,7 @@ class StateEvolution(NamedTuple):
         return self.noise_vars[-1]
 
 
-class _Units(NamedTuple):
+class Units(NamedTuple):
     """The units of a prior, alike ones counted together."""
 
     inclusion_logit: Float[Array, " kind"]
@@ -125,7 +125,7 @@ def evolve_state(
         for std, layer in stds
     ]  # fmt: skip
     widths = tuple(layer.n_visible for layer in layers)
-    return _evolve(_kinds(prior), reduced, widths, 0.0 if start == "informed" else 1.0)
+    return _evolve(kinds_of_units(prior), reduced, widths, 0.0 if start == "informed" else 1.0)
 
 
 def is_hard(informed: StateEvolution, uninformed: StateEvolution) -> bool:
@@ -134,7 +134,7 @@ def is_hard(informed: StateEvolution, uninformed: StateEvolution) -> bool:
     return high - low > SAME_RISK * high
 
 
-def _kinds(prior: SparsePrior) -> _Units:
+def kinds_of_units(prior: SparsePrior) -> Units:
     """Units with the same inclusion probability counted together, where that can be seen."""
     check_spike_and_slab("state evolution", prior)
     prob, slab = prior.marginal_inclusion_prob, prior.tilting_slab
@@ -142,12 +142,12 @@ def _kinds(prior: SparsePrior) -> _Units:
     if slab.batch_shape == () and is_concrete(prob):
         rounded, number = np.unique(np.asarray(prob).round(12), return_counts=True)
         prob, count = jnp.asarray(rounded), jnp.asarray(number, count.dtype)
-    return _Units(jax.scipy.special.logit(prob), slab, count)
+    return Units(jax.scipy.special.logit(prob), slab, count)
 
 
 @partial(jax.jit, static_argnames="widths")
 def _evolve(
-    units: _Units, layers: list[Layer], widths: tuple[int, ...], start: float
+    units: Units, layers: list[Layer], widths: tuple[int, ...], start: float
 ) -> StateEvolution:
     energy, levels = units.energy, []
     for layer, width in zip(reversed(layers), reversed(widths), strict=True):
@@ -167,7 +167,7 @@ def _evolve(
                 information, risk = _hidden_information(level, risks[index], noise_vars[-1])
                 found.append(risk)
             noise_vars.append(1.0 / information)
-        found.append(_risk_of_units(units, noise_vars[-1]))
+        found.append(scalar_risk(units, noise_vars[-1]))
         return jnp.stack(found), jnp.stack(noise_vars)
 
     def moves(carry):
@@ -256,15 +256,11 @@ def _unit_nodes(
     return omega.reshape(-1), message.reshape(-1), weights.reshape(-1)
 
 
-def scalar_risk(prior: SparsePrior, tau: Float[Array, ""]) -> Float[Array, ""]:
+def scalar_risk(units: Units, tau: Float[Array, ""]) -> Float[Array, ""]:
     """sum_i E Var(h_i | r_i), r_i = h_i + sqrt(tau) xi: the risk of denoising each unit alone.
 
     The law of r_i is the evidence of the tilted prior, so the expectation is an integral over r.
     """
-    return _risk_of_units(_kinds(prior), tau)
-
-
-def _risk_of_units(units: _Units, tau: Float[Array, ""]) -> Float[Array, ""]:
     spread = jnp.sqrt(tau)
     top = spread + jnp.sqrt(slab_moments(units.slab)[1].max())
     # Even steps of u are fine within the noise around 0 and coarse far out in the slab.

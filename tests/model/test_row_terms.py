@@ -1,12 +1,11 @@
 """One observation's row terms against the layer's own likelihood."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import probrev as pr
-from probrev.model.row_terms import MAX_FACTORS, RowTerms, gather_terms, stack_terms
+from probrev.model.row_terms import MAX_FACTORS, RowTerms, gather_terms
 
 RNG = np.random.default_rng(8)
 WEIGHTS = RNG.normal(0.2, 1.1, (37, 4))
@@ -35,11 +34,3 @@ def test_without_dropout_nothing_is_multiplied_before_the_logarithm():
     x = np.zeros(37)
     assert gather_terms(pr.Layer(WEIGHTS, 1.0, 0.7), x).factors == 1
     assert gather_terms(pr.Layer(WEIGHTS, 0.999, 0.7), x).factors == MAX_FACTORS
-
-
-def test_stacked_terms_have_one_length():
-    layer = pr.Layer(WEIGHTS, 0.5, 0.7)
-    stacked = stack_terms(layer, jnp.asarray(X))
-    assert stacked.linear.shape == (3, 4)
-    assert stacked.silent_weights.shape[0] == 3
-    assert stacked.silent_weights.shape[1] % MAX_FACTORS == 0

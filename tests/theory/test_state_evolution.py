@@ -10,13 +10,13 @@ from scipy.stats import norm
 import probrev as pr
 from probrev.model.channel import hidden_belief
 from probrev.theory import state_evolution
-from probrev.theory.state_evolution import evolve_state, is_hard, scalar_risk
+from probrev.theory.state_evolution import evolve_state, is_hard, kinds_of_units, scalar_risk
 
 PROBS = np.array([0.3, 0.05, 0.6])
 VALUES, LEVEL_PROBS = np.array([0.4, 1.7]), np.array([0.7, 0.3])
 FINITE = pr.SpikeAndSlab(3, PROBS, pr.FiniteSlab(VALUES, LEVEL_PROBS))
 HALF_NORMAL = pr.SpikeAndSlab(3, PROBS, HalfNormal(0.8))
-RISK = jax.jit(scalar_risk)
+RISK = jax.jit(lambda prior, tau: scalar_risk(kinds_of_units(prior), tau))
 
 
 def weigh(r, tau, prob, slab):
