@@ -8,4 +8,5 @@ estimate r(W^T x + b) is from it.
 
 import lazy_loader
 
+__version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

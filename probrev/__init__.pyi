@@ -38,15 +38,18 @@ from .nets.weights.files import read_tensors
 from .nets.weights.layers import TrainedLayer, read_layers
 from .nets.weights.random_like import RandomLike, random_like
 from .numerics.marchenko_pastur import MarchenkoPastur
+from .plumbing.pytree import pytree
 from .posterior.agreement import measure_agreement
 from .posterior.external import from_datatree
-from .posterior.posterior import Posterior
+from .posterior.posterior import Posterior, from_draws
 from .report import write_report, write_weights_report
 from .runs.sweeps.driver import sweep
 from .runs.sweeps.grid import Grid, read_grid
 from .runs.sweeps.store import load_sweep
 from .theory.net_risk import predict_net_risk
 from .theory.state_evolution import evolve_state
+
+__version__: str
 
 __all__ = [
     "ActivationProfile",
@@ -97,6 +100,7 @@ __all__ = [
     "fit_layer",
     "fit_prior",
     "from_datatree",
+    "from_draws",
     "gaussian_control",
     "gibbs",
     "hmc",
@@ -111,6 +115,7 @@ __all__ = [
     "predict_cosine",
     "predict_net_risk",
     "profile_activations",
+    "pytree",
     "random_like",
     "read_grid",
     "read_layers",
