@@ -1,7 +1,7 @@
 """How often `measure_agreement` tells posteriors apart: perfect ones, and ones that are wrong.
 
-    uv run python analyses/agreement_level.py compute runs/agreement-level
-    uv run python analyses/agreement_level.py plot runs/agreement-level
+    uv run python -m analyses.agreement_level compute runs/agreement-level
+    uv run python -m analyses.agreement_level plot runs/agreement-level
 
 Perfect posteriors are draws that the exact posterior makes anew, and Gibbs; wrong ones are such
 draws changed, or exact under a noise that is too large. All are held against the exact posterior of
@@ -17,9 +17,9 @@ import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.script import load, run, save, show
 from probrev.posterior.agreement import LEVEL
 from probrev.posterior.posterior import Posterior, from_draws
 from probrev.runs import registry

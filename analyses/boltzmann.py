@@ -1,7 +1,7 @@
 """The net beside Bayes on machines that learned digits: restricted, deep, and the layered ReLU one.
 
-    uv run --extra data python analyses/boltzmann.py compute runs/boltzmann
-    uv run --extra data python analyses/boltzmann.py plot runs/boltzmann
+    uv run --extra data python -m analyses.boltzmann compute runs/boltzmann
+    uv run --extra data python -m analyses.boltzmann plot runs/boltzmann
 
 `compute` trains a restricted and a deep Boltzmann machine on binarised digits by persistent
 contrastive divergence, and measures on held-out digits how much they learned: log p(x), exact,
@@ -19,14 +19,14 @@ import matplotlib.figure
 import numpy as np
 import pandas as pd
 import xarray as xr
-from datasets import load_images
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, NullLocator
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.datasets import load_images
+from analyses.script import load, run, save, show
 from probrev.report.plots.canvas import COLORS, MARKERS, MUTED
 from probrev.runs import registry
 

@@ -1,7 +1,7 @@
 """How the error of every hidden vector grows with depth: nets, message passing, Gibbs.
 
-    uv run python analyses/depth.py compute runs/depth --size full
-    uv run python analyses/depth.py plot runs/depth
+    uv run python -m analyses.depth compute runs/depth --size full
+    uv run python -m analyses.depth plot runs/depth
 
 The theorems reach through three layers and say little of the vectors between, which are not
 sparse. Here stacks of one to five layers, each with as many times more units below as above, are
@@ -21,9 +21,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.axes import Axes
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.script import load, run, save, show
 from probrev.runs import registry
 from probrev.theory.state_evolution import is_hard
 

@@ -1,7 +1,7 @@
 """Is dropout at test time a posterior sampler? Over noise levels and the net's own keep_prob.
 
-    uv run python analyses/dropout_sampler.py compute runs/dropout-sampler
-    uv run python analyses/dropout_sampler.py plot runs/dropout-sampler
+    uv run python -m analyses.dropout_sampler compute runs/dropout-sampler
+    uv run python -m analyses.dropout_sampler plot runs/dropout-sampler
 
 The net with dropout q divides its readout by q, which adds noise of variance (1 - q) / q ||x||^2
 to every unit; the readout's own error has variance ||x||^2 where h_i = 0. So at q = 1/2 the two are
@@ -21,9 +21,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.script import load, run, save, show
 from probrev.comparison.metrics.case import POSTERIOR
 from probrev.runs import registry
 

@@ -1,7 +1,7 @@
 """Where the net loses to Bayes: the risk of every rung of the ladder over the noise level.
 
-    uv run python analyses/ladder.py compute runs/ladder
-    uv run python analyses/ladder.py plot runs/ladder
+    uv run python -m analyses.ladder compute runs/ladder
+    uv run python -m analyses.ladder plot runs/ladder
 
 `compute` measures squared errors of all rungs and of the exact posterior mean on the same
 observations of the model `one_layer`, for each noise_std; `plot` draws their relative risks and the
@@ -18,9 +18,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.script import load, run, save, show
 from probrev.comparison.gap import split_errors
 from probrev.comparison.metrics.case import POSTERIOR, Row, row_of_ratio
 from probrev.report.plots.canvas import COLORS, MARKERS, POSTERIOR_COLOR

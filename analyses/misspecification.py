@@ -1,7 +1,7 @@
 """Wrong models: which loses more under a wrong parameter, the net or the posterior?
 
-    uv run python analyses/misspecification.py compute runs/misspecification
-    uv run python analyses/misspecification.py plot runs/misspecification
+    uv run python -m analyses.misspecification compute runs/misspecification
+    uv run python -m analyses.misspecification plot runs/misspecification
 
 x comes from the model `one_layer`; net and posterior are built from that model with one parameter
 multiplied or divided by a factor: the net calibrated on draws from the wrong model, the posterior
@@ -20,9 +20,9 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.script import load, run, save, show
 from probrev.comparison.metrics.case import Row, row_of_ratio
 from probrev.report.plots.canvas import POSTERIOR_COLOR
 from probrev.runs import registry

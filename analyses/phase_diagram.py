@@ -1,7 +1,7 @@
 """Where the feedforward net is as good as Bayesian inference: two maps of risk / Bayes risk.
 
-    uv run python analyses/phase_diagram.py compute runs/phase-diagram
-    uv run python analyses/phase_diagram.py plot runs/phase-diagram
+    uv run python -m analyses.phase_diagram compute runs/phase-diagram
+    uv run python -m analyses.phase_diagram plot runs/phase-diagram
 
 One layer under uncapped spikes and a half-normal slab; the net is `calibrated`. One map is over the
 signal-to-noise ratio E||h||^2 / noise_var and n/m, the other over k/m and n/m. The ground is
@@ -19,7 +19,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import script
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -28,6 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 import probrev as pr
+from analyses.script import load, run, save, show
 from probrev.comparison.verdict import AS_GOOD_BELOW, NEAR_BELOW
 from probrev.runs import registry
 
@@ -80,7 +80,7 @@ def compute(
     for name, (axis, ends, _) in MAPS.items():
         scale = 1.0 if axis == "relative_noise" else n_hidden
         values = scale * spread(ends, num_ground)
-        script.save(out, f"ground_{name}", predict(axis, values, n_hidden))
+        save(out, f"ground_{name}", predict(axis, values, n_hidden))
         sizes = (n_hidden * spread(RATIOS, num_points, MARGIN)).round().astype(int)
         grid = pr.Grid(
             "layered",
@@ -94,7 +94,7 @@ def compute(
             batch_size=num_seeds,
         )
         pr.sweep(grid, out / f"measured_{name}.zarr", progress=say(name))
-    script.save(out, "check", check(out, num_checks, num_obs, check_n_visible))
+    save(out, "check", check(out, num_checks, num_obs, check_n_visible))
 
 
 def predict(axis: str, values: np.ndarray, n_hidden: int) -> xr.Dataset:
@@ -219,8 +219,8 @@ def plot(out: Path) -> Path:
     Args:
         out: folder that `compute` wrote in.
     """
-    grounds = {name: script.load(out, f"ground_{name}") for name in MAPS}
-    checked = script.load(out, "check")
+    grounds = {name: load(out, f"ground_{name}") for name in MAPS}
+    checked = load(out, "check")
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     *maps, right = figure.subplots(1, 3, width_ratios=(1, 1, 0.7))
     drawn, _ = (
@@ -233,7 +233,7 @@ def plot(out: Path) -> Path:
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.minorticks_off()
     draw_check(right, checked)
-    return script.show(figure, finding(grounds, checked), out / "phase_diagram.png")
+    return show(figure, finding(grounds, checked), out / "phase_diagram.png")
 
 
 def draw_map(axes: Axes, name: str, ground: xr.Dataset, measured: xr.Dataset) -> Any:
@@ -293,4 +293,4 @@ def draw_check(axes: Axes, check: xr.Dataset) -> None:
 
 
 if __name__ == "__main__":
-    script.run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__ or "", compute, plot, SIZES)

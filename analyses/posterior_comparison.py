@@ -1,7 +1,7 @@
 """Journey 1 as a script: how close is the net to Bayes, under the default model and a variation.
 
-    uv run python analyses/posterior_comparison.py compute runs/posterior-comparison
-    uv run python analyses/posterior_comparison.py plot runs/posterior-comparison
+    uv run python -m analyses.posterior_comparison compute runs/posterior-comparison
+    uv run python -m analyses.posterior_comparison plot runs/posterior-comparison
 
 `compute` writes one run per value of keep_prob; `plot` reads them and draws the risk ratio of every
 inverse over keep_prob, with its interval.

@@ -1,9 +1,9 @@
 """Trains the project's own nets, one for each data set, and writes their weights.
 
-    uv run --extra data python analyses/train_nets.py runs/nets digits fashion
+    uv run --extra data python -m analyses.train_nets runs/nets digits fashion
 
 OUT/NAME.npz has `layers.0.weights`, (n_visible, n_hidden), and `layers.0.bias`, from the images up;
-the last layer is that of the logits. `analyses/datasets.py` makes the images, in [0, 1], and says
+the last layer is that of the logits. `analyses.datasets` makes the images, in [0, 1], and says
 which ones the net has not seen.
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from datasets import LOADERS, load_images
-from stopwatch import stopwatch
 
 import probrev as pr
+from analyses.datasets import LOADERS, load_images
+from analyses.stopwatch import stopwatch
 from probrev.plumbing.replacing import replacing
 
 RECIPES = {

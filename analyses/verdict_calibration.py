@@ -1,7 +1,7 @@
 """Are verdicts right as often as they say? Coverage of R's intervals, and the test that convicts.
 
-    uv run python analyses/verdict_calibration.py compute runs/verdict-calibration --size full
-    uv run python analyses/verdict_calibration.py plot runs/verdict-calibration
+    uv run python -m analyses.verdict_calibration compute runs/verdict-calibration --size full
+    uv run python -m analyses.verdict_calibration plot runs/verdict-calibration
 
 `compute` makes one large pool of observations of the model `one_layer` with their exact posteriors
 and estimates of several rungs. Data sets of 16 to 128 observations drawn from the pool, which is
@@ -18,9 +18,9 @@ import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.script import load, run, save, show
 from probrev.comparison.metrics.case import INTERVAL_PROB, Case
 from probrev.comparison.metrics.log_ratio import estimate_ratios
 from probrev.comparison.metrics.risk import squared_errors
