@@ -19,7 +19,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import probrev as pr
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import find_saved, load, run, save
 from probrev.posterior.agreement import LEVEL
 from probrev.posterior.posterior import Posterior, from_draws
 from probrev.runs import registry
@@ -51,19 +52,21 @@ def compute(
         num_draws: of every posterior, in 4 chains where it is sampled.
         **model: parameters of the model `one_layer`.
     """
+    plan = str({"num_obs": num_obs, "num_draws": num_draws, **model})
     built = registry.load("one_layer")(**model)
     for number in range(num_perfect):
         jobs = {"perfect": perfect} | ({"wrong": spoil} if number < num_wrong else {})
         for job, make in jobs.items():
             name = f"{job}-{number}"
-            if (out / f"{name}.nc").exists():
+            if find_saved(out, name, plan) is not None:
                 continue
             obs = built.simulate(jax.random.key(number), num_obs)
             reference, again = (
                 pr.exact(built, obs, num_draws=num_draws, seed=2 * number + each)
                 for each in range(2)
             )
-            save(out, name, measure(dict(make(built, obs, again, number)), reference))
+            found = measure(dict(make(built, obs, again, number)), reference)
+            save(out, name, found.assign_attrs(plan=plan))
 
 
 def perfect(
@@ -156,4 +159,4 @@ def plot(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer", without=("weights",))

@@ -26,7 +26,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 import probrev as pr
 from analyses.datasets import load_images
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from probrev.report.plots.canvas import COLORS, MARKERS, MUTED
 from probrev.runs import registry
 
@@ -292,4 +293,4 @@ def find(learned: xr.Dataset, gaps: pd.DataFrame, controls: pd.DataFrame) -> str
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

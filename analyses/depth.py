@@ -23,7 +23,8 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.axes import Axes
 
 import probrev as pr
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from probrev.runs import registry
 from probrev.theory.state_evolution import is_hard
 
@@ -278,4 +279,4 @@ def draw(axes: Axes, position: xr.DataArray, data: xr.Dataset, method: str) -> N
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

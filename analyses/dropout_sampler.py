@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 import probrev as pr
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from probrev.comparison.metrics.case import POSTERIOR
 from probrev.runs import registry
 
@@ -160,4 +161,4 @@ def finding(data: xr.Dataset) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer", without=("noise_std",))

@@ -20,7 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import probrev as pr
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from probrev.comparison.gap import split_errors
 from probrev.comparison.metrics.case import POSTERIOR, Row, row_of_ratio
 from probrev.report.plots.canvas import COLORS, MARKERS, POSTERIOR_COLOR
@@ -217,4 +218,4 @@ def say_swapped(data: xr.Dataset, pairs: list[tuple[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer", without=("noise_std",))

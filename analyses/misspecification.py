@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 import probrev as pr
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from probrev.comparison.metrics.case import Row, row_of_ratio
 from probrev.report.plots.canvas import POSTERIOR_COLOR
 from probrev.runs import registry
@@ -209,4 +210,4 @@ def _times(factor: float) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer")

@@ -27,7 +27,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 import probrev as pr
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from probrev.comparison.verdict import AS_GOOD_BELOW, NEAR_BELOW
 from probrev.runs import registry
 
@@ -293,4 +294,4 @@ def draw_check(axes: Axes, check: xr.Dataset) -> None:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

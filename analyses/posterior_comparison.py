@@ -7,22 +7,23 @@
 inverse over keep_prob, with its interval.
 """
 
-import argparse
+import json
+import shlex
+import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import matplotlib.figure
-import numpyro
 
 import probrev as pr
+from analyses.script import OtherRunError, run
 from probrev.runs import registry
 
-KEEP_PROBS = (0.25, 0.5, 1.0)
+SIZES = {"default": {"num_obs": 32, "keep_probs": (0.25, 0.5, 1.0)}}
 
 
-def compute(
-    out: Path, *, num_obs: int = 32, keep_probs: tuple[float, ...] = KEEP_PROBS, **parameters
-) -> None:
+def compute(out: Path, *, num_obs: int, keep_probs: tuple[float, ...], **parameters) -> None:
     """Runs a comparison per keep_prob and saves each.
 
     Args:
@@ -35,9 +36,12 @@ def compute(
     build = registry.load("one_layer")
     for keep_prob in keep_probs:
         path = out / f"keep_prob-{keep_prob:g}.nc"
+        arguments = registry.arguments(build, {"keep_prob": keep_prob, **parameters})
+        plan = {"num_obs": num_obs, **arguments}
         if path.exists():
+            expect(path, plan)
             continue
-        model = build(keep_prob=keep_prob, **parameters)
+        model = build(**arguments)
         key_obs, key_nets, key_gibbs = jax.random.split(jax.random.key(0), 3)
         obs = model.simulate(key_obs, num_obs)
         result = pr.compare(
@@ -45,10 +49,22 @@ def compute(
             obs,
             inverses=pr.build_ladder(key_nets, model),
             posteriors={"exact": pr.exact(model, obs), "gibbs": pr.gibbs(key_gibbs, model, obs)},
-            provenance={"keep_prob": keep_prob, "num_obs": num_obs, **parameters},
+            provenance={**plan, "command": shlex.join(sys.argv)},
         )
         result.save(path)
         print(f"keep_prob = {keep_prob:g}: {result.verdicts[0].sentence}")
+
+
+def expect(path: Path, plan: dict[str, Any]) -> None:
+    """Refuses a run that was computed with other arguments.
+
+    Raises:
+        OtherRunError: it was.
+    """
+    attrs = pr.load(path).tree.attrs
+    other = {name: attrs.get(name) for name in plan if attrs.get(name) != json.dumps(plan[name])}
+    if other:
+        raise OtherRunError(f"{path} holds another run, with {other}: name another folder")
 
 
 def plot(out: Path) -> Path:
@@ -88,13 +104,4 @@ def keep_prob_of(path: Path) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("step", choices=("compute", "plot"))
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--num-obs", type=int, default=32)
-    arguments = parser.parse_args()
-    numpyro.enable_x64()
-    if arguments.step == "compute":
-        compute(arguments.out, num_obs=arguments.num_obs)
-    else:
-        print(plot(arguments.out))
+    run(__doc__, compute, plot, SIZES, model="one_layer", without=("keep_prob", "weights"))

@@ -20,7 +20,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import probrev as pr
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from probrev.comparison.metrics.case import INTERVAL_PROB, Case
 from probrev.comparison.metrics.log_ratio import estimate_ratios
 from probrev.comparison.metrics.risk import squared_errors
@@ -226,4 +227,4 @@ def say(data: xr.Dataset) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer")

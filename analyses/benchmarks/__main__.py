@@ -3,31 +3,32 @@
     uv run --extra bench python -m analyses.benchmarks compute runs/benchmarks
     uv run python -m analyses.benchmarks plot runs/benchmarks
 
-`compute` first checks that all sides compute the same thing, then times them, compilation apart,
-and writes benchmarks.json after each size. `plot` reads that, prints the tables and draws the
-figure. Read times as ratios: everything is measured in one run, but machines differ.
+`compute` first checks that all sides compute the same thing, then times them, compilation apart;
+`--set parts=sweeps` measures one part alone. `plot` prints the tables and draws the figure. Read
+times as ratios: everything is measured in one run, but machines differ.
 """
 
-import argparse
-import json
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import jax
-import matplotlib.figure
-import numpyro
 from matplotlib.axes import Axes
-from rich.console import Console
-from rich.table import Table
+from matplotlib.figure import Figure
 
 from analyses.benchmarks.enumerations import enumerations
 from analyses.benchmarks.gibbs_sweeps import sweeps
 from analyses.benchmarks.samplers import OURS, samplers
-from probrev.runs.provenance import versions
+from analyses.script import load, run, save
+from analyses.table import print_table, to_dataset, to_rows
 
-SIZES: dict[str, list[dict[str, Any]]] = {
+Part = Literal["sweeps", "samplers", "enumerations"]
+MEASURES: dict[Part, Callable[..., list[dict[str, Any]]]] = {
+    "sweeps": sweeps,
+    "samplers": samplers,
+    "enumerations": enumerations,
+}
+CALLS: dict[Part, list[dict[str, Any]]] = {
     "sweeps": [{}],
     "samplers": [
         {"n_visible": 200, "n_hidden": 60, "n_active": 5},
@@ -37,34 +38,29 @@ SIZES: dict[str, list[dict[str, Any]]] = {
     ],
     "enumerations": [{}],
 }
-PARTS: dict[str, Callable[..., list[dict[str, Any]]]] = {
-    "sweeps": sweeps,
-    "samplers": samplers,
-    "enumerations": enumerations,
-}
+SIZES = {"full": {"parts": tuple(MEASURES)}}
 
 
-def compute(out: Path, sizes: dict[str, list[dict[str, Any]]] | None = None) -> None:
-    """Measures everything and writes benchmarks.json.
+def compute(
+    out: Path,
+    *,
+    parts: tuple[Part, ...],
+    calls: Mapping[Part, Sequence[Mapping[str, Any]]] = CALLS,
+) -> None:
+    """Measures the parts and writes PART.nc of each, again after each of its calls.
 
     Args:
         out: folder to write in.
-        sizes: arguments of each part's calls; parts that are left out are not measured.
+        parts: what to measure.
+        calls: arguments of each part's calls.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    device = jax.devices()[0]
-    result: dict[str, Any] = {
-        "device": f"{device.platform}: {device.device_kind}",
-        "versions": versions(),
-    }
-    for part, calls in (sizes or SIZES).items():
-        result[part] = []
-        for arguments in calls:
+    for part in parts:
+        rows = []
+        for arguments in calls[part]:
             print(part, arguments, flush=True)
-            result[part] += PARTS[part](**arguments)
+            rows += MEASURES[part](**arguments)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            result[f"peak_mb_after_{part}"] = peak
-            (out / "benchmarks.json").write_text(json.dumps(result, indent=1))
+            save(out, part, to_dataset(rows).assign_attrs(peak_mb=peak))
 
 
 def plot(out: Path) -> Path:
@@ -73,26 +69,21 @@ def plot(out: Path) -> Path:
     Args:
         out: folder that `compute` wrote in.
     """
-    path = out / "benchmarks.json"
-    if not path.exists():
-        raise FileNotFoundError(f"no benchmarks.json in {out}: run `compute` first")
-    result = json.loads(path.read_text())
-    console = Console()
-    for part in PARTS:
-        for row in result.get(part, [])[:1]:
-            table = Table(*row, title=f"{part} ({result['device']})")
-            for values in result[part]:
-                table.add_row(*(_format(value) for value in values.values()))
-            console.print(table)
-    figure = matplotlib.figure.Figure(figsize=(9, 3.2), layout="constrained")
+    rows = {}
+    for part in MEASURES:
+        data = load(out, part)
+        rows[part] = to_rows(data)
+        print(f"{part} ({data.attrs['device']})")
+        print_table(rows[part], ",.3g")
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    plot_samplers(left, result["samplers"], console)
-    plot_sweeps(right, result["sweeps"])
+    plot_samplers(left, rows["samplers"])
+    plot_sweeps(right, rows["sweeps"])
     figure.savefig(out / "benchmarks.png", dpi=150)
     return out / "benchmarks.png"
 
 
-def plot_samplers(axes: Axes, rows: list[dict[str, Any]], console: Console) -> None:
+def plot_samplers(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """Effective draws per second of every sampler at its best number of chains."""
     names = ("n", "m", "k", "slab")
     quickest = {row["name"]: row["ess_per_second"] for row in sorted(rows, key=rate)}
@@ -105,7 +96,7 @@ def plot_samplers(axes: Axes, rows: list[dict[str, Any]], console: Console) -> N
         rival = max(row["ess_per_second"] for name, row in best.items() if name != OURS)
         times = best[OURS]["ess_per_second"] / rival
         label = "n={}, m={}, k={}, {} slab".format(*size)
-        console.print(f"{label}: gibbs has {times:.1f} times the smallest ESS/s of the best other")
+        print(f"{label}: gibbs has {times:.1f} times the smallest ESS/s of the best other")
         places = [order.index(name) for name in best]
         axes.plot([rate(row) for row in best.values()], places, "o", label=label)
     axes.set(xscale="log", xlabel="effective draws per second, smallest over units")
@@ -138,19 +129,5 @@ def plot_sweeps(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.legend(fontsize="small")
 
 
-def _format(value: Any) -> str:
-    return f"{value:,.3g}" if isinstance(value, float) else str(value)
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("step", choices=("compute", "plot"))
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--only", choices=tuple(PARTS), help="measure one part alone")
-    arguments = parser.parse_args()
-    numpyro.enable_x64()
-    if arguments.step == "compute":
-        only = arguments.only
-        compute(arguments.out, SIZES if only is None else {only: SIZES[only]})
-    else:
-        print(plot(arguments.out))
+    run(__doc__, compute, plot, SIZES)

@@ -21,7 +21,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import probrev as pr
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from probrev.runs.sweeps.store import TIMINGS, unfinished
 
 SIZES = {"quick": {"num_seeds": 5}, "full": {"num_seeds": 25}}
@@ -188,4 +189,4 @@ def plot(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

@@ -5,56 +5,49 @@
 
 `compute` first checks that a pass in blocks of rows and the plain one, with W^2 as an array, give
 the same, then times an iteration beside W h, W^2 v, W^T g and (W^2)^T i, alternating, compilation
-apart, and measures the peak memory of a whole run in a process of its own. It writes
-message_passing.json. `plot` prints the table and draws the figure. Read times as ratios.
+apart, and measures the peak memory of a whole run in a process of its own. `plot` prints the tables
+and draws the figure. Read times as ratios.
 """
 
-import argparse
-import json
+import multiprocessing
 import resource
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.figure
 import numpy as np
 import numpyro
+from matplotlib.figure import Figure
 from numpyro.distributions import HalfNormal
-from rich.console import Console
-from rich.table import Table
 
 import probrev as pr
 from analyses.benchmarks.timings import medians
+from analyses.script import load, run, save
+from analyses.table import print_table, to_dataset
 from probrev.inference.messages.messages import init_messages, sweep_messages
 from probrev.inference.messages.row_stream import stream_rows
 from probrev.model.channel import observed_score
-from probrev.runs.provenance import versions
+
+SIZES = {"full": {"num_obs": (1, 8), "n_visible": 20_000, "n_hidden": 4000}}
 
 
-def compute(out: Path, **sizes: Any) -> None:
-    """Measures times and memory and writes message_passing.json.
+def compute(out: Path, *, num_obs: tuple[int, ...], n_visible: int, n_hidden: int) -> None:
+    """Measures times and memory, and writes cost.nc and memory.nc.
 
     Args:
         out: folder to write in.
-        **sizes: of `message_passing_cost`, smaller ones for tests.
+        num_obs: how many observations to do at once.
+        n_visible: n.
+        n_hidden: m.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    device = jax.devices()[0]
-    shape = {name: sizes[name] for name in ("n_visible", "n_hidden") if name in sizes}
-    result = {
-        "device": f"{device.platform}: {device.device_kind}",
-        "versions": versions(),
-        "cost": message_passing_cost(**sizes),
-        "memory": [peak_memory(**shape)],
-    }
-    (out / "message_passing.json").write_text(json.dumps(result, indent=1))
+    save(out, "cost", to_dataset(message_passing_cost(num_obs, n_visible, n_hidden)))
+    save(out, "memory", to_dataset([peak_memory(n_visible, n_hidden)]))
 
 
-def build(n_visible: int = 20_000, n_hidden: int = 4000) -> pr.LayeredModel:
+def build(n_visible: int, n_hidden: int) -> pr.LayeredModel:
     """A layer of N(0, 1) weights, one unit in 40 active, made without a second copy of W."""
     n_active = max(1, n_hidden // 40)
     prior = pr.SpikeAndSlab(n_hidden, n_active / n_hidden, HalfNormal(1 / np.sqrt(n_active)))
@@ -72,7 +65,7 @@ def random_rows(key: jax.Array, n_visible: int, n_hidden: int) -> jax.Array:
 
 
 def message_passing_cost(
-    *, num_obs: tuple[int, ...] = (1, 8), n_visible: int = 20_000, n_hidden: int = 4000
+    num_obs: tuple[int, ...], n_visible: int, n_hidden: int
 ) -> list[dict[str, Any]]:
     """Seconds of an iteration over those of its four matrix products, a row per `num_obs`.
 
@@ -138,26 +131,19 @@ def check_pass(layer: pr.Layer, W2: jax.Array, x: jax.Array, messages: Any) -> N
         np.testing.assert_allclose(mine, plain, rtol=1e-8, atol=1e-8 * np.abs(plain).max())
 
 
-def peak_memory(n_visible: int = 20_000, n_hidden: int = 4000) -> dict[str, Any]:
+def peak_memory(n_visible: int, n_hidden: int) -> dict[str, Any]:
     """Peak resident memory of a whole run on one observation, in a process of its own.
 
     Args:
         n_visible: n.
         n_hidden: m.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "analyses.benchmarks.message_passing",
-        "memory",
-        f"{n_visible}x{n_hidden}",
-    ]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure_memory, n_visible, n_hidden).result()
 
 
-def report_memory(n_visible: int, n_hidden: int) -> None:
-    """Runs message passing and prints what memory it took, the interpreter's own apart."""
+def measure_memory(n_visible: int, n_hidden: int) -> dict[str, Any]:
+    """Runs message passing and says what memory it took, the interpreter's own apart."""
     numpyro.enable_x64()
     tiny = build(30, 5)
     pr.message_passing(tiny, tiny.simulate(jax.random.key(0), 1))
@@ -166,7 +152,7 @@ def report_memory(n_visible: int, n_hidden: int) -> None:
     posterior = pr.message_passing(model, model.simulate(jax.random.key(0), 1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     size = model.layers[0].weights.nbytes
-    row = {
+    return {
         "n_visible": n_visible,
         "n_hidden": n_hidden,
         "status": posterior.status_reason,
@@ -177,7 +163,6 @@ def report_memory(n_visible: int, n_hidden: int) -> None:
         "peak_over_weights": peak / size,
         "peak_over_weights_without_python_and_jax": (peak - before) / size,
     }
-    print(json.dumps(row))
 
 
 def plot(out: Path) -> Path:
@@ -186,24 +171,17 @@ def plot(out: Path) -> Path:
     Args:
         out: folder that `compute` wrote in.
     """
-    path = out / "message_passing.json"
-    if not path.exists():
-        raise FileNotFoundError(f"no message_passing.json in {out}: run `compute` first")
-    result = json.loads(path.read_text())
-    console = Console()
-    for title in ("cost", "memory"):
-        for row in result[title]:
-            table = Table("quantity", "value", title=f"{title} ({result['device']})")
-            for name, value in row.items():
-                table.add_row(name, f"{value:,.3g}" if isinstance(value, float) else str(value))
-            console.print(table)
-    figure = matplotlib.figure.Figure(figsize=(6.5, 3), layout="constrained")
+    cost, memory = (load(out, name) for name in ("cost", "memory"))
+    for title, data in (("cost", cost), ("memory", memory)):
+        print(f"{title} ({data.attrs['device']})")
+        print_table(data.to_dataframe(), ",.3g")
+    figure = Figure(figsize=(6.5, 3), layout="constrained")
     axes = figure.subplots()
     kinds = ("iteration", "products", "products_squaring")
     for place, kind in enumerate(kinds):
-        values = [row[f"{kind}_seconds"] for row in result["cost"]]
+        values = cost[f"{kind}_seconds"].to_numpy()
         axes.bar(np.arange(len(values)) + place / 4, values, width=0.22, label=kind)
-    labels = [f"{row['num_obs']} observations" for row in result["cost"]]
+    labels = [f"{number} observations" for number in cost["num_obs"].to_numpy()]
     axes.set_xticks(np.arange(len(labels)) + 0.25, labels)
     axes.set_ylabel("seconds")
     axes.legend()
@@ -212,14 +190,4 @@ def plot(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("step", choices=("compute", "plot", "memory"))
-    parser.add_argument("out", help="folder; for memory, the size n x m, e.g. 20000x4000")
-    arguments = parser.parse_args()
-    numpyro.enable_x64()
-    if arguments.step == "memory":
-        report_memory(*map(int, arguments.out.split("x")))
-    elif arguments.step == "compute":
-        compute(Path(arguments.out))
-    else:
-        print(plot(Path(arguments.out)))
+    run(__doc__, compute, plot, SIZES)

@@ -27,7 +27,8 @@ from matplotlib.figure import Figure
 import probrev as pr
 from analyses.exact_accuracy.cases import SHAPES, Case, draw_case, make_model
 from analyses.exact_accuracy.integrals import Truth, list_supports, solve
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import find_saved, load, run, save
 
 SIZES = {
     "quick": {"num_two": 12, "num_three": 3, "num_four": 1},
@@ -53,25 +54,14 @@ def compute(out: Path, *, num_two: int, num_three: int, num_four: int) -> None:
         for most, num in zip(SHAPES, sizes.values(), strict=True)
         for seed in range(num)
     ]
-    rows = find_rows(out, sizes)
+    saved = find_saved(out, NAME, str(sizes))
+    rows = [] if saved is None else saved.to_dataframe().to_dict("records")
     for number in range(len(rows), len(cases)):
         rows.append({"max_active": cases[number][0]} | measure(case_of(*cases[number])))
         if len(rows) % ROWS_AT_ONCE == 0 or len(rows) == len(cases):
             columns = {name: ("posterior", [row[name] for row in rows]) for name in rows[0]}
-            save(out, NAME, xr.Dataset(columns, attrs=sizes))
+            save(out, NAME, xr.Dataset(columns, attrs={"plan": str(sizes)}))
             print(f"{len(rows)} of {len(cases)} posteriors", file=sys.stderr)
-
-
-def find_rows(out: Path, sizes: dict[str, int]) -> list[dict[str, float]]:
-    """What an interrupted run of the same sizes has found."""
-    try:
-        data = load(out, NAME)
-    except FileNotFoundError:
-        return []
-    found = {name: int(data.attrs[name]) for name in sizes}
-    if found != sizes:
-        sys.exit(f"{out} holds a run of other sizes, {found}: name another folder")
-    return data.to_dataframe().to_dict("records")
 
 
 def case_of(max_active: int, seed: int) -> Case:
@@ -160,4 +150,4 @@ def plot(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

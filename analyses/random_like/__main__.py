@@ -17,13 +17,14 @@ import numpy as np
 import xarray as xr
 
 import probrev as pr
+from analyses.figure import show
 from analyses.random_like.figure import CONTROLS, draw, print_table, say
-from analyses.script import load, run, save, show
+from analyses.script import load, run, save
 from analyses.third_party import find
+from analyses.train_nets import find_net
 from probrev.nets.weights.layers import label_layers
 from probrev.nets.weights.random_like import Measures
 
-OWN, OWN_COMMAND = Path("runs/nets"), "python -m analyses.train_nets runs/nets digits fashion"
 SECOND_SHARE = 0.02
 
 
@@ -32,7 +33,7 @@ class Net(NamedTuple):
 
     Attributes:
         name: short.
-        path: of the file, in its package or in the folder of own nets.
+        path: of the file in its package; of an own net its name.
         package: a key of `third_party.COMMANDS`; "" for an own net.
         initializer: what drew the weights; "" where the file says it.
     """
@@ -48,20 +49,14 @@ class Net(NamedTuple):
         Raises:
             FileNotFoundError: it is not there; the message has the command that makes it.
         """
-        if self.package:
-            return find(self.package, self.path)
-        if not (OWN / self.path).is_file():
-            raise FileNotFoundError(
-                f"no file {OWN / self.path}; to make it: uv run --extra data {OWN_COMMAND}"
-            )
-        return OWN / self.path
+        return find(self.package, self.path) if self.package else find_net(self.path)
 
 
 INA = "inaSpeechSegmenter"
 # Neither tiara nor digit-recognizer sets an initialiser, so it is torch's own.
 SMALL_NETS = (
-    Net("digits", "digits.npz", initializer="he_normal"),
-    Net("Fashion-MNIST", "fashion.npz", initializer="he_normal"),
+    Net("digits", "digits", initializer="he_normal"),
+    Net("Fashion-MNIST", "fashion", initializer="he_normal"),
     Net("ina male-female", "keras_male_female_cnn.hdf5", INA),
     Net("ina speech-music", "keras_speech_music_cnn.hdf5", INA),
     Net("ina speech-music-noise", "keras_speech_music_noise_cnn.hdf5", INA),
@@ -163,4 +158,4 @@ def plot(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

@@ -24,12 +24,14 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 import probrev as pr
+from analyses.figure import show
 from analyses.reversal.figure import Row, draw, say
 from analyses.reversal.images import draw_images, generate_images
 from analyses.reversal.posteriors import PRIORS, study_posteriors
 from analyses.reversal.real_nets import LOADERS as NETS
-from analyses.reversal.real_nets import OWN_NETS, RealNet, load_net
-from analyses.script import load, run, save, show
+from analyses.reversal.real_nets import RealNet, load_net
+from analyses.script import load, run, save
+from analyses.train_nets import OWN_NETS
 
 KEEP_PROBS = (0.5, 1.0)
 # The table of a net that is written last.
@@ -80,7 +82,8 @@ def compute(
         own_nets: folder of our own nets.
     """
     for name, sizes in posteriors.items():
-        asked = json.dumps({"num_inputs": num_inputs, "posteriors": sizes})
+        known = {"num_inputs": num_inputs, "posteriors": sizes, "own_nets": str(own_nets)}
+        asked = json.dumps(known)
         if is_done(out, name, asked):
             print(f"{name}: done before")
             continue
@@ -247,4 +250,4 @@ def print_table(rows: list[Row]) -> None:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

@@ -11,7 +11,7 @@ without bias, stand beside each layer, on the same x. `reversal` is reversal as 
 model has it, with r and dropout.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 import probrev as pr
+from analyses.figure import show
 from analyses.reversal.dna import read_fragments, weigh_kmers
 from analyses.reversal.real_nets import RealNet, read_tiara, split_readout
-from analyses.script import load, run, save, show
+from analyses.script import load, run, save
 from analyses.third_party import find
 from probrev.nets.similarity import measure_similarity
 from probrev.report.plots.canvas import COLORS, MARKERS
@@ -34,9 +35,6 @@ NAME = "linear_reversal"
 TRAINED, GAUSSIAN = "trained", "gaussian"
 INA_NAMES = ("speech_music_noise", "speech_music", "male_female")
 INA_ACTIVE_SHARE = 0.1
-
-
-Loaders = Mapping[str, Callable[[], RealNet]]
 
 
 def load_ina(name: str, num_inputs: int) -> RealNet:
@@ -58,7 +56,7 @@ def load_tiara(k: int, num_fragments: int) -> RealNet:
     return RealNet(f"tiara-{k}", *hidden, readout, x[:0], x, labels)
 
 
-def list_loaders(num_inputs: int, num_fragments: int) -> Loaders:
+def list_loaders(num_inputs: int, num_fragments: int) -> dict[str, Callable[[], RealNet]]:
     """What loads each net, by its name."""
     ina = {
         f"ina {name.replace('_', '-')}": partial(load_ina, name, num_inputs) for name in INA_NAMES
@@ -69,20 +67,21 @@ def list_loaders(num_inputs: int, num_fragments: int) -> Loaders:
 # Fragments a file, where there are so many: with 416 to 421 accuracies, units that never fire and
 # cosines of tiara's nets are, to the digit, those that were measured before us.
 SIZES = {
-    "quick": {"loaders": list_loaders(200, 40)},
-    "full": {"loaders": list_loaders(2000, 420)},
+    "quick": {"num_inputs": 200, "num_fragments": 40},
+    "full": {"num_inputs": 2000, "num_fragments": 420},
 }
 
 
-def compute(out: Path, *, loaders: Loaders) -> None:
+def compute(out: Path, *, num_inputs: int, num_fragments: int) -> None:
     """Measures every layer of every net and writes what was found.
 
     Args:
         out: folder to write in.
-        loaders: what loads each net, by its name.
+        num_inputs: made for each of inaSpeechSegmenter's nets.
+        num_fragments: of DNA from each file, at most, for tiara's.
     """
     tables = []
-    for index, (name, load_one) in enumerate(loaders.items()):
+    for index, (name, load_one) in enumerate(list_loaders(num_inputs, num_fragments).items()):
         net = load_one()
         found = measure(jax.random.fold_in(jax.random.key(0), index), net)
         tables.append(found.assign(net=name, accuracy=net.accuracy, num_inputs=len(net.x)))
@@ -155,4 +154,4 @@ def find_words(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

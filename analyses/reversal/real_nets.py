@@ -18,8 +18,8 @@ import probrev as pr
 from analyses.datasets import load_images
 from analyses.reversal.dna import read_fragments, weigh_kmers
 from analyses.third_party import find
+from analyses.train_nets import OWN_NETS, find_net
 
-OWN_NETS = Path("runs/nets")
 # digit-recognizer: mean and standard deviation of its pixels; its convolutions.
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 CONVOLUTIONS = ("conv_layers.0", "conv_layers.3", "conv_layers.6")
@@ -105,12 +105,7 @@ def load_net(name: str, num_inputs: int, own_nets: Path = OWN_NETS) -> RealNet:
 
 def load_own(name: str, num_inputs: int, own_nets: Path) -> RealNet:
     """One of our own nets, on its images: fitted to those that it was trained on."""
-    path = own_nets / f"{name}.npz"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no file {path}; to make it: "
-            f"uv run --extra data python -m analyses.train_nets {own_nets} {name}"
-        )
+    path = find_net(name, own_nets)
     images = load_images(name)
     fit = draw_rows(len(images.train), num_inputs)
     rows = draw_rows(len(images.test), num_inputs)

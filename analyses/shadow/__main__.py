@@ -26,7 +26,8 @@ import xarray as xr
 
 import probrev as pr
 from analyses.datasets import Images, load_images
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import find_saved, load, run, save
 from analyses.shadow.cases import (
     BASELINE,
     LONG,
@@ -82,7 +83,7 @@ def train_arm(
     without compilation, weight, plan.
 
     Raises:
-        ValueError: the folder holds this arm with another recipe, weight or number of seeds.
+        OtherRunError: the folder holds this arm with another recipe, weight or number of seeds.
     """
     shadow, recipe = MODES.get(arm), case.recipe
     if shadow is not None:
@@ -91,8 +92,8 @@ def train_arm(
         recipe = recipe.lengthen(TIMES_LONGER)
     name = file_name(case.name, arm)
     plan = f"{recipe} {shadow} {case.num_seeds} seeds"
-    if (out / f"{name}.nc").exists():
-        return _expect(load(out, name), plan, out / f"{name}.nc")
+    if (saved := find_saved(out, name, plan)) is not None:
+        return saved
     sample = draw_sample(case, images)
     test = images.test, images.test_labels
     trained, seconds = _train(out, name, images, sample, test, recipe, shadow)
@@ -120,7 +121,8 @@ def choose_weights(
     chosen = {}
     for mode, shadow in MODES.items():
         name, plan = f"{file_name(case.name, mode)}-choice", f"{case.recipe} {shadow} {weights}"
-        if not (out / f"{name}.nc").exists():
+        data = find_saved(out, name, plan)
+        if data is None:
             curves = []
             for weight in weights:
                 one, step = replace(shadow, weight=weight), f"{name}-{weight:g}"
@@ -129,7 +131,6 @@ def choose_weights(
             axis = xr.DataArray(list(weights), dims="weight", name="weight")
             data = xr.concat(curves, axis, coords="minimal", compat="override")
             _keep(out, name, data.assign_attrs(plan=plan))
-        data = _expect(load(out, name), plan, out / f"{name}.nc")
         error = data["error"].isel(check=-1).mean("seed").to_numpy()
         chosen[mode] = float(weights[int(error.argmin())])
         print(f"{name}: validation errors {error.round(4)} at weights {weights}", flush=True)
@@ -241,14 +242,5 @@ def _list_curve(trained: pr.Training) -> xr.Dataset:
     )
 
 
-def _expect(data: xr.Dataset, plan: str, path: Path) -> xr.Dataset:
-    if data.attrs["plan"] != plan:
-        raise ValueError(
-            f"{path} holds another run: {data.attrs['plan']}; this one is {plan}: name another "
-            "folder or delete the file"
-        )
-    return data
-
-
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

@@ -23,7 +23,8 @@ import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
 from matplotlib.ticker import NullFormatter
 
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from analyses.theorems.exponents import Exponent, fit_exponent
 
 NAME = "baby_theorem"
@@ -153,4 +154,4 @@ def plot(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

@@ -23,7 +23,8 @@ import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from analyses.theorems.asymptote import (
     CLOSE,
     NETS,
@@ -267,4 +268,4 @@ def plot(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

@@ -26,7 +26,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.stats import norm
 
-from analyses.script import load, run, save, show
+from analyses.figure import show
+from analyses.script import load, run, save
 from analyses.theorems.readouts import readout_var, simulate_readouts
 
 # Symmetric laws of variance 1: E[w^4] of each.
@@ -239,4 +240,4 @@ def plot(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

@@ -6,6 +6,7 @@ from scipy import integrate
 
 from analyses.exact_accuracy import __main__ as exact_accuracy
 from analyses.exact_accuracy import cases, integrals, integrand, quadrature, sampling
+from analyses.script import OtherRunError
 
 
 @pytest.mark.slow
@@ -36,7 +37,7 @@ def test_computed_and_plotted(tmp_path, capsys):
     # It is there already, and is not computed again; of other sizes it is refused.
     exact_accuracy.compute(tmp_path, num_two=2, num_three=0, num_four=1)
     assert "posteriors" not in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="holds a run of other sizes"):
+    with pytest.raises(OtherRunError, match="holds another run"):
         exact_accuracy.compute(tmp_path, num_two=3, num_three=0, num_four=1)
 
 

@@ -28,7 +28,7 @@ def write_net(folder):
 @pytest.mark.slow
 def test_computed_and_plotted(tmp_path, capsys):
     write_net(tmp_path / "runs" / "nets")
-    net = random_like.Net("mine", "net.npz", initializer="torch")
+    net = random_like.Net("mine", "net", initializer="torch")
     random_like.compute(tmp_path, nets=(net,), control_shape=(48, 64))
     assert random_like.plot(tmp_path).stat().st_size > 10_000
     told = capsys.readouterr().out

@@ -62,14 +62,15 @@ def test_gaussian_weights_give_the_cosine_of_theory(make, n_hidden):
     np.testing.assert_allclose(found["cosine"], expected, atol=0.005)
 
 
-def test_computed_and_plotted(make, tmp_path, capsys):
+def test_computed_and_plotted(make, tmp_path, monkeypatch, capsys):
     top = np.maximum(X @ WEIGHTS[0] + BIASES[0], 0)
     labels = np.where(np.arange(len(X)) < 10, -1, top.argmax(1))
     loaders = {
         "one": lambda: make(WEIGHTS, BIASES, X),
         "another": lambda: make(WEIGHTS[:1], BIASES[:1], X, labels),
     }
-    linear.compute(tmp_path, loaders=loaders)
+    monkeypatch.setattr(linear, "list_loaders", lambda *sizes: loaders)
+    linear.compute(tmp_path, num_inputs=0, num_fragments=0)
     assert linear.plot(tmp_path).stat().st_size > 10_000
     told = capsys.readouterr().out
     assert "another" in told
@@ -83,4 +84,4 @@ def test_computed_and_plotted(make, tmp_path, capsys):
 )
 def test_absent_files(name, package):
     with pytest.raises(FileNotFoundError, match=f"to install it: uv pip install .* {package}=="):
-        linear.SIZES["quick"]["loaders"][name]()
+        linear.list_loaders(200, 40)[name]()

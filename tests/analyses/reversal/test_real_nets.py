@@ -81,7 +81,7 @@ def test_pruned_net_is_the_same_function_of_its_inputs():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("digits", "to make it: uv run --extra data python -m analyses.train_nets .* digits"),
+        ("digits", r"to make it: .* analyses\.train_nets compute .* --set names=digits"),
         ("digit-recognizer", "to install it: uv pip install .* digit-recognizer-py==0.1.0"),
         ("tiara-5", "to install it: uv pip install .* tiara==1.0.3"),
     ],
