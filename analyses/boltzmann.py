@@ -26,8 +26,9 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 import probrev as pr
 from analyses.datasets import load_images
-from analyses.figure import show
+from analyses.figure import bars, show
 from analyses.script import load, run, save
+from analyses.table import print_table, to_dataset
 from probrev.report.plots.canvas import COLORS, MARKERS, MUTED
 from probrev.runs import registry
 
@@ -95,8 +96,8 @@ def compute(
         for coupling in top_couplings
         for row in measure_control(keys[3], coupling, num_obs)
     ]
-    save(out, "gaps", xr.Dataset.from_dataframe(pd.DataFrame(gaps).rename_axis("row")))
-    save(out, "controls", xr.Dataset.from_dataframe(pd.DataFrame(controls).rename_axis("row")))
+    save(out, "gaps", to_dataset(gaps))
+    save(out, "controls", to_dataset(controls))
     learned = xr.Dataset(
         {
             "log_prob": (("law", "image"), np.stack(list(evidence.values()))),
@@ -185,8 +186,8 @@ def plot(out: Path) -> Path:
     draw_learned(axes["learned"], learned)
     draw_gaps(axes["gaps"], gaps)
     draw_control(axes["control"], controls)
-    print(gaps.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
-    print(controls.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    print_table(gaps)
+    print_table(controls)
     return show(figure, find(learned, gaps, controls), out / "boltzmann.png")
 
 
@@ -226,7 +227,7 @@ def draw_gaps(axes: Axes, gaps: pd.DataFrame) -> None:
             color = COLORS[models.index(model)]
             axes.errorbar(
                 one["ratio"], place + shift,
-                xerr=[[one["ratio"] - one["low"]], [one["high"] - one["ratio"]]],
+                xerr=bars([one["ratio"]], [one["low"]], [one["high"]]),
                 fmt=MARKERS[models.index(model)], color=color, ms=5, capsize=2,
                 mfc="white" if hollow else color,
             )  # fmt: skip
@@ -246,7 +247,7 @@ def draw_control(axes: Axes, controls: pd.DataFrame) -> None:
     for index, (inverse, rows) in enumerate(controls.groupby("inverse", sort=False)):
         axes.errorbar(
             rows["top_coupling"], rows["ratio"],
-            [rows["ratio"] - rows["low"], rows["high"] - rows["ratio"]],
+            bars(rows["ratio"], rows["low"], rows["high"]),
             marker=MARKERS[index], color=COLORS[index], ms=5, capsize=2, label=inverse,
         )  # fmt: skip
     axes.axhline(1, color="#555555", lw=0.8)

@@ -25,6 +25,7 @@ from matplotlib.axes import Axes
 import probrev as pr
 from analyses.figure import show
 from analyses.script import load, run, save
+from analyses.table import to_dataset
 from probrev.runs import registry
 from probrev.theory.state_evolution import is_hard
 
@@ -88,8 +89,7 @@ def compute(
         for depth in range(1, stack["max_depth"] + 1):
             rows += measure_depth(depth=depth, num_obs=num_obs, num_weights=num_weights, **settings)
             print(f"{stack['n_hidden']} hidden units, depth {depth}: done", flush=True)
-    columns = {name: ("row", [row[name] for row in rows]) for name in rows[0]}
-    data = xr.Dataset(columns).set_coords(["n_hidden", "ratio", "depth", "method", "level"])
+    data = to_dataset(rows).set_coords(["n_hidden", "ratio", "depth", "method", "level"])
     save(out, NAME, data.assign_attrs(num_obs=num_obs, num_weights=num_weights))
 
 

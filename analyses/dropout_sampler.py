@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 import probrev as pr
-from analyses.figure import show
+from analyses.figure import bars, plain_ticks, say_range, show
 from analyses.script import load, run, save
 from probrev.comparison.metrics.case import POSTERIOR
 from probrev.runs import registry
@@ -114,11 +114,12 @@ def plot_metric(ax: Axes, data: xr.Dataset, metric: str) -> None:
         )
         halves = np.isnan(keep_prob)
         ax.errorbar(
-            noise, value, [value - low, high - value], marker="o", ms=3, capsize=2,
+            noise, value, bars(value, low, high), marker="o", ms=3, capsize=2,
             color="black" if halves else f"C{index}", ls="--" if halves else "-",
             label="two halves of the posterior" if halves else f"dropout, q = {keep_prob:g}",
         )  # fmt: skip
-    ax.set(xscale="log", yscale="log", xticks=noise, xticklabels=[f"{one:g}" for one in noise])
+    ax.set(xscale="log", yscale="log")
+    plain_ticks(ax.xaxis, noise)
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
@@ -156,7 +157,7 @@ def finding(data: xr.Dataset) -> str:
         f"q = {found.keep_prob:g} at noise_std = {found.noise_std:g}, with an energy distance "
         f"{found.times:.1f} times that of two halves of the posterior ({data.attrs['num_samples']} "
         f"samples each) and {found.spread:.2f} times its spread; over all settings the spread is "
-        f"{float(spread.min()):.2f} to {float(spread.max()):.2f} times the posterior's."
+        f"{say_range(spread, '.2f')} times the posterior's."
     )
 
 

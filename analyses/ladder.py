@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import probrev as pr
-from analyses.figure import show
+from analyses.figure import bars, plain_ticks, show
 from analyses.script import load, run, save
 from probrev.comparison.gap import split_errors
 from probrev.comparison.metrics.case import POSTERIOR, Row, row_of_ratio
@@ -29,6 +29,7 @@ from probrev.runs import registry
 
 NOISE_STDS = (0.35, 0.7, 1.4, 2.8)
 SIZES = {"quick": {"num_obs": 192}, "full": {"num_obs": 2048}}
+ENDS = ("value", "low", "high")
 # First rung expected to err at least as much as the second.
 EXPECTED = (("universal", "calibrated"), ("calibrated", "trained"))
 
@@ -133,10 +134,9 @@ def draw_risks(ax: Axes, noise: np.ndarray, risks: list[dict[str, Row]]) -> None
     for index, name in enumerate(risks[0]):
         bayes = name == POSTERIOR
         color = POSTERIOR_COLOR if bayes else COLORS[index]
-        rows = [row[name] for row in risks]
+        value, low, high = np.array([[getattr(row[name], end) for row in risks] for end in ENDS])
         ax.errorbar(
-            noise, [row.value for row in rows],
-            np.abs([[row.value - row.low, row.high - row.value] for row in rows]).T,
+            noise, value, bars(value, low, high),
             color=color, marker=None if bayes else MARKERS[index], ms=5, capsize=2,
             lw=2.2 if bayes else 1.1, label="posterior mean" if bayes else name,
         )  # fmt: skip
@@ -149,11 +149,11 @@ def draw_parts(ax: Axes, noise: np.ndarray, parts: xr.Dataset) -> None:
     """Parts of the gap over the noise level."""
     for index, name in enumerate(parts["part"].to_numpy()):
         one = parts.sel(part=name)
-        spread = np.abs(np.stack([one["value"] - one["low"], one["high"] - one["value"]]))
         line = "-" if one["in_sum"].to_numpy().all() else "--"
         ax.errorbar(
-            noise, one["value"], spread, color=COLORS[index], marker=MARKERS[index], ms=5,
-            capsize=2, lw=1.3, ls=line, label=name if line == "-" else f"{name} (beside the sum)",
+            noise, one["value"], bars(*(one[end] for end in ENDS)), color=COLORS[index],
+            marker=MARKERS[index], ms=5, capsize=2, lw=1.3, ls=line,
+            label=name if line == "-" else f"{name} (beside the sum)",
         )  # fmt: skip
     ax.axhline(0, color="#555555", lw=0.8)
     _log_noise(ax, noise)
@@ -163,8 +163,7 @@ def draw_parts(ax: Axes, noise: np.ndarray, parts: xr.Dataset) -> None:
 
 def _log_noise(ax: Axes, noise: np.ndarray) -> None:
     ax.set(xlabel="noise_std σ", xscale="log")
-    ax.set_xticks(noise, [f"{value:g}" for value in noise])
-    ax.minorticks_off()
+    plain_ticks(ax.xaxis, noise)
 
 
 def say_parts(noise: np.ndarray, risks: list[dict[str, Row]], parts: xr.Dataset) -> str:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 import probrev as pr
-from analyses.figure import show
+from analyses.figure import bars, show
 from analyses.script import load, run, save
 from probrev.comparison.metrics.case import Row, row_of_ratio
 from probrev.report.plots.canvas import POSTERIOR_COLOR
@@ -169,7 +169,7 @@ def draw_parameter(ax: Axes, found: list[Degradation]) -> None:
             for end in ("value", "low", "high")
         )
         ax.errorbar(
-            np.insert(factors, after, 1.0), value, np.maximum([value - low, high - value], 0),
+            np.insert(factors, after, 1.0), value, bars(value, low, high),
             color=color, marker=marker, ms=5, capsize=2, lw=1.4, label=JUDGES[name],
         )  # fmt: skip
     parameter = found[0].parameter

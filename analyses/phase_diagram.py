@@ -13,7 +13,7 @@ evolution against the error of message passing at n = 2000 and above.
 `compute` can be killed: the same command goes on where it stopped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,11 @@ import jax
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 import probrev as pr
-from analyses.figure import show
+from analyses.figure import plain_ticks, show
 from analyses.script import load, run, save
 from probrev.comparison.verdict import AS_GOOD_BELOW, NEAR_BELOW
 from probrev.runs import registry
@@ -270,12 +268,6 @@ def draw_map(axes: Axes, name: str, ground: xr.Dataset, measured: xr.Dataset) ->
     plain_ticks(axes.xaxis, TICKS[name])
     plain_ticks(axes.yaxis, RATIO_TICKS)
     return drawn
-
-
-def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
-    """These ticks and no others, as plain numbers."""
-    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    axis.set_minor_locator(NullLocator())
 
 
 def draw_check(axes: Axes, check: xr.Dataset) -> None:

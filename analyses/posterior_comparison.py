@@ -17,6 +17,7 @@ import jax
 import matplotlib.figure
 
 import probrev as pr
+from analyses.figure import bars
 from analyses.script import OtherRunError, run
 from probrev.runs import registry
 
@@ -86,10 +87,8 @@ def plot(out: Path) -> Path:
             for v in verdicts
             if (v.inverse, v.posterior) == (name, "exact")
         }
-        ratio = [v.ratio for v in found.values()]
-        below = [v.ratio - v.low for v in found.values()]
-        above = [v.high - v.ratio for v in found.values()]
-        axes.errorbar(list(found), ratio, [below, above], marker="o", capsize=3, label=name)
+        ratio, low, high = zip(*((v.ratio, v.low, v.high) for v in found.values()), strict=True)
+        axes.errorbar(list(found), ratio, bars(ratio, low, high), marker="o", capsize=3, label=name)
     axes.axhline(1.0, color="black", linewidth=0.8)
     axes.set(xlabel="keep_prob", ylabel="risk / Bayes risk", yscale="log")
     axes.legend(frameon=False)

@@ -20,7 +20,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import probrev as pr
-from analyses.figure import show
+from analyses.figure import say_range, show
 from analyses.script import load, run, save
 from probrev.comparison.metrics.case import INTERVAL_PROB, Case
 from probrev.comparison.metrics.log_ratio import estimate_ratios
@@ -216,7 +216,7 @@ def say(data: xr.Dataset) -> str:
     ranges = []
     for group in (PLANNED, NEAR_BAYES):
         share = data["coverage"].sel(inverse=[name for name in names if name in group])
-        ranges.append(f"{float(share.min()):.3f} to {float(share.max()):.3f}")
+        ranges.append(say_range(share, ".3f"))
     p = data["p_right"].to_numpy()
     return (
         f"{INTERVAL_PROB:.0%} intervals of R hold it in {ranges[0]} of data sets for "

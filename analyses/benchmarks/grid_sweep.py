@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 import probrev as pr
 from analyses.figure import show
 from analyses.script import load, run, save
+from analyses.table import to_dataset
 from probrev.runs.sweeps.store import TIMINGS, unfinished
 
 SIZES = {"quick": {"num_seeds": 5}, "full": {"num_seeds": 25}}
@@ -73,7 +74,7 @@ def compute(
         pr.load_sweep(out / name).drop_vars(TIMINGS)
         for name in ("workers-1.zarr", "workers-2.zarr", "killed.zarr")
     )
-    data = xr.Dataset({name: ("workers", [row[name] for row in rows]) for name in rows[0]})
+    data = to_dataset(rows, "workers")
     data = data.assign_coords(workers=[1, 2]).assign_attrs(
         same_after_kills=int(two.equals(broken)),
         same_on_one_and_two=int(one.equals(two)),

@@ -29,6 +29,7 @@ from analyses.exact_accuracy.cases import SHAPES, Case, draw_case, make_model
 from analyses.exact_accuracy.integrals import Truth, list_supports, solve
 from analyses.figure import show
 from analyses.script import find_saved, load, run, save
+from analyses.table import to_dataset, to_rows
 
 SIZES = {
     "quick": {"num_two": 12, "num_three": 3, "num_four": 1},
@@ -55,12 +56,12 @@ def compute(out: Path, *, num_two: int, num_three: int, num_four: int) -> None:
         for seed in range(num)
     ]
     saved = find_saved(out, NAME, str(sizes))
-    rows = [] if saved is None else saved.to_dataframe().to_dict("records")
+    rows = [] if saved is None else to_rows(saved)
     for number in range(len(rows), len(cases)):
         rows.append({"max_active": cases[number][0]} | measure(case_of(*cases[number])))
         if len(rows) % ROWS_AT_ONCE == 0 or len(rows) == len(cases):
-            columns = {name: ("posterior", [row[name] for row in rows]) for name in rows[0]}
-            save(out, NAME, xr.Dataset(columns, attrs={"plan": str(sizes)}))
+            data = to_dataset(rows, "posterior")
+            save(out, NAME, data.assign_attrs(plan=str(sizes)))
             print(f"{len(rows)} of {len(cases)} posteriors", file=sys.stderr)
 
 
@@ -70,14 +71,9 @@ def case_of(max_active: int, seed: int) -> Case:
     return draw_case(seed, shapes[seed % len(shapes)])
 
 
-def measure(case: Case, truth: Truth | None = None) -> dict[str, float]:
-    """Error, claim and seconds of one posterior.
-
-    Args:
-        case: the posterior.
-        truth: what the plain integrals say, if that is known already.
-    """
-    truth = solve(case) if truth is None else truth
+def measure(case: Case) -> dict[str, float]:
+    """Error, claim and seconds of one posterior."""
+    truth = solve(case)
     model, start = make_model(case), time.perf_counter()
     obs = pr.Observations(case.x[None])
     posterior = pr.exact(model, obs, num_draws=4, num_top=len(list_supports(case)))

@@ -8,18 +8,18 @@ batch normalisation folded in, each beside its two controls, and measures two ra
 answer is known. `plot` draws all of them and prints what they say, layer by layer.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import xarray as xr
 
 import probrev as pr
 from analyses.figure import show
 from analyses.random_like.figure import CONTROLS, draw, print_table, say
 from analyses.script import load, run, save
+from analyses.table import to_dataset
 from analyses.third_party import find
 from analyses.train_nets import find_net
 from probrev.nets.weights.layers import label_layers
@@ -94,7 +94,7 @@ def compute(out: Path, *, nets: Sequence[Net], control_shape: tuple[int, int], s
     for key, net, path in zip(keys, nets, paths, strict=True):
         rows += net_rows(key, net, path)
         print(f"{net.name}: {sum(row['net'] == net.name for row in rows)} matrices", flush=True)
-    save(out, "random_like", as_dataset(rows))
+    save(out, "random_like", to_dataset(rows, "layer"))
 
 
 def known_rows(key: jax.Array, shape: tuple[int, int]) -> Iterator[dict[str, Any]]:
@@ -139,11 +139,6 @@ def _numbers(measures: Measures) -> dict[str, float]:
     top = max(1, round(SECOND_SHARE * values.size))
     numbers = measures.entries._asdict() | measures.spectrum._asdict()
     return numbers | {"top_2_energy": values[-top:].sum() / values.sum()}
-
-
-def as_dataset(rows: Sequence[Mapping[str, Any]]) -> xr.Dataset:
-    """Rows that are alike, as one array a column."""
-    return xr.Dataset({name: ("layer", np.array([row[name] for row in rows])) for name in rows[0]})
 
 
 def plot(out: Path) -> Path:

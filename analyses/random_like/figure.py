@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analyses.figure import say_range
 from probrev.nets.weights.random_like import MOST_INIT_SHARE, MOST_KS, MOST_KURTOSIS, TOO_SMALL
 from probrev.report.plots.canvas import COLORS, MUTED
 
@@ -151,15 +152,15 @@ def _say_ina(nets: xr.Dataset) -> Iterator[str]:
     if square.sizes["layer"]:
         yield (
             f"ina's {INA_WIDE}×{INA_WIDE} layers: excess kurtosis "
-            f"{_range(square['trained_excess_kurtosis'], '.2f')}, yet the largest 1 % of the "
-            f"singular values carry {_range(square['trained_top_energy'], '.0%')} of the energy, "
-            f"2 % {_range(square['trained_top_2_energy'], '.0%')}."
+            f"{say_range(square['trained_excess_kurtosis'], '.2f')}, yet the largest 1 % of the "
+            f"singular values carry {say_range(square['trained_top_energy'], '.0%')} of the "
+            f"energy, 2 % {say_range(square['trained_top_2_energy'], '.0%')}."
         )
     for is_slight, name in ((True, "its speech-music-noise net"), (False, "its other two")):
         some = nets.isel(layer=is_dense & ((names == INA_SLIGHT) == is_slight))
         if some.sizes["layer"]:
             yield (
-                f"Initialisation alone would give {_range(some['init_share'], '.2f')} of the "
+                f"Initialisation alone would give {say_range(some['init_share'], '.2f')} of the "
                 f"variance in the dense layers of {name}."
             )
 
@@ -172,7 +173,3 @@ def _say_known(known: xr.Dataset) -> Iterator[str]:
             f"{row['trained_num_outside'].item()} outside, kurtosis "
             f"{row['trained_excess_kurtosis'].item():.2f}."
         )
-
-
-def _range(values: xr.DataArray, form: str) -> str:
-    return f"{values.min().item():{form}} to {values.max().item():{form}}"

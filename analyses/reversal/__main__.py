@@ -25,12 +25,13 @@ from matplotlib.figure import Figure
 
 import probrev as pr
 from analyses.figure import show
-from analyses.reversal.figure import Row, draw, say
+from analyses.reversal.figure import draw, say
 from analyses.reversal.images import draw_images, generate_images
 from analyses.reversal.posteriors import PRIORS, study_posteriors
 from analyses.reversal.real_nets import LOADERS as NETS
 from analyses.reversal.real_nets import RealNet, load_net
 from analyses.script import load, run, save
+from analyses.table import Row, print_table, to_dataset, to_rows
 from analyses.train_nets import OWN_NETS
 
 KEEP_PROBS = (0.5, 1.0)
@@ -101,7 +102,7 @@ def compute(
             save(out, f"evidence-{name}", xr.Dataset(named, {"prior": list(PRIORS)}))
         tables[LAST] = profile_net(net)
         for table, rows in tables.items():
-            data = rows.assign(net=name).rename_axis("row").to_xarray()
+            data = to_dataset(rows.assign(net=name).to_dict("records"))
             save(out, f"{table}-{name}", data.assign_attrs(asked=asked))
 
 
@@ -216,13 +217,7 @@ def plot(out: Path) -> Path:
 def gather(out: Path, table: str) -> list[Row]:
     """The rows of a table, of all nets, in the order of `NETS`."""
     paths = [out / f"{table}-{name}.nc" for name in NETS]
-    return [row for path in paths if path.exists() for row in list_rows(load(out, path.stem))]
-
-
-def list_rows(data: xr.Dataset) -> list[Row]:
-    """A saved table, row by row."""
-    columns = {str(name): values.to_numpy().tolist() for name, values in data.data_vars.items()}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [row for path in paths if path.exists() for row in to_rows(load(out, path.stem))]
 
 
 def with_baseline(rows: list[Row]) -> list[Row]:
@@ -241,12 +236,6 @@ def with_baseline(rows: list[Row]) -> list[Row]:
         for row in chosen
         if row["pairs"] == "matched"
     ]
-
-
-def print_table(rows: list[Row]) -> None:
-    """A table in plain text."""
-    table = pd.DataFrame(rows)
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"), end="\n\n")
 
 
 if __name__ == "__main__":

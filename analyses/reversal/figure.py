@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analyses.figure import bars, say_range
+from analyses.table import Row
 from probrev.comparison.metrics.case import POSTERIOR
 from probrev.report.plots.canvas import COLORS, MARKERS, MUTED, POSTERIOR_COLOR
 
-Row = dict[str, Any]
 Tables = Mapping[str, list[Row]]
 
 KEEP_PROB = 0.5
@@ -123,7 +124,7 @@ def draw_risks(ax: Axes, table: list[Row]) -> None:
         at = np.array([names.index(row["name"]) for row in own], float)
         at += STEP * (index - (len(nets) - 1) / 2)
         value = column(own, "value")
-        spread = np.abs([value - column(own, "low"), column(own, "high") - value])
+        spread = bars(value, column(own, "low"), column(own, "high"))
         color = COLORS[index]
         ax.errorbar(value, at, xerr=spread, capsize=2, lw=1, ls="", color=color)
         ax.plot(value, at, MARKERS[index], ms=5, ls="", color=color, label=net)
@@ -204,7 +205,7 @@ def say_profile(table: list[Row]) -> str:
     """How sparse and how flat real activations are."""
     share, constant = column(table, "live_active_share"), column(table, "constant_high")
     return (
-        f"{share.min():.0%} to {share.max():.0%} of the live units are active; in 95 % of the "
+        f"{say_range(share, '.0%')} of the live units are active; in 95 % of the "
         f"inputs ‖h‖∞ < {constant.max():.1f} √(log k / k) ‖h‖₂."
     )
 

@@ -18,7 +18,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
-import xarray as xr
 from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
@@ -27,6 +26,7 @@ from analyses.figure import show
 from analyses.reversal.dna import read_fragments, weigh_kmers
 from analyses.reversal.real_nets import RealNet, read_tiara, split_readout
 from analyses.script import load, run, save
+from analyses.table import print_table, to_dataset
 from analyses.third_party import find
 from probrev.nets.similarity import measure_similarity
 from probrev.report.plots.canvas import COLORS, MARKERS
@@ -80,13 +80,14 @@ def compute(out: Path, *, num_inputs: int, num_fragments: int) -> None:
         num_inputs: made for each of inaSpeechSegmenter's nets.
         num_fragments: of DNA from each file, at most, for tiara's.
     """
-    tables = []
+    rows = []
     for index, (name, load_one) in enumerate(list_loaders(num_inputs, num_fragments).items()):
         net = load_one()
         found = measure(jax.random.fold_in(jax.random.key(0), index), net)
-        tables.append(found.assign(net=name, accuracy=net.accuracy, num_inputs=len(net.x)))
+        known = {"net": name, "accuracy": net.accuracy, "num_inputs": len(net.x)}
+        rows += [row | known for row in found.to_dict("records")]
         print(f"{name}: {len(net.weights)} layers", flush=True)
-    save(out, NAME, xr.Dataset.from_dataframe(pd.concat(tables, ignore_index=True)))
+    save(out, NAME, to_dataset(rows))
 
 
 def measure(key: PRNGKeyArray, net: RealNet) -> pd.DataFrame:
@@ -121,7 +122,7 @@ def plot(out: Path) -> Path:
         out: folder that `compute` wrote in.
     """
     table = load(out, NAME).to_dataframe()
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"), end="\n\n")
+    print_table(table, ".4f")
     nets = list(dict.fromkeys(table["net"]))
     figure = Figure(figsize=(2.2 * len(nets), 3.6), layout="constrained")
     for axes, name in zip(

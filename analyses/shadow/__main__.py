@@ -43,6 +43,7 @@ from analyses.shadow.cases import (
 from analyses.shadow.effects import list_effects, say_effects
 from analyses.shadow.figure import draw_cases
 from analyses.stopwatch import stopwatch
+from analyses.table import print_table
 
 NAME = "shadow_training"
 PRINTED = [
@@ -166,7 +167,7 @@ def plot(out: Path) -> Path:
     names = sorted(np.atleast_1d(load(out, NAME).attrs["cases"]), key=_order)
     cases = {name: _load_case(out, name) for name in names}
     effects = list_effects(cases)
-    print(effects[PRINTED].to_string(index=False, float_format="%.4f"))
+    print_table(effects.filter(PRINTED), ".4f")
     return show(draw_cases(cases, effects), say_effects(effects), out / f"{NAME}.png")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from analyses.figure import say_range
 from analyses.shadow.cases import BASELINE, MODES
 
 Cases = Mapping[str, Mapping[str, xr.Dataset]]
@@ -123,7 +124,7 @@ def say_effects(effects: pd.DataFrame) -> str:
     worse = (shadow["calibration_change_low"] > 0).sum()
     return (
         f"{_answer([pooled[mode] for mode in MODES])} Over {len(errors)} cases in which the plain "
-        f"net errs on {errors.min():.3f} to {errors.max():.3f} of the test images, that error is "
+        f"net errs on {say_range(errors.to_numpy(), '.3f')} of the test images, that error is "
         f"multiplied {'; '.join(said)}. SHADOW's calibration error is lower in {better} and higher "
         f"in {worse} of {len(shadow)}. A step takes {_say_times(effects)} times as long. "
         f"Drawn inputs give back the top layer with a cosine of "

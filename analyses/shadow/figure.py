@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analyses.figure import bars
 from analyses.shadow.cases import BASELINE, LONG, MODES
 from probrev.report.plots.canvas import COLORS, MARKERS
 
@@ -66,7 +67,7 @@ def draw_changes(ax: Axes, effects: pd.DataFrame, column: str, unchanged: float)
         place = np.array([names.index(name) for name in rows["case"]]) + offset
         color, marker, _ = STYLES[arm]
         ax.errorbar(
-            value, place, xerr=np.maximum([value - low, high - value], 0), color=color,
+            value, place, xerr=bars(value, low, high), color=color,
             marker=marker, ms=4, ls="", capsize=2, label=arm,
         )  # fmt: skip
     ax.axvline(unchanged, color="#555555", lw=0.8)

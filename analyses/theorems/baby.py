@@ -21,9 +21,8 @@ import matplotlib.figure
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
-from matplotlib.ticker import NullFormatter
 
-from analyses.figure import show
+from analyses.figure import finish, say_range, show
 from analyses.script import load, run, save
 from analyses.theorems.exponents import Exponent, fit_exponent
 
@@ -104,21 +103,16 @@ def find(data: xr.Dataset) -> str:
         f"active units"
         for one in by_count
     )
-    slack = [data.bound / one.sup_norm for one in by_count]
+    sparse, *_, dense = (data.bound / one.sup_norm for one in by_count)
     ratio = data.sup_norm / data.typical
     edge = data.spectral_norm / data.edge
     return (
         f"At m = {data.n_hidden} the sup norm of the error falls as n to the {exponents} (theory "
-        f"-1/2); log(mn) sqrt(m/n) is {spread(slack[0], 0)} times too large for the sparse h and "
-        f"{spread(slack[-1], 1)} times for the dense one, while sqrt(2 log m) sqrt(k/n) is met "
-        f"within a factor {spread(ratio, 2)}; ||W'W/n - I|| is {spread(edge, 3)} times "
-        f"2 sqrt(m/n) + m/n."
+        f"-1/2); log(mn) sqrt(m/n) is {say_range(sparse, '.0f')} times too large for the "
+        f"sparse h and {say_range(dense, '.1f')} times for the dense one, while "
+        f"sqrt(2 log m) sqrt(k/n) is met within a factor {say_range(ratio, '.2f')}; "
+        f"||W'W/n - I|| is {say_range(edge, '.3f')} times 2 sqrt(m/n) + m/n."
     )
-
-
-def spread(values: xr.DataArray, digits: int) -> str:
-    """Smallest to largest."""
-    return f"{float(values.min()):.{digits}f} to {float(values.max()):.{digits}f}"
 
 
 def plot(out: Path) -> Path:
@@ -147,8 +141,7 @@ def plot(out: Path) -> Path:
     right.set(title="distance of W'W/n from I", ylabel="spectral norm")
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="n")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.legend(frameon=False, fontsize="small", ncols=2)
+        finish(axes, ncols=2)
     left.set_ylim(top=10 * float(data.bound.max()))
     return show(figure, find(data), out / f"{NAME}.png")
 

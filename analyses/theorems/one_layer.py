@@ -23,7 +23,7 @@ import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from analyses.figure import show
+from analyses.figure import say_range, show
 from analyses.script import load, run, save
 from analyses.theorems.asymptote import (
     CLOSE,
@@ -216,9 +216,8 @@ def describe(steps: Steps) -> str:
         return "none"
     value, error = (part[:, net][chosen] for part in steps.exponent)
     inside = steps.inside.to_numpy()[:, net][chosen]
-    worst = f"{value.min():.2f} to {value.max():.2f}"
     held = f", {value[inside].mean():.2f} in the {inside.sum()} inside" if inside.any() else ""
-    return f"{worst} (± {error.max():.2f}; {chosen.sum()} steps{held})"
+    return f"{say_range(value, '.2f')} (± {error.max():.2f}; {chosen.sum()} steps{held})"
 
 
 def find_lemma(data: xr.Dataset) -> str:

@@ -3,9 +3,9 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
 from scipy.stats import norm
 
+from analyses.figure import finish
 from analyses.theorems.asymptote import CLOSE, Onset, is_inside, measured_steps
 from analyses.theorems.readouts import SLABS
 
@@ -105,12 +105,6 @@ def draw_share(axes: Axes, data: xr.Dataset) -> None:
     )  # fmt: skip
     axes.set_yscale("symlog", linthresh=0.01)
     finish(axes)
-
-
-def finish(axes: Axes) -> None:
-    """Legend, and labels at powers of ten only: those between would overlap."""
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.legend(frameon=False, fontsize="small")
 
 
 def share_above(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:

@@ -59,7 +59,7 @@ def row(net, label, **changes):
 
 def test_the_sentence_follows_the_data():
     say = random_like.say
-    data = random_like.as_dataset([
+    data = random_like.to_dataset([
         row("ina male-female", "dense_2", trained_excess_kurtosis=-0.36),
         row("ina male-female", "dense_2", is_folded=True, trained_excess_kurtosis=20.0),
         row("ina speech-music", "dense_3", trained_top_energy=0.55, init_share=0.05),
@@ -67,7 +67,7 @@ def test_the_sentence_follows_the_data():
         row("ina speech-music", "dense_5", n_hidden=2, word="too small to say"),
         row("ina speech-music-noise", "dense_6", n_visible=256, n_hidden=256, init_share=0.53),
         row("tiara", "0", word="not random-like", init_share=np.nan),
-    ])  # fmt: skip
+    ], "layer")  # fmt: skip
     assert say(data) == (
         "Of 5 layers of 4 nets: 4 spikes on a random bulk, 1 not random-like. ina's 512×512 "
         "layers: excess kurtosis -0.36 to 0.10, yet the largest 1 % of the singular values carry "
