@@ -116,11 +116,7 @@ def measure(posteriors: dict[str, Posterior], reference: Posterior) -> xr.Datase
 
 
 def plot(out: Path) -> Path:
-    """Counts what was told apart, and draws both tests' figures.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Counts what was told apart, and draws both tests' figures."""
     paths = sorted(out.glob("*-*.nc"))
     if not paths:
         raise FileNotFoundError(f"no data in {out}: run `compute` first")

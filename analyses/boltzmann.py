@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
-import matplotlib.figure
 import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 import probrev as pr
@@ -170,14 +170,10 @@ def measure_control(key: jax.Array, top_coupling: float, num_obs: int) -> list[d
 
 
 def plot(out: Path) -> Path:
-    """Draws what was learned, the gaps of all three models, and the control over its coupling.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws what was learned, the gaps of all three models, and the control over its coupling."""
     learned, gaps, controls = (load(out, name) for name in ("learned", "gaps", "controls"))
     gaps, controls = gaps.to_dataframe(), controls.to_dataframe()
-    figure = matplotlib.figure.Figure(figsize=(13, 6.2), layout="constrained")
+    figure = Figure(figsize=(13, 6.2), layout="constrained")
     axes = figure.subplot_mosaic(
         [["pictures", "gaps", "gaps", "control"], ["learned", "gaps", "gaps", "control"]],
         width_ratios=(1.3, 1, 1, 1.25),

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import matplotlib.figure
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 import probrev as pr
 from analyses.figure import show
@@ -239,14 +239,10 @@ def rows(data: xr.Dataset, method: str, depth: int) -> xr.Dataset:
 
 
 def plot(out: Path) -> Path:
-    """Draws, per stack, the error of h over depth, and of every level of the deepest model.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws, per stack, the error of h over depth, and of every level of the deepest model."""
     data = load(out, NAME)
     widths = np.unique(data.n_hidden)
-    figure = matplotlib.figure.Figure(figsize=(10, 1 + 4 * len(widths)), layout="constrained")
+    figure = Figure(figsize=(10, 1 + 4 * len(widths)), layout="constrained")
     for (left, right), width in zip(
         figure.subplots(len(widths), 2, squeeze=False), widths, strict=True
     ):

@@ -74,11 +74,7 @@ def measure_errors(model: pr.LayeredModel, num_obs: int) -> xr.Dataset:
 
 
 def plot(out: Path) -> Path:
-    """Draws risks and parts over the noise level, from the saved errors.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws risks and parts over the noise level, from the saved errors."""
     data = load(out, "ladder")
     noise = data["noise_std"].to_numpy()
     risks = [{name: relative_risk(one, name) for name in subjects(data)} for one in levels(data)]

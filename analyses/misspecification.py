@@ -111,11 +111,7 @@ def measure_errors(key: PRNGKeyArray, model: pr.LayeredModel, obs: pr.Observatio
 
 
 def plot(out: Path) -> Path:
-    """Draws both risks relative to their own under the right model, over the factor.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws both risks relative to their own under the right model, over the factor."""
     data = load(out, "misspecification")
     found = list(degradations(data))
     print("wrong".ljust(22), "net, excess".ljust(18), "Bayes, excess".ljust(18), "net - Bayes")

@@ -213,11 +213,7 @@ def ratio_of(ground: xr.Dataset) -> xr.DataArray:
 
 
 def plot(out: Path) -> Path:
-    """Draws both maps, and state evolution beside message passing.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws both maps, and state evolution beside message passing."""
     grounds = {name: load(out, f"ground_{name}") for name in MAPS}
     checked = load(out, "check")
     figure = Figure(figsize=(11, 4.2), layout="constrained")

@@ -11,14 +11,13 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import jax
-import matplotlib.figure
+from matplotlib.figure import Figure
 
 import probrev as pr
 from analyses.figure import bars
-from analyses.script import OtherRunError, run
+from analyses.script import expect, run
 from probrev.runs import registry
 
 SIZES = {"default": {"num_obs": 32, "keep_probs": (0.25, 0.5, 1.0)}}
@@ -35,14 +34,16 @@ def compute(out: Path, *, num_obs: int, keep_probs: tuple[float, ...], **paramet
     """
     out.mkdir(parents=True, exist_ok=True)
     build = registry.load("one_layer")
+    plan = {"num_obs": num_obs, **registry.arguments(build, parameters)}
+    del plan["keep_prob"]  # which the name of a file says
+    for path in out.glob("keep_prob-*.nc"):
+        attrs = pr.load(path).tree.attrs
+        expect(path, {name: json.loads(attrs.get(name, "null")) for name in plan}, plan)
     for keep_prob in keep_probs:
         path = out / f"keep_prob-{keep_prob:g}.nc"
-        arguments = registry.arguments(build, {"keep_prob": keep_prob, **parameters})
-        plan = {"num_obs": num_obs, **arguments}
         if path.exists():
-            expect(path, plan)
             continue
-        model = build(**arguments)
+        model = build(keep_prob=keep_prob, **parameters)
         key_obs, key_nets, key_gibbs = jax.random.split(jax.random.key(0), 3)
         obs = model.simulate(key_obs, num_obs)
         result = pr.compare(
@@ -50,35 +51,19 @@ def compute(out: Path, *, num_obs: int, keep_probs: tuple[float, ...], **paramet
             obs,
             inverses=pr.build_ladder(key_nets, model),
             posteriors={"exact": pr.exact(model, obs), "gibbs": pr.gibbs(key_gibbs, model, obs)},
-            provenance={**plan, "command": shlex.join(sys.argv)},
+            provenance={"keep_prob": keep_prob, **plan, "command": shlex.join(sys.argv)},
         )
         result.save(path)
         print(f"keep_prob = {keep_prob:g}: {result.verdicts[0].sentence}")
 
 
-def expect(path: Path, plan: dict[str, Any]) -> None:
-    """Refuses a run that was computed with other arguments.
-
-    Raises:
-        OtherRunError: it was.
-    """
-    attrs = pr.load(path).tree.attrs
-    other = {name: attrs.get(name) for name in plan if attrs.get(name) != json.dumps(plan[name])}
-    if other:
-        raise OtherRunError(f"{path} holds another run, with {other}: name another folder")
-
-
 def plot(out: Path) -> Path:
-    """Draws the risk ratio of every inverse over keep_prob, from the saved runs.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws the risk ratio of every inverse over keep_prob, from the saved runs."""
     runs = sorted(out.glob("keep_prob-*.nc"), key=keep_prob_of)
     if not runs:
         raise FileNotFoundError(f"no runs in {out}: run `compute` first")
     rows = {keep_prob_of(path): pr.load(path).verdicts for path in runs}
-    figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for name in dict.fromkeys(v.inverse for verdicts in rows.values() for v in verdicts):
         found = {

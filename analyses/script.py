@@ -124,9 +124,18 @@ def find_saved(out: Path, name: str, plan: str) -> xr.Dataset | None:
     if not (out / f"{name}.nc").exists():
         return None
     data = load(out, name)
-    if data.attrs.get("plan") != plan:
-        raise OtherRunError(
-            f"{out / name}.nc holds another run: {data.attrs.get('plan')}; this one is {plan}: "
-            "name another folder or delete the file"
-        )
+    expect(out / f"{name}.nc", data.attrs.get("plan"), plan)
     return data
+
+
+def expect(path: Path, found: object, plan: object) -> None:
+    """Refuses a file whose plan is not this one.
+
+    Raises:
+        OtherRunError: it is another.
+    """
+    if found != plan:
+        raise OtherRunError(
+            f"{path} holds another run: {found}; this one is {plan}: name another folder or "
+            "delete the file"
+        )

@@ -178,11 +178,7 @@ def rank_sets(case: Case, number: int, most: int) -> np.ndarray:
 
 
 def plot(out: Path) -> Path:
-    """Draws coverage and power, and prints them.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws coverage and power, and prints them."""
     data = load(out, "verdict_calibration")
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -64,11 +64,7 @@ def compute(
 
 
 def plot(out: Path) -> Path:
-    """Prints the tables and draws the figure.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Prints the tables and draws the figure."""
     rows = {}
     for part in MEASURES:
         data = load(out, part)

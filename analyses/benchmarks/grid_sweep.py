@@ -172,11 +172,7 @@ def finding(data: xr.Dataset) -> str:
 
 
 def plot(out: Path) -> Path:
-    """Wall time of both runs, in parts.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Wall time of both runs, in parts."""
     data = load(out, "sweep_benchmark")
     figure = Figure(figsize=(6, 2.6), layout="constrained")
     axes = figure.subplots()

@@ -166,11 +166,7 @@ def measure_memory(n_visible: int, n_hidden: int) -> dict[str, Any]:
 
 
 def plot(out: Path) -> Path:
-    """Prints the tables and draws seconds per iteration beside the products.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Prints the tables and draws seconds per iteration beside the products."""
     cost, memory = (load(out, name) for name in ("cost", "memory"))
     for title, data in (("cost", cost), ("memory", memory)):
         print(f"{title} ({data.attrs['device']})")

@@ -119,11 +119,7 @@ def errors_of(case: Case, truth: Truth, found: xr.Dataset) -> np.ndarray:
 
 
 def plot(out: Path) -> Path:
-    """Draws errors over claims.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws errors over claims."""
     data = load(out, NAME)
     figure = Figure(figsize=(6.5, 4.8), layout="constrained")
     ax = figure.subplots()

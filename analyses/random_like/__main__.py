@@ -142,11 +142,7 @@ def _numbers(measures: Measures) -> dict[str, float]:
 
 
 def plot(out: Path) -> Path:
-    """Draws every layer, from the saved measures, and says what they come to.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws every layer, from the saved measures, and says what they come to."""
     data = load(out, "random_like")
     print_table(data)
     return show(draw(data), say(data), out / "random_like.png")

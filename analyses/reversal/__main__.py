@@ -194,11 +194,7 @@ def tabulate_priors(density: np.ndarray, evidence: np.ndarray) -> pd.DataFrame:
 
 
 def plot(out: Path) -> Path:
-    """Draws what `compute` wrote, prints the tables and the finding.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws what `compute` wrote, prints the tables and the finding."""
     tables = {name: gather(out, name) for name in ("reversal", LAST, "risk", "prior")}
     if not tables[LAST]:
         raise FileNotFoundError(f"no {LAST}-*.nc in {out}: run `compute` first")

@@ -116,11 +116,7 @@ def measure(key: PRNGKeyArray, net: RealNet) -> pd.DataFrame:
 
 
 def plot(out: Path) -> Path:
-    """Draws the cosine of every layer, prints the table and the finding.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws the cosine of every layer, prints the table and the finding."""
     table = load(out, NAME).to_dataframe()
     print_table(table, ".4f")
     nets = list(dict.fromkeys(table["net"]))

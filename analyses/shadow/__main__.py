@@ -159,11 +159,7 @@ def measure_reversal(net: pr.Classifier, x: np.ndarray) -> dict[str, np.ndarray]
 
 
 def plot(out: Path) -> Path:
-    """Draws differences and learning curves, and prints a table and the finding.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws differences and learning curves, and prints a table and the finding."""
     names = sorted(np.atleast_1d(load(out, NAME).attrs["cases"]), key=_order)
     cases = {name: _load_case(out, name) for name in names}
     effects = list_effects(cases)

@@ -17,10 +17,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.figure
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
+from matplotlib.figure import Figure
 
 from analyses.figure import finish, say_range, show
 from analyses.script import load, run, save
@@ -116,13 +116,9 @@ def find(data: xr.Dataset) -> str:
 
 
 def plot(out: Path) -> Path:
-    """Draws measured norms over n beside the bounds.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws measured norms over n beside the bounds."""
     data = add_theory(load(out, NAME))
-    figure = matplotlib.figure.Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(data.n_visible, data.bound, ":k", label="log(mn) √(m/n)")
     for color, count in zip(("C0", "C1"), data.n_active.values, strict=True):

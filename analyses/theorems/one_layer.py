@@ -17,10 +17,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.figure
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from analyses.figure import say_range, show
@@ -248,14 +248,10 @@ def percent(share: xr.DataArray | float) -> str:
 
 
 def plot(out: Path) -> Path:
-    """Draws errors over n, local exponents beside the theorem's, and the readout's sup norm.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws errors over n, local exponents beside the theorem's, and the readout's sup norm."""
     data = load(out, NAME)
     onset = find_onset(data)
-    figure = matplotlib.figure.Figure(figsize=(13, 8.5), layout="constrained")
+    figure = Figure(figsize=(13, 8.5), layout="constrained")
     (deterministic, dropout, sup), (in_n, in_k, share) = figure.subplots(2, 3)
     draw_errors(deterministic, data, "deterministic", "theorem 2.3: deterministic net")
     draw_errors(dropout, data, "dropout", "theorem 2.4: net dropout q = 1/2")

@@ -19,11 +19,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.figure
 import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
+from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from analyses.figure import show
@@ -201,13 +201,9 @@ def typical_largest(number: int) -> float:
 
 
 def plot(out: Path) -> Path:
-    """Draws the z-scores beside the normal law, and measured over expected variances.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws the z-scores beside the normal law, and measured over expected variances."""
     data = load(out, "technical_lemma")
-    figure = matplotlib.figure.Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     scores = {name: z_scores(data, name).values.ravel() for name in ("readout", "lemma")}
     far = max(WORST, *(abs(z).max() for z in scores.values()))

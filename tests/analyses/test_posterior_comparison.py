@@ -3,6 +3,7 @@
 import pytest
 
 from analyses import posterior_comparison
+from analyses.script import OtherRunError
 
 
 @pytest.mark.slow
@@ -14,5 +15,8 @@ def test_posterior_comparison(tmp_path):
         "keep_prob-1.nc",
     ]
     assert posterior_comparison.plot(tmp_path).stat().st_size > 10_000
+    posterior_comparison.compute(tmp_path, keep_probs=(0.4,), **tiny)  # is there already
+    with pytest.raises(OtherRunError, match="holds another run"):
+        posterior_comparison.compute(tmp_path, keep_probs=(0.7,), **tiny | {"num_obs": 7})
     with pytest.raises(FileNotFoundError, match="run `compute` first"):
         posterior_comparison.plot(tmp_path / "nothing")
