@@ -79,7 +79,6 @@ def compute(
     for name, (axis, ends, _) in MAPS.items():
         scale = 1.0 if axis == "relative_noise" else n_hidden
         values = scale * spread(ends, num_ground)
-        save(out, f"ground_{name}", predict(axis, values, n_hidden))
         sizes = (n_hidden * spread(RATIOS, num_points, MARGIN)).round().astype(int)
         grid = pr.Grid(
             "layered",
@@ -92,7 +91,9 @@ def compute(
             settings={"gibbs": gibbs or GIBBS},
             batch_size=num_seeds,
         )
+        # It refuses a folder that holds other sizes, before anything else is written there.
         pr.sweep(grid, out / f"measured_{name}.zarr", progress=say(name))
+        save(out, f"ground_{name}", predict(axis, values, n_hidden))
     save(out, "check", check(out, num_checks, num_obs, check_n_visible))
 
 
