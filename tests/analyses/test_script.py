@@ -1,6 +1,7 @@
 """The command line that all analyses share: what `--set` takes and refuses, and every `--help`."""
 
 import ast
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -177,5 +178,7 @@ def test_one_file_reads_the_command_line():
     assert readers == ["script"]
 
 
-def test_there_are_questions():
-    assert len(QUESTIONS) > 20
+def test_commands_that_are_written_down_are_there():
+    readme = (ANALYSES.parent / "README.md").read_text()
+    written = re.findall(r"python -m (analyses[\w.]*\w)", "\n".join([readme, *SOURCES.values()]))
+    assert {*written} == {*QUESTIONS}
