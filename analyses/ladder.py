@@ -80,6 +80,9 @@ def plot(out: Path) -> Path:
     risks = [{name: relative_risk(one, name) for name in subjects(data)} for one in levels(data)]
     splits = [split_errors(*(one[name] for name in one.data_vars)) for one in levels(data)]
     parts = xr.concat([split for split in splits if split is not None], "noise_std")
+    # Few observations give no intervals.
+    absent = [name for name in ("std_error", "low", "high") if name not in parts]
+    parts = parts.assign(dict.fromkeys(absent, np.nan * parts["value"]))
     print_tables(noise, risks, parts)
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -1,5 +1,7 @@
 """The ladder's analysis at a tiny size, and its finding on data made by hand."""
 
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -58,3 +60,8 @@ def test_the_finding_follows_the_data(tmp_path, capsys):
     assert "errs least at 1 of 2 noise levels" in told
     assert "against expectation: trained above calibrated (at 0.5)" in told
     assert "silence + iteration, 57% of it" in told
+
+
+def test_a_single_observation_has_no_intervals_and_is_drawn(tmp_path, capsys):
+    told = find(by_hand().isel(obs=slice(1)), tmp_path, capsys)
+    assert re.search(r"bias +\d\.\d+ ± nan", told)
