@@ -1,7 +1,7 @@
 """How often `measure_agreement` tells posteriors apart: perfect ones, and ones that are wrong.
 
-    uv run python analyses/agreement_level.py compute runs/agreement-level
-    uv run python analyses/agreement_level.py plot runs/agreement-level
+    uv run python -m analyses.agreement_level compute runs/agreement-level
+    uv run python -m analyses.agreement_level plot runs/agreement-level
 
 Perfect posteriors are draws that the exact posterior makes anew, and Gibbs; wrong ones are such
 draws changed, or exact under a noise that is too large. All are held against the exact posterior of
@@ -17,9 +17,10 @@ import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.figure import show
+from analyses.script import find_saved, load, run, save
 from probrev.posterior.agreement import LEVEL
 from probrev.posterior.posterior import Posterior, from_draws
 from probrev.runs import registry
@@ -51,19 +52,21 @@ def compute(
         num_draws: of every posterior, in 4 chains where it is sampled.
         **model: parameters of the model `one_layer`.
     """
+    plan = str({"num_obs": num_obs, "num_draws": num_draws, **model})
     built = registry.load("one_layer")(**model)
     for number in range(num_perfect):
         jobs = {"perfect": perfect} | ({"wrong": spoil} if number < num_wrong else {})
         for job, make in jobs.items():
             name = f"{job}-{number}"
-            if (out / f"{name}.nc").exists():
+            if find_saved(out, name, plan) is not None:
                 continue
             obs = built.simulate(jax.random.key(number), num_obs)
             reference, again = (
                 pr.exact(built, obs, num_draws=num_draws, seed=2 * number + each)
                 for each in range(2)
             )
-            save(out, name, measure(dict(make(built, obs, again, number)), reference))
+            found = measure(dict(make(built, obs, again, number)), reference)
+            save(out, name, found.assign_attrs(plan=plan))
 
 
 def perfect(
@@ -113,11 +116,7 @@ def measure(posteriors: dict[str, Posterior], reference: Posterior) -> xr.Datase
 
 
 def plot(out: Path) -> Path:
-    """Counts what was told apart, and draws both tests' figures.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Counts what was told apart, and draws both tests' figures."""
     paths = sorted(out.glob("*-*.nc"))
     if not paths:
         raise FileNotFoundError(f"no data in {out}: run `compute` first")
@@ -156,4 +155,4 @@ def plot(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer", without=("weights",))

@@ -1,7 +1,7 @@
 """The net beside Bayes on machines that learned digits: restricted, deep, and the layered ReLU one.
 
-    uv run --extra data python analyses/boltzmann.py compute runs/boltzmann
-    uv run --extra data python analyses/boltzmann.py plot runs/boltzmann
+    uv run --extra data python -m analyses.boltzmann compute runs/boltzmann
+    uv run --extra data python -m analyses.boltzmann plot runs/boltzmann
 
 `compute` trains a restricted and a deep Boltzmann machine on binarised digits by persistent
 contrastive divergence, and measures on held-out digits how much they learned: log p(x), exact,
@@ -15,18 +15,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
-import matplotlib.figure
 import numpy as np
 import pandas as pd
 import xarray as xr
-from datasets import load_images
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.datasets import load_images
+from analyses.figure import bars, show
+from analyses.script import load, run, save
+from analyses.table import print_table, to_dataset
 from probrev.report.plots.canvas import COLORS, MARKERS, MUTED
 from probrev.runs import registry
 from probrev.runs.built_model import build_model
@@ -95,8 +97,8 @@ def compute(
         for coupling in top_couplings
         for row in measure_control(keys[3], coupling, num_obs)
     ]
-    save(out, "gaps", xr.Dataset.from_dataframe(pd.DataFrame(gaps).rename_axis("row")))
-    save(out, "controls", xr.Dataset.from_dataframe(pd.DataFrame(controls).rename_axis("row")))
+    save(out, "gaps", to_dataset(gaps))
+    save(out, "controls", to_dataset(controls))
     learned = xr.Dataset(
         {
             "log_prob": (("law", "image"), np.stack(list(evidence.values()))),
@@ -167,14 +169,10 @@ def measure_control(key: jax.Array, top_coupling: float, num_obs: int) -> list[d
 
 
 def plot(out: Path) -> Path:
-    """Draws what was learned, the gaps of all three models, and the control over its coupling.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws what was learned, the gaps of all three models, and the control over its coupling."""
     learned, gaps, controls = (load(out, name) for name in ("learned", "gaps", "controls"))
     gaps, controls = gaps.to_dataframe(), controls.to_dataframe()
-    figure = matplotlib.figure.Figure(figsize=(13, 6.2), layout="constrained")
+    figure = Figure(figsize=(13, 6.2), layout="constrained")
     axes = figure.subplot_mosaic(
         [["pictures", "gaps", "gaps", "control"], ["learned", "gaps", "gaps", "control"]],
         width_ratios=(1.3, 1, 1, 1.25),
@@ -183,8 +181,8 @@ def plot(out: Path) -> Path:
     draw_learned(axes["learned"], learned)
     draw_gaps(axes["gaps"], gaps)
     draw_control(axes["control"], controls)
-    print(gaps.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
-    print(controls.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    print_table(gaps)
+    print_table(controls)
     return show(figure, find(learned, gaps, controls), out / "boltzmann.png")
 
 
@@ -224,7 +222,7 @@ def draw_gaps(axes: Axes, gaps: pd.DataFrame) -> None:
             color = COLORS[models.index(model)]
             axes.errorbar(
                 one["ratio"], place + shift,
-                xerr=[[one["ratio"] - one["low"]], [one["high"] - one["ratio"]]],
+                xerr=bars([one["ratio"]], [one["low"]], [one["high"]]),
                 fmt=MARKERS[models.index(model)], color=color, ms=5, capsize=2,
                 mfc="white" if hollow else color,
             )  # fmt: skip
@@ -244,7 +242,7 @@ def draw_control(axes: Axes, controls: pd.DataFrame) -> None:
     for index, (inverse, rows) in enumerate(controls.groupby("inverse", sort=False)):
         axes.errorbar(
             rows["top_coupling"], rows["ratio"],
-            [rows["ratio"] - rows["low"], rows["high"] - rows["ratio"]],
+            bars(rows["ratio"], rows["low"], rows["high"]),
             marker=MARKERS[index], color=COLORS[index], ms=5, capsize=2, label=inverse,
         )  # fmt: skip
     axes.axhline(1, color="#555555", lw=0.8)
@@ -291,4 +289,4 @@ def find(learned: xr.Dataset, gaps: pd.DataFrame, controls: pd.DataFrame) -> str
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

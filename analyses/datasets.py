@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from third_party import FASHION, find
+
+from analyses.third_party import FASHION, find
 
 # What an idx file begins with: two zeros, the type of its numbers (8: unsigned bytes), its rank.
 IDX_BYTES = 8

@@ -1,7 +1,7 @@
 """How the error of every hidden vector grows with depth: nets, message passing, Gibbs.
 
-    uv run python analyses/depth.py compute runs/depth --size full
-    uv run python analyses/depth.py plot runs/depth
+    uv run python -m analyses.depth compute runs/depth --size full
+    uv run python -m analyses.depth plot runs/depth
 
 The theorems reach through three layers and say little of the vectors between, which are not
 sparse. Here stacks of one to five layers, each with as many times more units below as above, are
@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import matplotlib.figure
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.axes import Axes
-from script import load, run, save, show
+from matplotlib.figure import Figure
 
 import probrev as pr
+from analyses.figure import show
+from analyses.script import load, run, save
+from analyses.table import to_dataset
 from probrev.runs import registry
 from probrev.theory.state_evolution import is_hard
 
@@ -87,8 +89,7 @@ def compute(
         for depth in range(1, stack["max_depth"] + 1):
             rows += measure_depth(depth=depth, num_obs=num_obs, num_weights=num_weights, **settings)
             print(f"{stack['n_hidden']} hidden units, depth {depth}: done", flush=True)
-    columns = {name: ("row", [row[name] for row in rows]) for name in rows[0]}
-    data = xr.Dataset(columns).set_coords(["n_hidden", "ratio", "depth", "method", "level"])
+    data = to_dataset(rows).set_coords(["n_hidden", "ratio", "depth", "method", "level"])
     save(out, NAME, data.assign_attrs(num_obs=num_obs, num_weights=num_weights))
 
 
@@ -238,14 +239,10 @@ def rows(data: xr.Dataset, method: str, depth: int) -> xr.Dataset:
 
 
 def plot(out: Path) -> Path:
-    """Draws, per stack, the error of h over depth, and of every level of the deepest model.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws, per stack, the error of h over depth, and of every level of the deepest model."""
     data = load(out, NAME)
     widths = np.unique(data.n_hidden)
-    figure = matplotlib.figure.Figure(figsize=(10, 1 + 4 * len(widths)), layout="constrained")
+    figure = Figure(figsize=(10, 1 + 4 * len(widths)), layout="constrained")
     for (left, right), width in zip(
         figure.subplots(len(widths), 2, squeeze=False), widths, strict=True
     ):
@@ -278,4 +275,4 @@ def draw(axes: Axes, position: xr.DataArray, data: xr.Dataset, method: str) -> N
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

@@ -1,7 +1,7 @@
 """Is dropout at test time a posterior sampler? Over noise levels and the net's own keep_prob.
 
-    uv run python analyses/dropout_sampler.py compute runs/dropout-sampler
-    uv run python analyses/dropout_sampler.py plot runs/dropout-sampler
+    uv run python -m analyses.dropout_sampler compute runs/dropout-sampler
+    uv run python -m analyses.dropout_sampler plot runs/dropout-sampler
 
 The net with dropout q divides its readout by q, which adds noise of variance (1 - q) / q ||x||^2
 to every unit; the readout's own error has variance ||x||^2 where h_i = 0. So at q = 1/2 the two are
@@ -21,9 +21,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.figure import bars, plain_ticks, say_range, show
+from analyses.script import load, run, save
 from probrev.comparison.metrics.case import POSTERIOR
 from probrev.runs import registry
 
@@ -113,11 +114,12 @@ def plot_metric(ax: Axes, data: xr.Dataset, metric: str) -> None:
         )
         halves = np.isnan(keep_prob)
         ax.errorbar(
-            noise, value, [value - low, high - value], marker="o", ms=3, capsize=2,
+            noise, value, bars(value, low, high), marker="o", ms=3, capsize=2,
             color="black" if halves else f"C{index}", ls="--" if halves else "-",
             label="two halves of the posterior" if halves else f"dropout, q = {keep_prob:g}",
         )  # fmt: skip
-    ax.set(xscale="log", yscale="log", xticks=noise, xticklabels=[f"{one:g}" for one in noise])
+    ax.set(xscale="log", yscale="log")
+    plain_ticks(ax.xaxis, noise)
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
@@ -155,9 +157,9 @@ def finding(data: xr.Dataset) -> str:
         f"q = {found.keep_prob:g} at noise_std = {found.noise_std:g}, with an energy distance "
         f"{found.times:.1f} times that of two halves of the posterior ({data.attrs['num_samples']} "
         f"samples each) and {found.spread:.2f} times its spread; over all settings the spread is "
-        f"{float(spread.min()):.2f} to {float(spread.max()):.2f} times the posterior's."
+        f"{say_range(spread, '.2f')} times the posterior's."
     )
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer", without=("noise_std",))

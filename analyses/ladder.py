@@ -1,7 +1,7 @@
 """Where the net loses to Bayes: the risk of every rung of the ladder over the noise level.
 
-    uv run python analyses/ladder.py compute runs/ladder
-    uv run python analyses/ladder.py plot runs/ladder
+    uv run python -m analyses.ladder compute runs/ladder
+    uv run python -m analyses.ladder plot runs/ladder
 
 `compute` measures squared errors of all rungs and of the exact posterior mean on the same
 observations of the model `one_layer`, for each noise_std; `plot` draws their relative risks and the
@@ -18,9 +18,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.figure import bars, plain_ticks, show
+from analyses.script import load, run, save
 from probrev.comparison.gap import split_errors
 from probrev.comparison.metrics.case import POSTERIOR, Row, row_of_ratio
 from probrev.report.plots.canvas import COLORS, MARKERS, POSTERIOR_COLOR
@@ -28,6 +29,7 @@ from probrev.runs import registry
 
 NOISE_STDS = (0.35, 0.7, 1.4, 2.8)
 SIZES = {"quick": {"num_obs": 192}, "full": {"num_obs": 2048}}
+ENDS = ("value", "low", "high")
 # First rung expected to err at least as much as the second.
 EXPECTED = (("universal", "calibrated"), ("calibrated", "trained"))
 
@@ -72,16 +74,15 @@ def measure_errors(model: pr.LayeredModel, num_obs: int) -> xr.Dataset:
 
 
 def plot(out: Path) -> Path:
-    """Draws risks and parts over the noise level, from the saved errors.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws risks and parts over the noise level, from the saved errors."""
     data = load(out, "ladder")
     noise = data["noise_std"].to_numpy()
     risks = [{name: relative_risk(one, name) for name in subjects(data)} for one in levels(data)]
     splits = [split_errors(*(one[name] for name in one.data_vars)) for one in levels(data)]
     parts = xr.concat([split for split in splits if split is not None], "noise_std")
+    # Few observations give no intervals.
+    absent = [name for name in ("std_error", "low", "high") if name not in parts]
+    parts = parts.assign(dict.fromkeys(absent, np.nan * parts["value"]))
     print_tables(noise, risks, parts)
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -132,10 +133,9 @@ def draw_risks(ax: Axes, noise: np.ndarray, risks: list[dict[str, Row]]) -> None
     for index, name in enumerate(risks[0]):
         bayes = name == POSTERIOR
         color = POSTERIOR_COLOR if bayes else COLORS[index]
-        rows = [row[name] for row in risks]
+        value, low, high = np.array([[getattr(row[name], end) for row in risks] for end in ENDS])
         ax.errorbar(
-            noise, [row.value for row in rows],
-            np.abs([[row.value - row.low, row.high - row.value] for row in rows]).T,
+            noise, value, bars(value, low, high),
             color=color, marker=None if bayes else MARKERS[index], ms=5, capsize=2,
             lw=2.2 if bayes else 1.1, label="posterior mean" if bayes else name,
         )  # fmt: skip
@@ -148,11 +148,11 @@ def draw_parts(ax: Axes, noise: np.ndarray, parts: xr.Dataset) -> None:
     """Parts of the gap over the noise level."""
     for index, name in enumerate(parts["part"].to_numpy()):
         one = parts.sel(part=name)
-        spread = np.abs(np.stack([one["value"] - one["low"], one["high"] - one["value"]]))
         line = "-" if one["in_sum"].to_numpy().all() else "--"
         ax.errorbar(
-            noise, one["value"], spread, color=COLORS[index], marker=MARKERS[index], ms=5,
-            capsize=2, lw=1.3, ls=line, label=name if line == "-" else f"{name} (beside the sum)",
+            noise, one["value"], bars(*(one[end] for end in ENDS)), color=COLORS[index],
+            marker=MARKERS[index], ms=5, capsize=2, lw=1.3, ls=line,
+            label=name if line == "-" else f"{name} (beside the sum)",
         )  # fmt: skip
     ax.axhline(0, color="#555555", lw=0.8)
     _log_noise(ax, noise)
@@ -162,8 +162,7 @@ def draw_parts(ax: Axes, noise: np.ndarray, parts: xr.Dataset) -> None:
 
 def _log_noise(ax: Axes, noise: np.ndarray) -> None:
     ax.set(xlabel="noise_std σ", xscale="log")
-    ax.set_xticks(noise, [f"{value:g}" for value in noise])
-    ax.minorticks_off()
+    plain_ticks(ax.xaxis, noise)
 
 
 def say_parts(noise: np.ndarray, risks: list[dict[str, Row]], parts: xr.Dataset) -> str:
@@ -217,4 +216,4 @@ def say_swapped(data: xr.Dataset, pairs: list[tuple[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer", without=("noise_std",))

@@ -1,7 +1,7 @@
 """Wrong models: which loses more under a wrong parameter, the net or the posterior?
 
-    uv run python analyses/misspecification.py compute runs/misspecification
-    uv run python analyses/misspecification.py plot runs/misspecification
+    uv run python -m analyses.misspecification compute runs/misspecification
+    uv run python -m analyses.misspecification plot runs/misspecification
 
 x comes from the model `one_layer`; net and posterior are built from that model with one parameter
 multiplied or divided by a factor: the net calibrated on draws from the wrong model, the posterior
@@ -20,9 +20,10 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.figure import bars, show
+from analyses.script import load, run, save
 from probrev.comparison.metrics.case import Row, row_of_ratio
 from probrev.report.plots.canvas import POSTERIOR_COLOR
 from probrev.runs import registry
@@ -110,11 +111,7 @@ def measure_errors(key: PRNGKeyArray, model: pr.LayeredModel, obs: pr.Observatio
 
 
 def plot(out: Path) -> Path:
-    """Draws both risks relative to their own under the right model, over the factor.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws both risks relative to their own under the right model, over the factor."""
     data = load(out, "misspecification")
     found = list(degradations(data))
     print("wrong".ljust(22), "net, excess".ljust(18), "Bayes, excess".ljust(18), "net - Bayes")
@@ -168,7 +165,7 @@ def draw_parameter(ax: Axes, found: list[Degradation]) -> None:
             for end in ("value", "low", "high")
         )
         ax.errorbar(
-            np.insert(factors, after, 1.0), value, np.maximum([value - low, high - value], 0),
+            np.insert(factors, after, 1.0), value, bars(value, low, high),
             color=color, marker=marker, ms=5, capsize=2, lw=1.4, label=JUDGES[name],
         )  # fmt: skip
     parameter = found[0].parameter
@@ -209,4 +206,4 @@ def _times(factor: float) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer")

@@ -1,7 +1,7 @@
 """Where the feedforward net is as good as Bayesian inference: two maps of risk / Bayes risk.
 
-    uv run python analyses/phase_diagram.py compute runs/phase-diagram
-    uv run python analyses/phase_diagram.py plot runs/phase-diagram
+    uv run python -m analyses.phase_diagram compute runs/phase-diagram
+    uv run python -m analyses.phase_diagram plot runs/phase-diagram
 
 One layer under uncapped spikes and a half-normal slab; the net is `calibrated`. One map is over the
 signal-to-noise ratio E||h||^2 / noise_var and n/m, the other over k/m and n/m. The ground is
@@ -13,21 +13,20 @@ evolution against the error of message passing at n = 2000 and above.
 `compute` can be killed: the same command goes on where it stopped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import script
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 import probrev as pr
+from analyses.figure import plain_ticks, show
+from analyses.script import load, run, save
 from probrev.comparison.verdict import AS_GOOD_BELOW, NEAR_BELOW
 from probrev.runs import registry
 
@@ -80,7 +79,6 @@ def compute(
     for name, (axis, ends, _) in MAPS.items():
         scale = 1.0 if axis == "relative_noise" else n_hidden
         values = scale * spread(ends, num_ground)
-        script.save(out, f"ground_{name}", predict(axis, values, n_hidden))
         sizes = (n_hidden * spread(RATIOS, num_points, MARGIN)).round().astype(int)
         grid = pr.Grid(
             "layered",
@@ -93,8 +91,10 @@ def compute(
             settings={"gibbs": gibbs or GIBBS},
             batch_size=num_seeds,
         )
+        # It refuses a folder that holds other sizes, before anything else is written there.
         pr.sweep(grid, out / f"measured_{name}.zarr", progress=say(name))
-    script.save(out, "check", check(out, num_checks, num_obs, check_n_visible))
+        save(out, f"ground_{name}", predict(axis, values, n_hidden))
+    save(out, "check", check(out, num_checks, num_obs, check_n_visible))
 
 
 def predict(axis: str, values: np.ndarray, n_hidden: int) -> xr.Dataset:
@@ -214,13 +214,9 @@ def ratio_of(ground: xr.Dataset) -> xr.DataArray:
 
 
 def plot(out: Path) -> Path:
-    """Draws both maps, and state evolution beside message passing.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
-    grounds = {name: script.load(out, f"ground_{name}") for name in MAPS}
-    checked = script.load(out, "check")
+    """Draws both maps, and state evolution beside message passing."""
+    grounds = {name: load(out, f"ground_{name}") for name in MAPS}
+    checked = load(out, "check")
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     *maps, right = figure.subplots(1, 3, width_ratios=(1, 1, 0.7))
     drawn, _ = (
@@ -233,7 +229,7 @@ def plot(out: Path) -> Path:
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.minorticks_off()
     draw_check(right, checked)
-    return script.show(figure, finding(grounds, checked), out / "phase_diagram.png")
+    return show(figure, finding(grounds, checked), out / "phase_diagram.png")
 
 
 def draw_map(axes: Axes, name: str, ground: xr.Dataset, measured: xr.Dataset) -> Any:
@@ -271,12 +267,6 @@ def draw_map(axes: Axes, name: str, ground: xr.Dataset, measured: xr.Dataset) ->
     return drawn
 
 
-def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
-    """These ticks and no others, as plain numbers."""
-    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    axis.set_minor_locator(NullLocator())
-
-
 def draw_check(axes: Axes, check: xr.Dataset) -> None:
     """Measured relative risks over predicted ones."""
     predicted, measured = check["predicted"].broadcast_like(check["measured"]), check["measured"]
@@ -293,4 +283,4 @@ def draw_check(axes: Axes, check: xr.Dataset) -> None:
 
 
 if __name__ == "__main__":
-    script.run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES)

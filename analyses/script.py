@@ -1,66 +1,100 @@
-"""What the analyses share: one command line, data with provenance, one finding in words."""
+"""What every analysis goes through: one command line, and data with provenance."""
 
 import argparse
 import json
-import platform
 import shlex
 import sys
-import textwrap
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-import jax
 import numpyro
 import xarray as xr
-from matplotlib.figure import Figure
 
+from analyses.settings import Sizes, describe_settings, list_settings, parse_settings
+from probrev.cli.refusal import is_refusal
 from probrev.plumbing.replacing import replacing
-from probrev.runs.provenance import versions
+from probrev.runs.provenance import surroundings
 
-Sizes = Mapping[str, Mapping[str, Any]]
+
+class OtherRunError(ValueError):
+    """A folder holds what was computed with other arguments."""
 
 
 def run(
-    doc: str,
+    doc: str | None,
     compute: Callable[..., None],
-    plot: Callable[[Path], Path],
+    plot: Callable[[Path], Path] | None,
     sizes: Sizes,
+    *,
+    model: str = "",
+    without: Sequence[str] = (),
 ) -> None:
-    """The command line of an analysis: `compute OUT [--size NAME]`, then `plot OUT`.
+    """The command line: `compute OUT [--size NAME] [--set NAME=VALUE ...]`, then `plot OUT`.
 
     Args:
-        doc: docstring of the script.
+        doc: docstring of the analysis.
         compute: measures and writes data to a folder; takes the folder and a size's arguments.
-        plot: draws what `compute` wrote, prints the finding, and returns the figure's path.
+        plot: draws what `compute` wrote, prints the finding, and returns the figure's path; None
+            where there is nothing to draw.
         sizes: arguments of `compute` by name; the first is the default and takes about a minute.
+        model: named model whose parameters `compute` takes by `**`; they can be set like its own.
+        without: of those, the ones that it chooses itself.
     """
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("step", choices=("compute", "plot"))
+    settings = list_settings(compute, model, without)
+    parser = argparse.ArgumentParser(
+        prog=_program(),
+        description=(doc or "").partition("\n")[0],
+        epilog=describe_settings(settings, sizes),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("step", choices=("compute", "plot") if plot else ("compute",))
     parser.add_argument("out", type=Path, help="folder of the data and the figure")
-    parser.add_argument("--size", choices=tuple(sizes), default=next(iter(sizes)))
+    parser.add_argument(
+        "--size", choices=tuple(sizes), default=next(iter(sizes)), help="%(default)s without"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE",
+        help="changes one argument of compute after the size is chosen; may be given several times",
+    )  # fmt: skip
     arguments = parser.parse_args()
+    try:
+        if arguments.step == "plot" and arguments.set:
+            raise ValueError("--set is for compute: plot draws what is there")
+        changed = parse_settings(settings, arguments.set)
+    except ValueError as error:
+        _refuse(parser.prog, error)
     numpyro.enable_x64()
     try:
-        if arguments.step == "compute":
-            arguments.out.mkdir(parents=True, exist_ok=True)
-            compute(arguments.out, **sizes[arguments.size])
-        else:
+        if plot and arguments.step == "plot":
             print(plot(arguments.out))
-    except FileNotFoundError as error:
+        else:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            compute(arguments.out, **{**sizes[arguments.size], **changed})
+    except (FileNotFoundError, OtherRunError) as error:
         sys.exit(f"{parser.prog}: {error}")
+    except ValueError as error:
+        if not is_refusal(error):
+            raise
+        _refuse(parser.prog, error)
+
+
+def _refuse(program: str, error: ValueError) -> NoReturn:
+    print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _program() -> str:
+    """How the analysis was called: `python -m analyses.ladder`."""
+    spec = sys.modules["__main__"].__spec__
+    name = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).name
+    return f"python -m {name}"
 
 
 def save(out: Path, name: str, data: xr.Dataset) -> None:
     """Writes OUT/NAME.nc, whole or not at all, with where it comes from."""
-    origin = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv),
-        "versions": json.dumps(versions()),
-        "platform": platform.platform(),
-        "device": jax.devices()[0].device_kind,
-    }
+    known = surroundings()
+    origin = {"command": shlex.join(sys.argv), **known, "versions": json.dumps(known["versions"])}
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / f"{name}.nc") as partial:
         data.assign_attrs(origin | data.attrs).to_netcdf(partial, engine="h5netcdf")
@@ -78,10 +112,32 @@ def load(out: Path, name: str) -> xr.Dataset:
     return xr.load_dataset(path, engine="h5netcdf")
 
 
-def show(figure: Figure, finding: str, path: Path) -> Path:
-    """Prints the finding, puts it over the figure, and writes that."""
-    print(finding)
-    width = int(15 * figure.get_figwidth())
-    figure.suptitle(textwrap.fill(finding, width), fontsize="small", ha="left", x=0.01)
-    figure.savefig(path, dpi=150)
-    return path
+def find_saved(out: Path, name: str, plan: str) -> xr.Dataset | None:
+    """What an earlier run has saved with this plan as an attribute; None if it has not.
+
+    Args:
+        out: folder.
+        name: of the data.
+        plan: all that the data depend on.
+
+    Raises:
+        OtherRunError: what is there had another plan.
+    """
+    if not (out / f"{name}.nc").exists():
+        return None
+    data = load(out, name)
+    expect(out / f"{name}.nc", data.attrs.get("plan"), plan)
+    return data
+
+
+def expect(path: Path, found: object, plan: object) -> None:
+    """Refuses a file whose plan is not this one.
+
+    Raises:
+        OtherRunError: it is another.
+    """
+    if found != plan:
+        raise OtherRunError(
+            f"{path} holds another run: {found}; this one is {plan}: name another folder or "
+            "delete the file"
+        )

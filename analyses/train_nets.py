@@ -1,22 +1,22 @@
 """Trains the project's own nets, one for each data set, and writes their weights.
 
-    uv run --extra data python analyses/train_nets.py runs/nets digits fashion
+    uv run --extra data python -m analyses.train_nets compute runs/nets --set names=digits,fashion
 
 OUT/NAME.npz has `layers.0.weights`, (n_visible, n_hidden), and `layers.0.bias`, from the images up;
-the last layer is that of the logits. `analyses/datasets.py` makes the images, in [0, 1], and says
+the last layer is that of the logits. `analyses.datasets` makes the images, in [0, 1], and says
 which ones the net has not seen.
 """
 
-import argparse
-import sys
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
-from datasets import LOADERS, load_images
-from stopwatch import stopwatch
 
 import probrev as pr
+from analyses.datasets import load_images
+from analyses.script import run
+from analyses.stopwatch import stopwatch
 from probrev.plumbing.replacing import replacing
 
 RECIPES = {
@@ -24,6 +24,38 @@ RECIPES = {
     "mnist": pr.Recipe((512, 256), num_epochs=60),
     "fashion": pr.Recipe((512, 256), num_epochs=20, batch_size=128, hidden_keep_prob=0.8),
 }
+OWN_NETS = Path("runs/nets")
+SIZES = {"quick": {"names": ("digits",)}, "full": {"names": ("digits", "fashion")}}
+
+
+def compute(
+    out: Path, *, names: tuple[Literal["digits", "mnist", "fashion"], ...], seed: int = 0
+) -> None:
+    """Trains the nets, and prints their accuracies.
+
+    Args:
+        out: folder to write in.
+        names: of the data sets.
+        seed: of the start, the batches and the dropout.
+    """
+    for name in names:
+        accuracy = train(out, name, RECIPES[name], seed)
+        print(f"{name}: {accuracy:.4f} of the test images read rightly")
+
+
+def find_net(name: str, folder: Path = OWN_NETS) -> Path:
+    """The file of a net.
+
+    Raises:
+        FileNotFoundError: it is not there; the message has the command that makes it.
+    """
+    path = folder / f"{name}.npz"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no file {path}; to make it: uv run --extra data "
+            f"python -m analyses.train_nets compute {folder} --set names={name}"
+        )
+    return path
 
 
 def train(out: Path, name: str, recipe: pr.Recipe, seed: int = 0) -> float:
@@ -58,18 +90,5 @@ def list_tensors(net: pr.Classifier) -> dict[str, np.ndarray]:
     return tensors
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder of the nets")
-    parser.add_argument("names", nargs="+", choices=tuple(LOADERS))
-    arguments = parser.parse_args()
-    for name in arguments.names:
-        try:
-            accuracy = train(arguments.out, name, RECIPES[name])
-        except FileNotFoundError as error:
-            sys.exit(f"{parser.prog}: {error}")
-        print(f"{name}: {accuracy:.4f} of the test images read rightly")
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, compute, None, SIZES)

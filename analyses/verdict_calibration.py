@@ -1,7 +1,7 @@
 """Are verdicts right as often as they say? Coverage of R's intervals, and the test that convicts.
 
-    uv run python analyses/verdict_calibration.py compute runs/verdict-calibration --size full
-    uv run python analyses/verdict_calibration.py plot runs/verdict-calibration
+    uv run python -m analyses.verdict_calibration compute runs/verdict-calibration --size full
+    uv run python -m analyses.verdict_calibration plot runs/verdict-calibration
 
 `compute` makes one large pool of observations of the model `one_layer` with their exact posteriors
 and estimates of several rungs. Data sets of 16 to 128 observations drawn from the pool, which is
@@ -18,9 +18,10 @@ import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from script import load, run, save, show
 
 import probrev as pr
+from analyses.figure import say_range, show
+from analyses.script import load, run, save
 from probrev.comparison.metrics.case import INTERVAL_PROB, Case
 from probrev.comparison.metrics.log_ratio import estimate_ratios
 from probrev.comparison.metrics.risk import squared_errors
@@ -177,11 +178,7 @@ def rank_sets(case: Case, number: int, most: int) -> np.ndarray:
 
 
 def plot(out: Path) -> Path:
-    """Draws coverage and power, and prints them.
-
-    Args:
-        out: folder that `compute` wrote in.
-    """
+    """Draws coverage and power, and prints them."""
     data = load(out, "verdict_calibration")
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -215,7 +212,7 @@ def say(data: xr.Dataset) -> str:
     ranges = []
     for group in (PLANNED, NEAR_BAYES):
         share = data["coverage"].sel(inverse=[name for name in names if name in group])
-        ranges.append(f"{float(share.min()):.3f} to {float(share.max()):.3f}")
+        ranges.append(say_range(share, ".3f"))
     p = data["p_right"].to_numpy()
     return (
         f"{INTERVAL_PROB:.0%} intervals of R hold it in {ranges[0]} of data sets for "
@@ -226,4 +223,4 @@ def say(data: xr.Dataset) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__ or "", compute, plot, SIZES)
+    run(__doc__, compute, plot, SIZES, model="one_layer")

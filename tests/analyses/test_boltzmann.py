@@ -5,36 +5,34 @@ import re
 import numpy as np
 import pytest
 
-from tests.analyses.test_analyses import analysis
+from analyses import boltzmann
 
 
 @pytest.mark.slow
 def test_computed_and_plotted(tmp_path, capsys):
-    script = analysis("boltzmann")
-    script["compute"](
+    boltzmann.compute(
         tmp_path, num_steps=150, num_obs=30, num_layered=3, widths={"RBM": (5,), "DBM": (5, 4)},
         top_couplings=(0.5, 3.0), num_samples=200,
     )  # fmt: skip
-    assert script["plot"](tmp_path).stat().st_size > 10_000
+    assert boltzmann.plot(tmp_path).stat().st_size > 10_000
     told = capsys.readouterr().out
     assert "RBM: sigmoid 1.00 [1.00, 1.00]" in told
     assert re.search(r"layered ReLU: universal .*, as_trained ", told)
     assert "mean field's squared distance to the posterior mean grows throughout" in told
-    learned = script["load"](tmp_path, "learned")["log_prob"].mean("image")
+    learned = boltzmann.load(tmp_path, "learned")["log_prob"].mean("image")
     assert learned.sel(law="RBM") > learned.sel(law="independent") + 1
-    gaps = script["load"](tmp_path, "gaps").to_dataframe()
+    gaps = boltzmann.load(tmp_path, "gaps").to_dataframe()
     # The finding is read off the data: a control that does not grow is said not to.
-    controls = script["load"](tmp_path, "controls").to_dataframe()
+    controls = boltzmann.load(tmp_path, "controls").to_dataframe()
     shrunk = controls.assign(excess_risk=controls["excess_risk"].to_numpy()[::-1])
-    found = script["find"](script["load"](tmp_path, "learned"), gaps, shrunk)
+    found = boltzmann.find(boltzmann.load(tmp_path, "learned"), gaps, shrunk)
     assert "does not grow throughout" in found
     with pytest.raises(FileNotFoundError, match="run `compute` first"):
-        script["plot"](tmp_path / "nothing")
+        boltzmann.plot(tmp_path / "nothing")
 
 
 def test_independent_pixels_by_hand():
-    script = analysis("boltzmann")
     train = np.array([[1.0, 0], [1, 1], [0, 0]])
     # On as often as (2.5, 1.5) / 4.
-    found = script["log_prob_independent"](train, np.array([[1.0, 0], [0, 1]]))
+    found = boltzmann.log_prob_independent(train, np.array([[1.0, 0], [0, 1]]))
     np.testing.assert_allclose(found, np.log([2.5 / 4 * 2.5 / 4, 1.5 / 4 * 1.5 / 4]))

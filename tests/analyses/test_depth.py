@@ -5,18 +5,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from analyses import depth
 from probrev.runs import registry
-from tests.analyses.test_analyses import analysis
 
 
 @pytest.mark.slow
 def test_computed_and_plotted(tmp_path, capsys):
-    script = analysis("depth")
     stack = {"n_hidden": 5, "ratio": 3, "n_active": 2.0, "max_depth": 2, "num_samples": 20}
-    script["compute"](tmp_path, stacks=(stack,), num_obs=4, num_weights=2)
-    assert script["plot"](tmp_path).stat().st_size > 10_000
+    depth.compute(tmp_path, stacks=(stack,), num_obs=4, num_weights=2)
+    assert depth.plot(tmp_path).stat().st_size > 10_000
     assert "Gibbs at depth 2 (m = 5): unchecked" in capsys.readouterr().out
-    data = script["load"](tmp_path, "depth")
+    data = depth.load(tmp_path, "depth")
     # a row per method and level: five methods, one level at depth 1 and two at depth 2
     assert data.sizes["row"] == 15
     assert np.isfinite(data.error).all()
@@ -25,22 +24,20 @@ def test_computed_and_plotted(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_energies_are_those_of_draws():
-    script = analysis("depth")
     model = registry.load("layered")(
         n_visible=2000, n_intermediate=600, n_hidden=100, num_layers=3, n_active=20.0
     )
     obs = model.simulate(jax.random.key(0), 2000)
-    for level, energy in zip((*obs.intermediates, obs.h), script["energies"](model), strict=True):
+    for level, energy in zip((*obs.intermediates, obs.h), depth.energies(model), strict=True):
         np.testing.assert_allclose(energy, np.square(level).sum(1).mean(), rtol=0.06)
 
 
 def test_relative_errors_are_pooled():
-    script = analysis("depth")
-    pr = script["pr"]
+    pr = depth.pr
     h, h_1 = np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[3.0], [4.0]])
     obs = pr.Observations(np.ones((2, 3)), h, (h_1,))
-    inverse = script["Inverse"]("a", [h_1 + 1, np.array([[0.5, 0.0], [0.0, 2.0]])])
-    np.testing.assert_allclose(script["relative_errors"](inverse, obs), [2 / 25, 4.25])
+    inverse = depth.Inverse("a", [h_1 + 1, np.array([[0.5, 0.0], [0.0, 2.0]])])
+    np.testing.assert_allclose(depth.relative_errors(inverse, obs), [2 / 25, 4.25])
 
 
 def rows(errors: dict[tuple[str, int, int], float], doubtful=()) -> xr.Dataset:
@@ -58,7 +55,7 @@ def rows(errors: dict[tuple[str, int, int], float], doubtful=()) -> xr.Dataset:
 
 
 def test_finding_follows_the_data():
-    find = analysis("depth")["find"]
+    find = depth.find
     net = "net, calibrated"
     data = rows({(net, 1, 1): 0.1, (net, 2, 1): 0.15, (net, 2, 2): 0.3})
     told = find(data)

@@ -5,23 +5,22 @@ import pytest
 import xarray as xr
 
 import probrev as pr
+from analyses import misspecification
 from probrev.runs import registry
-from tests.analyses.test_analyses import analysis
 
 
 @pytest.mark.slow
 def test_computed_and_plotted(tmp_path, capsys):
-    script = analysis("misspecification")
     tiny = {"num_obs": 20, "n_visible": 30, "n_hidden": 5, "max_active": 2}
-    script["compute"](tmp_path, factors=(1.5,), **tiny)
-    assert script["plot"](tmp_path).stat().st_size > 10_000
+    misspecification.compute(tmp_path, factors=(1.5,), **tiny)
+    assert misspecification.plot(tmp_path).stat().st_size > 10_000
     assert "Of 8 wrong models," in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["keep_prob", "noise_std", "gain", "inclusion_prob"])
 def test_one_parameter_is_wrong_and_no_other(name):
     model = registry.load("one_layer")(n_visible=9, n_hidden=4)
-    spoiled = analysis("misspecification")["spoil"](model, name, 1.5)
+    spoiled = misspecification.spoil(model, name, 1.5)
 
     def known(one: pr.LayeredModel):
         layer = one.layers[0]
@@ -34,7 +33,6 @@ def test_one_parameter_is_wrong_and_no_other(name):
 
 
 def test_the_finding_follows_the_data():
-    script = analysis("misspecification")
     rng = np.random.default_rng(0)
     right, noise = rng.gamma(4.0, size=200), rng.gamma(400.0, 1 / 400, size=(2, 2, 200))
     dims = ("parameter", "factor", "obs")
@@ -49,12 +47,12 @@ def test_the_finding_follows_the_data():
         },
         coords={"parameter": ["gain", "noise_std"], "factor": [0.5, 2.0]},
     )
-    found = list(script["degradations"](data))
+    found = list(misspecification.degradations(data))
     assert [one.bayes.value for one in found] == pytest.approx([1.5, 1.6, 2.5, 2.0])
     # The spread over observations of a ratio whose noise is all that the two do not share.
     spread = 3.0 * (right * (noise[1, 1] - 1)).std(ddof=1) / right.mean() / np.sqrt(200)
     assert found[-1].std_error == pytest.approx(spread, rel=0.05)
-    told = script["say"](data, found)
+    told = misspecification.say(data, found)
     assert "Of 4 wrong models, 3 cost the posterior mean more" in told
     assert "and 1 cost the net more" in told
     assert f"the worst, σ × 2, multiplies the risk of the net by {found[-1].net.value:.2f}" in told

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from tests.analyses.test_analyses import analysis
+from analyses import train_nets
 
 
 @pytest.mark.slow
 def test_the_file_holds_the_net(tmp_path):
-    script = analysis("train_nets")
-    accuracy = script["train"](
+    accuracy = train_nets.train(
         tmp_path / "nets", "digits", pr.Recipe((20, 15), 40, 50, 0.01, hidden_keep_prob=1.0)
     )
     with np.load(tmp_path / "nets" / "digits.npz") as file:
@@ -18,7 +17,7 @@ def test_the_file_holds_the_net(tmp_path):
     assert [saved[f"layers.{layer}.weights"].shape for layer in range(3)] == [
         (64, 20), (20, 15), (15, 10),
     ]  # fmt: skip
-    images = script["load_images"]("digits")
+    images = train_nets.load_images("digits")
     h = images.test
     for layer in range(3):
         h = h @ saved[f"layers.{layer}.weights"] + saved[f"layers.{layer}.bias"]
@@ -31,8 +30,7 @@ def test_the_file_holds_the_net(tmp_path):
 
 @pytest.mark.slow
 def test_a_net_that_diverged_is_not_written(tmp_path):
-    script = analysis("train_nets")
     recipe = pr.Recipe((4,), 1, 600, learning_rate=1e38)
     with pytest.raises(RuntimeError, match="training on digits has diverged"):
-        script["train"](tmp_path, "digits", recipe)
+        train_nets.train(tmp_path, "digits", recipe)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""How far exact posteriors of continuous slabs are from plain integrals."""

@@ -1,0 +1,1 @@
+"""Whether trained weights are like random ones."""

@@ -1,0 +1,1 @@
+"""Whether trained nets reverse their own generative direction."""

@@ -1,0 +1,238 @@
+"""Does a trained net reverse its own generative direction? Real activations down and up again.
+
+    uv run --extra data python -m analyses.reversal compute runs/reversal
+    uv run --extra data python -m analyses.reversal plot runs/reversal
+
+`compute` sends real h of real inputs down through the transposed weights with dropout and up again,
+through one layer and several, for our own nets, digit-recognizer's and tiara's, beside two controls
+(Gaussian weights; the same singular values with random singular vectors) and shuffled pairs. It
+profiles the activations as theory's D_h, and at the top layer of each net holds inverses against
+the posterior under three priors, compared by their evidence. `plot` draws it all and, for nets of
+images, what they generate.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import PRNGKeyArray
+from matplotlib.figure import Figure
+
+import probrev as pr
+from analyses.figure import show
+from analyses.reversal.figure import draw, say
+from analyses.reversal.images import draw_images, generate_images
+from analyses.reversal.posteriors import PRIORS, study_posteriors
+from analyses.reversal.real_nets import LOADERS as NETS
+from analyses.reversal.real_nets import RealNet, load_net
+from analyses.script import load, run, save
+from analyses.table import Row, print_table, to_dataset, to_rows
+from analyses.train_nets import OWN_NETS
+
+KEEP_PROBS = (0.5, 1.0)
+# The table of a net that is written last.
+LAST = "profile"
+CONTROLS: dict[str, Callable] = {
+    "gaussian": pr.gaussian_control,
+    "spectral": pr.spectral_control,
+}
+# Observations, draws and chains of a net's posteriors.
+QUICK = {"num_obs": 8, "num_samples": 300, "num_evidence": 2, "num_chains": 32}
+FULL = {"num_obs": 12, "num_samples": 6000, "num_evidence": 8, "num_chains": 64}
+LARGER = {"num_obs": 8, "num_samples": 6000, "num_evidence": 4, "num_chains": 64}
+SIZES = {
+    "quick": {
+        "num_inputs": 500,
+        "posteriors": {"digits": QUICK | {"num_temperatures": 64}, "digit-recognizer": None},
+    },
+    "full": {
+        "num_inputs": 1000,
+        "posteriors": {
+            "tiara-4": None,
+            "tiara-5": None,
+            "tiara-6": None,
+            "fashion": None,
+            "digits": FULL | {"num_temperatures": 128},
+            "digit-recognizer": LARGER | {"num_temperatures": 128},
+        },
+    },
+}
+
+
+def compute(
+    out: Path,
+    *,
+    num_inputs: int,
+    posteriors: dict[str, dict[str, int] | None],
+    own_nets: Path = OWN_NETS,
+) -> None:
+    """Measures reversal, profiles, posteriors and images of every net, and writes them.
+
+    Killed and started again it goes on with the net that it was at.
+
+    Args:
+        out: folder to write in.
+        num_inputs: inputs of each net.
+        posteriors: nets by name, with the sizes that `study_posteriors` takes; None for no
+            posterior of that net.
+        own_nets: folder of our own nets.
+    """
+    for name, sizes in posteriors.items():
+        known = {"num_inputs": num_inputs, "posteriors": sizes, "own_nets": str(own_nets)}
+        asked = json.dumps(known)
+        if is_done(out, name, asked):
+            print(f"{name}: done before")
+            continue
+        print(f"{name}: {asked}", flush=True)
+        net = load_net(name, num_inputs, own_nets)
+        tables = {"reversal": measure_net(net)}
+        if net.image_shape is not None:
+            save(out, f"images-{name}", generate_images(net, KEEP_PROBS[0]))
+        if sizes is not None:
+            study = study_posteriors(net, **sizes)
+            tables["risk"] = study.table
+            tables["prior"] = tabulate_priors(study.density, study.evidence)
+            evidence = (("prior", "obs"), study.evidence), (("prior", "obs"), study.evidence_error)
+            named = dict(zip(("value", "std_error"), evidence, strict=True))
+            save(out, f"evidence-{name}", xr.Dataset(named, {"prior": list(PRIORS)}))
+        tables[LAST] = profile_net(net)
+        for table, rows in tables.items():
+            data = to_dataset(rows.assign(net=name).to_dict("records"))
+            save(out, f"{table}-{name}", data.assign_attrs(asked=asked))
+
+
+def is_done(out: Path, name: str, asked: str) -> bool:
+    """Whether a net was measured before, as it is asked for now; if otherwise, it is done again."""
+    path = out / f"{LAST}-{name}.nc"
+    return path.exists() and load(out, path.stem).attrs["asked"] == asked
+
+
+def measure_net(net: RealNet) -> pd.DataFrame:
+    """Reversal of a net and of its controls, with and without dropout on the way down.
+
+    `weights` is "trained" or the name of a control; "pruned" and "pruned gaussian" are without the
+    units that never fire.
+    """
+    activations = net.stack(1.0).activations(jnp.asarray(net.x))
+    pruned = net.prune(activations)
+    alive = pruned.stack(1.0).activations(jnp.asarray(pruned.x))
+    variants = {"trained": net, "pruned": pruned}
+    for number, (name, control) in enumerate(CONTROLS.items()):
+        key = jax.random.fold_in(jax.random.key(0), number)
+        variants[name] = redraw(key, net, control)
+    variants["pruned gaussian"] = redraw(jax.random.key(1), pruned, pr.gaussian_control)
+    rows = []
+    for name, variant in variants.items():
+        real = alive if name.startswith("pruned") else activations
+        for keep_prob in KEEP_PROBS:
+            found = pr.measure_reversal(jax.random.key(0), variant.stack(keep_prob), real)
+            rows.append(found.assign(weights=name, keep_prob=keep_prob))
+    return pd.concat([*rows, predict(net, activations)], ignore_index=True)
+
+
+def redraw(key: PRNGKeyArray, net: RealNet, control: Callable) -> RealNet:
+    """The net with a control in place of every layer's weights."""
+    keys = jax.random.split(key, len(net.weights))
+    return net._replace(weights=tuple(map(control, keys, net.weights)))
+
+
+def predict(net: RealNet, activations: list) -> pd.DataFrame:
+    """The cosine that theory gives Gaussian weights, of one layer."""
+    rows = []
+    for top, (weights, bias) in enumerate(zip(net.weights, net.biases, strict=True), start=1):
+        h = np.asarray(activations[top])
+        for keep_prob in KEEP_PROBS:
+            cosine = np.nanmean(pr.predict_cosine(h, bias, len(weights), keep_prob))
+            rows.append({"top": top, "keep_prob": keep_prob, "cosine": cosine})
+    same = {"depth": 1, "compared": "h", "units": "all", "pairs": "matched", "weights": "theory"}
+    return pd.DataFrame(rows).assign(**same, num_units=0)
+
+
+def profile_net(net: RealNet) -> pd.DataFrame:
+    """Sparsity and flatness of every hidden layer, and how well the net does."""
+    rows = []
+    for level, h in enumerate(net.stack(1.0).activations(net.x)[1:], start=1):
+        profile = pr.profile_activations(h)
+        rows.append(
+            {
+                "level": level,
+                "width": profile.live.size,
+                "live_share": profile.live.mean(),
+                "active_share": profile.active_share,
+                "live_active_share": profile.live_active_share,
+                "peak": np.nanmean(profile.peak),
+                "constant": np.nanmedian(profile.constant),
+                "constant_high": np.nanquantile(profile.constant, 0.95),
+                "accuracy": net.accuracy,
+                "num_inputs": len(net.x),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def tabulate_priors(density: np.ndarray, evidence: np.ndarray) -> pd.DataFrame:
+    """What each prior loses to the fitted one, nats per input, with paired standard errors."""
+    rows = []
+    for name, own_density, own_evidence in zip(PRIORS, density, evidence, strict=True):
+        row: dict[str, float | str] = {"prior": name}
+        for kind, own, fitted in (
+            ("density", own_density, density[0]),
+            ("evidence", own_evidence, evidence[0]),
+        ):
+            loss = fitted - own
+            row[f"{kind}_loss"] = loss.mean() if loss.size else np.nan
+            row[f"{kind}_loss_std_error"] = (
+                loss.std(ddof=1) / np.sqrt(loss.size) if loss.size > 1 else np.nan
+            )
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def plot(out: Path) -> Path:
+    """Draws what `compute` wrote, prints the tables and the finding."""
+    tables = {name: gather(out, name) for name in ("reversal", LAST, "risk", "prior")}
+    if not tables[LAST]:
+        raise FileNotFoundError(f"no {LAST}-*.nc in {out}: run `compute` first")
+    tables = {name: rows for name, rows in tables.items() if rows}
+    for name, rows in tables.items():
+        print_table(with_baseline(rows) if name == "reversal" else rows)
+    for path in sorted(out.glob("images-*.nc")):
+        name = path.stem.removeprefix("images-")
+        figure = draw_images(name, load(out, path.stem))
+        figure.savefig(out / f"{path.stem}.png", dpi=150)
+    figure = Figure(figsize=(15, 9.5), layout="constrained")
+    draw(figure, tables)
+    return show(figure, say(tables), out / "reversal.png")
+
+
+def gather(out: Path, table: str) -> list[Row]:
+    """The rows of a table, of all nets, in the order of `NETS`."""
+    paths = [out / f"{table}-{name}.nc" for name in NETS]
+    return [row for path in paths if path.exists() for row in to_rows(load(out, path.stem))]
+
+
+def with_baseline(rows: list[Row]) -> list[Row]:
+    """Reversal of live units, the cosine of shuffled pairs as a column."""
+    path = ("net", "weights", "keep_prob", "top", "depth", "compared")
+    numbers = ("cosine", "correlation", "scale", "relative_error", "support_f1", "num_units")
+    chosen = [row for row in rows if row["units"] == "live" or row["weights"] == "theory"]
+    baseline = {
+        tuple(row[name] for name in path): row["cosine"]
+        for row in chosen
+        if row["pairs"] == "shuffled"
+    }
+    return [
+        {name: row[name] for name in (*path, *numbers)}
+        | {"shuffled_cosine": baseline.get(tuple(row[name] for name in path), np.nan)}
+        for row in chosen
+        if row["pairs"] == "matched"
+    ]
+
+
+if __name__ == "__main__":
+    run(__doc__, compute, plot, SIZES)

@@ -1,0 +1,244 @@
+"""The figure of reversal, and its finding in words."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analyses.figure import bars, say_range
+from analyses.table import Row
+from probrev.comparison.metrics.case import POSTERIOR
+from probrev.report.plots.canvas import COLORS, MARKERS, MUTED, POSTERIOR_COLOR
+
+Tables = Mapping[str, list[Row]]
+
+KEEP_PROB = 0.5
+WEIGHTS = {"trained": POSTERIOR_COLOR, "gaussian": COLORS[0], "spectral": COLORS[2]}
+# Where marks of several nets share a line, their distance on it.
+STEP = 0.2
+
+
+def draw(figure: Figure, tables: Tables) -> None:
+    """Reversal of h and of x, the profile of activations, inverses beside posteriors, priors."""
+    (cosine, correlation, of_x), (profile, risks, priors) = figure.subplots(2, 3)
+    draw_reversal(cosine, tables["reversal"], "cosine", "h")
+    draw_reversal(correlation, tables["reversal"], "correlation", "h", named=False)
+    draw_reversal(of_x, tables["reversal"], "correlation", "x", named=False)
+    draw_profile(profile, tables["profile"])
+    if "risk" in tables:
+        draw_risks(risks, tables["risk"])
+        draw_priors(priors, tables["prior"])
+    else:
+        risks.set_axis_off()
+        priors.set_axis_off()
+
+
+def select(rows: list[Row], **wanted: object) -> list[Row]:
+    """The rows that have these values."""
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def column(rows: list[Row], name: str) -> np.ndarray:
+    """One column."""
+    return np.array([row[name] for row in rows])
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """Values once each, in the order in which they came."""
+    return list(dict.fromkeys(values))
+
+
+def by_net(rows: list[Row]) -> dict[str, list[Row]]:
+    """The rows of each net."""
+    return {net: select(rows, net=net) for net in distinct(row["net"] for row in rows)}
+
+
+def path_of(row: Row) -> tuple[str, int, int]:
+    """The net, and the way through it."""
+    return row["net"], row["top"], row["depth"]
+
+
+def draw_reversal(
+    ax: Axes, table: list[Row], metric: str, compared: str, *, named: bool = True
+) -> None:
+    """One line of marks for each net and path: its own weights, the controls, shuffled pairs."""
+    shown = select(table, units="live", keep_prob=KEEP_PROB, compared=compared)
+    matched = select(shown, pairs="matched")
+    paths = distinct(map(path_of, matched))
+    for index, (weights, color) in enumerate(WEIGHTS.items()):
+        rows = select(matched, weights=weights)
+        ax.plot(
+            column(rows, metric), [paths.index(path_of(row)) for row in rows], MARKERS[index],
+            color=color, ms=6 if index == 0 else 5, mfc=color if index == 0 else "white",
+            label=weights, zorder=3,
+        )  # fmt: skip
+    if metric == "cosine":
+        rows = select(shown, pairs="shuffled", weights="trained")
+        at = [paths.index(path_of(row)) for row in rows]
+        ax.plot(column(rows, metric), at, "|", color=MUTED, ms=9)
+    labels = [f"{net}  {say_path(top, depth)}" for net, top, depth in paths]
+    ax.set_yticks(range(len(paths)), labels if named else [""] * len(paths))
+    ax.set(ylim=(len(paths) - 0.4, -0.6), xlim=(min(0.0, ax.get_xlim()[0]), 1.02))
+    one, other = ("h", "ĥ") if compared == "h" else ("x", "x̃")
+    note = ", unit by unit" if metric == "correlation" else " (grey: shuffled pairs)"
+    ax.set_xlabel(f"{metric} of {one} and {other}{note}")
+    ax.grid(axis="y", color="#eeeeee")
+    if compared == "x":  # where there is room
+        ax.legend(frameon=False, fontsize=8, loc="center right")
+
+
+def say_path(top: int, depth: int) -> str:
+    """The levels that h goes through: 2→1→2."""
+    down = [str(level) for level in range(top, top - depth - 1, -1)]
+    return "→".join([*down, *down[-2::-1]])
+
+
+def draw_profile(ax: Axes, table: list[Row]) -> None:
+    """How sparse the live units of each layer are, and how flat."""
+    for index, (net, rows) in enumerate(by_net(table).items()):
+        share, constant = column(rows, "live_active_share"), column(rows, "constant")
+        above = column(rows, "constant_high") - constant
+        color = COLORS[index]
+        ax.errorbar(share, constant, [0 * above, above], capsize=2, lw=1, ls="", color=color)
+        ax.plot(share, constant, MARKERS[index], ms=5, ls="", color=color, label=net)
+        for row, *at in zip(rows, share, constant, strict=True):
+            place = (float(at[0]), float(at[1]))
+            ax.annotate(str(row["level"]), place, (5, -3), textcoords="offset points", fontsize=7)
+    ax.axhline(1, color=MUTED, lw=0.8, ls=":")
+    ax.set(
+        xlabel="share of the live units that is active (numbers: layers)",
+        ylabel="‖h‖∞ / ‖h‖₂ over √(log k / k): median, 95 %",
+        ylim=(0, None), xlim=(0, 1.15 * column(table, "live_active_share").max()),
+    )  # fmt: skip
+    ax.legend(frameon=False, fontsize=7.5, loc="lower right")
+
+
+def draw_risks(ax: Axes, table: list[Row]) -> None:
+    """Relative risk of every inverse and posterior mean, a marker for each net."""
+    rows = list_risks(table)
+    names = sorted(distinct(row["name"] for row in rows), key=is_posterior)
+    nets = by_net(rows)
+    for index, (net, own) in enumerate(nets.items()):
+        at = np.array([names.index(row["name"]) for row in own], float)
+        at += STEP * (index - (len(nets) - 1) / 2)
+        value = column(own, "value")
+        spread = bars(value, column(own, "low"), column(own, "high"))
+        color = COLORS[index]
+        ax.errorbar(value, at, xerr=spread, capsize=2, lw=1, ls="", color=color)
+        ax.plot(value, at, MARKERS[index], ms=5, ls="", color=color, label=net)
+        doubtful = np.array([is_posterior(row["name"]) and row["status"] != "ok" for row in own])
+        ax.plot(value[doubtful], at[doubtful], "x", color="black", ms=8)
+    ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    ax.set(ylim=(len(names) - 0.4, -0.6), xscale="log")
+    ax.set_xlabel("relative risk  Σ‖ĥ − h‖² / Σ‖h‖²  (crossed out: not converged)")
+    ax.grid(axis="y", color="#eeeeee")
+    ax.legend(frameon=False, fontsize=7.5)
+
+
+def draw_priors(ax: Axes, table: list[Row]) -> None:
+    """Nats that the other priors lose to the fitted one, in density of h and in evidence of x."""
+    others = [row for row in table if row["prior"] != "fitted"]
+    for index, (kind, label) in enumerate((("density", "held-out h"), ("evidence", "x̃"))):
+        at = np.arange(len(others)) + STEP * (index - 0.5)
+        loss = column(others, f"{kind}_loss")
+        error = 1.96 * column(others, f"{kind}_loss_std_error")
+        ax.errorbar(
+            loss, at, xerr=error, ls="", ms=5, capsize=2, label=label, color=COLORS[index],
+            marker=MARKERS[index],
+        )  # fmt: skip
+    ax.axvline(0, color="#555555", lw=0.8)
+    ax.set_yticks(range(len(others)), [f"{row['net']}  {row['prior']}" for row in others])
+    ax.set(ylim=(len(others) - 0.4, -0.6))
+    ax.set_xlabel("nats per input lost to the fitted prior, 95 %")
+    ax.grid(axis="y", color="#eeeeee")
+    ax.legend(frameon=False, fontsize=7.5)
+
+
+def is_posterior(name: str) -> bool:
+    """Whether that is a posterior mean rather than an inverse."""
+    return name.startswith(("gibbs", "messages"))
+
+
+def list_risks(table: list[Row]) -> list[Row]:
+    """Relative risks once each: of inverses, and of every posterior mean by its own name."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in select(table, metric="relative_risk"):
+        name = row["posterior"] if row["subject"] == POSTERIOR else row["subject"]
+        found.setdefault((row["net"], name), row | {"name": name})
+    return list(found.values())
+
+
+def say(tables: Tables) -> str:
+    """The finding: how far nets reverse beside their controls, D_h, and net beside posterior."""
+    said = [say_reversal(tables["reversal"]), say_profile(tables["profile"])]
+    if "prior" in tables:
+        said += [say_risks(tables["risk"]), say_priors(tables["prior"])]
+    return " ".join(said)
+
+
+def say_reversal(table: list[Row]) -> str:
+    """The cosines through one layer, and who beats Gaussian weights."""
+    one = select(table, units="live", keep_prob=KEEP_PROB, compared="h", pairs="matched", depth=1)
+    trained, gaussian = (select(one, weights=weights) for weights in ("trained", "gaussian"))
+    parts = []
+    for net in by_net(one):
+        own, control = (
+            ", ".join(f"{row['cosine']:.2f}" for row in select(rows, net=net))
+            for rows in (trained, gaussian)
+        )
+        parts.append(f"{net} {own} ({control})")
+    wins = {
+        metric: int((column(trained, metric) > column(gaussian, metric)).sum())
+        for metric in ("cosine", "correlation")
+    }
+    return (
+        f"Cosine of h and ĥ through one layer, keep_prob {KEEP_PROB:g}, live units, layer by "
+        f"layer, and that of Gaussian weights: {'; '.join(parts)}. Trained weights reverse better "
+        f"in {wins['cosine']} of {len(trained)} layers by cosine, in {wins['correlation']} by "
+        "centred correlation."
+    )
+
+
+def say_profile(table: list[Row]) -> str:
+    """How sparse and how flat real activations are."""
+    share, constant = column(table, "live_active_share"), column(table, "constant_high")
+    return (
+        f"{say_range(share, '.0%')} of the live units are active; in 95 % of the "
+        f"inputs ‖h‖∞ < {constant.max():.1f} √(log k / k) ‖h‖₂."
+    )
+
+
+def say_risks(table: list[Row]) -> str:
+    """The net as trained beside the best posterior mean, for each net."""
+    said = []
+    for net, own in by_net(list_risks(table)).items():
+        risk = {row["name"]: row["value"] for row in own}
+        means = [row for row in own if row["name"].startswith("gibbs")]
+        doubtful = [row["name"].replace("_", " ") for row in means if row["status"] != "ok"]
+        doubt = f" (not converged: {', '.join(doubtful)})" if doubtful else ""
+        best = column(means, "value").min()
+        said.append(
+            f"{net} {risk['as_trained']:.2f}, {risk['calibrated']:.2f} and {best:.2f}{doubt}"
+        )
+    return (
+        "Relative risk of the net as trained, the calibrated net and the best Gibbs mean: "
+        f"{'; '.join(said)}."
+    )
+
+
+def say_priors(table: list[Row]) -> str:
+    """What other priors lose in evidence of x and in density of h."""
+    said = []
+    for net, own in by_net(table).items():
+        losses = [
+            f"{row['prior']} {row['evidence_loss']:.1f} and {row['density_loss']:.1f}"
+            for row in own
+            if row["prior"] != "fitted"
+        ]
+        said.append(f"{net}: {', '.join(losses)}")
+    return (
+        "Nats per input that other priors lose to the fitted one, in evidence of x̃ and in density "
+        f"of held-out h: {'; '.join(said)}."
+    )

@@ -1,0 +1,1 @@
+"""Whether training on what the net draws itself (SHADOW) lowers its error."""

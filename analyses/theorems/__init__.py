@@ -1,0 +1,1 @@
+"""Arora, Liang and Ma's theorems of one layer, measured."""

@@ -1,0 +1,26 @@
+"""The benchmarks at a tiny size."""
+
+import pytest
+
+from analyses.benchmarks import __main__ as benchmarks
+
+
+@pytest.mark.slow
+def test_benchmarks(tmp_path):
+    base = {"n": 20, "m": 6, "k": 2, "depth": 1, "chains": 2, "obs": 1}
+    setting = {"n_visible": 20, "n_hidden": 4, "n_active": 1, "num_chains": (2,), "seconds": 0.1}
+    calls = {
+        "sweeps": [{"base": base, "growth": {"depth": (1, 2), "obs": (1, 3)}}],
+        "samplers": [
+            setting | {"pymc_draws": 100},
+            setting | {"is_finite": True, "pymc_draws": 0},
+        ],
+        "enumerations": [{"num_obs": (1, 2), "n_visible": 30, "n_hidden": 6}],
+    }
+    benchmarks.compute(tmp_path, parts=tuple(calls), calls=calls)
+    found = benchmarks.load(tmp_path, "samplers")
+    assert {*found["name"].to_numpy()} > {"gibbs", "MixedHMC", "PyMC", "DiscreteGibbs"}
+    assert (found["ess_per_second"] > 0).all()
+    assert found["agrees"].all()
+    assert (benchmarks.load(tmp_path, "sweeps")["ratio"] > 0).all()
+    assert benchmarks.plot(tmp_path).stat().st_size > 5_000
