@@ -55,16 +55,12 @@ def surroundings() -> dict[str, Any]:
     """When and where: `created`, `versions`, `platform`, `device`, `num_cpus`."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "device": jax.devices()[0].device_kind,
         "num_cpus": os.cpu_count(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that make the numbers."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def _as_json(value: Any) -> Any:
