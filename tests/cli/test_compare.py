@@ -148,7 +148,11 @@ def test_weights_of_ones_own(probrev, tmp_path):
         (["one_layer", "--set", "noise_std=-1"], "noise_std must be"),
         (["one_layer", "--set", "n_hidden=2"], "max_active"),
         (["one_layer", *SMALL, "--inverse", "universl"], "did you mean 'universal'?"),
-        (["one_layer", "--set", "max_active=10", "--inverse", "theory"], "use gibbs"),
+        pytest.param(
+            ["one_layer", "--set", "max_active=10", "--inverse", "theory"],
+            "use gibbs",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_the_library_refuses_is_one_line(probrev, tmp_path, tokens, message):

@@ -43,6 +43,7 @@ def near_the_limit(x):
     return exact.mean.to_numpy() + np.sqrt(share * claimed) / 2
 
 
+@pytest.mark.slow
 def test_it_ends_with_the_first_look_that_decides():
     begun = []
     result = pr.compare_until(
@@ -189,6 +190,7 @@ def halves(posterior_of):
     return [posterior_of(MIDDLE[:16]), posterior_of(MIDDLE[16:])]
 
 
+@pytest.mark.slow
 def test_an_exact_posterior_is_the_same_in_batches():
     whole = pr.exact(MODEL, MIDDLE)
     joined = join_posteriors(halves(lambda obs: pr.exact(MODEL, obs)), [0, 16])

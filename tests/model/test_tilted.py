@@ -368,6 +368,7 @@ def test_finite_draws_have_the_tilted_law():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_SLOW_QUADRATURE)
 def test_float32_is_close(name):
     r = np.array([-60.0, -3.0, 0.4, 2.0, 40.0])

@@ -87,7 +87,7 @@ def test_open_uniform_is_never_zero(dtype):
     assert float(u.max()) < 1.0
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_quantile_of_jax_keeps_both_tails(dtype):
     """JAX's `ndtri` is as good as algorithm AS 241, so that draws need none of our own."""
     near = np.linspace(0.0005, 0.9995, 4001)

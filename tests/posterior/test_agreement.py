@@ -84,6 +84,7 @@ def test_correlated_perfect_chains_agree(exact):
         assert found.joint_contribution.notnull().any()
 
 
+@pytest.mark.slow
 def test_chains_declared_independent_do_not_agree(exact):
     rng = np.random.default_rng(4)
     for seed in range(40, 43):
@@ -113,7 +114,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-@pytest.mark.parametrize("reference", ["exact", "sampler"])
+@pytest.mark.parametrize("reference", ["exact", pytest.param("sampler", marks=pytest.mark.slow)])
 def test_wrong_posteriors_do_not_agree(name, reference):
     right = {"exact": small_case.exact, "sampler": small_case.sampler}[reference]()
     draws = WRONG[name](redraw(6), np.random.default_rng(1))

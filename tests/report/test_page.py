@@ -57,7 +57,7 @@ def written(run, folder):
     return path.read_text(encoding="utf-8")
 
 
-SLOW_RUNS = ("of_two_in_six", "of_one")
+SLOW_RUNS = ("of_two_in_six", "of_one", "with_rungs", "without_atom")
 
 
 @cache
@@ -160,6 +160,7 @@ def changed(run, metric, values):
     return pr.Comparison(tree)
 
 
+@pytest.mark.slow
 def test_a_perfect_sampler_is_not_told_from_the_posterior(tmp_path):
     halves = np.linspace(0.1, 0.2, small_runs.NUM_OBS)
     run = changed(small_runs.full(), "energy_distance", [1.01 * halves[::-1], halves])
@@ -174,6 +175,7 @@ def test_without_random_inverses_the_page_does_not_ask(tmp_path):
     assert "a posterior sampler?" not in written(pr.Comparison(tree), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_convicted_posterior_is_pointed_out(tmp_path):
     full = small_runs.full()
     assert "rank test, p = " in outline_of("full").text
@@ -225,6 +227,7 @@ def test_one_observation_is_shown_once():
     assert "no interval" in outline.text
 
 
+@pytest.mark.slow
 def test_a_posterior_of_some_observations_shows_those():
     text = outline_of("of_two_in_six").text
     assert "hmc covers 2 of 6 observations" in text

@@ -174,6 +174,7 @@ def test_of_more_observations_fewer_draws_are_evaluated(num_obs, kept):
     assert thin_pooled(draws[:50]).sizes["sample"] == 50
 
 
+@pytest.mark.slow
 def test_log_score_does_not_depend_on_the_draws_of_what_is_no_average():
     """Only a probability that was counted is moved by half a draw."""
     scores = []

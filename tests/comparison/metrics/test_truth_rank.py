@@ -92,7 +92,7 @@ def test_a_sampled_posterior_is_split_by_chains():
 @pytest.mark.parametrize(
     "wrong",
     [
-        dataclasses.replace(LAYER, gain=2 * LAYER.gain),
+        pytest.param(dataclasses.replace(LAYER, gain=2 * LAYER.gain), marks=pytest.mark.slow),
         dataclasses.replace(LAYER, noise_std=2.5 * LAYER.noise_std),
     ],
 )

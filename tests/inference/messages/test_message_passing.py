@@ -25,10 +25,14 @@ def passed(model, obs, **options):
     return found.tree["approximation"].to_dataset(), found
 
 
+def slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 # One layer
 
 
-@pytest.mark.parametrize("rows", [17, 1000, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rows", [17, *map(slow, (1, 1000))])
 def test_fixed_point_is_that_of_a_plain_iteration(monkeypatch, rows):
     """However the rows are cut into blocks, the last one overlapping the one before."""
     if rows < 40:  # else one block, compiled as for all other tests here

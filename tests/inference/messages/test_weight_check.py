@@ -31,7 +31,16 @@ def test_figures_match_a_singular_value_decomposition():
 
 
 @pytest.mark.parametrize("shape", [(40, 7), (60, 10), (100, 30), (400, 24), (200, 60), (30, 90)])
-@pytest.mark.parametrize("law", ["normal", "uniform", "signs", "sparse", "scaled"])
+@pytest.mark.parametrize(
+    "law",
+    [
+        "signs",
+        *(
+            pytest.param(law, marks=pytest.mark.slow)
+            for law in ("normal", "uniform", "sparse", "scaled")
+        ),
+    ],
+)
 def test_iid_weights_are_not_odd(shape, law):
     z = np.random.default_rng(sum(shape)).normal(size=shape)
     weights = {

@@ -145,6 +145,7 @@ def test_unrolled_message_passing_is_so_many_plain_iterations(unrolled, num_iter
     np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_unrolled_to_convergence_it_has_the_mean_of_message_passing(unrolled):
     model, x = unrolled
     found = pr.build_ladder(jax.random.key(0), model, ["converged"])["converged"](x)

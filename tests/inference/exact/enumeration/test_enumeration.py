@@ -26,7 +26,9 @@ def build(case: brute_force.Case) -> tuple[pr.LayeredModel, pr.Observations]:
     return pr.LayeredModel(prior, [layer]), pr.Observations(case.x)
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 24))]
+)
 def test_agrees_with_brute_force(seed):
     case = brute_force.random_case(seed)
     model, obs = build(case)
@@ -63,7 +65,7 @@ def test_shared_and_separate_rows_make_no_difference(monkeypatch):
         )
 
 
-@pytest.mark.parametrize("block_elements", [2**21, 60])
+@pytest.mark.parametrize("block_elements", [pytest.param(2**21, marks=pytest.mark.slow), 60])
 def test_draws_are_from_the_posterior(monkeypatch, block_elements):
     monkeypatch.setattr(enumeration, "BLOCK_ELEMENTS", block_elements)
     model, obs = build(brute_force.random_case(11))

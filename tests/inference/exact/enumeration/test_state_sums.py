@@ -83,7 +83,7 @@ def test_blocks_are_the_whole(size, moved_at_once, monkeypatch):
     np.testing.assert_array_equal(np.asarray(sums.top)[seen], whole.top[seen])
 
 
-@pytest.mark.parametrize("size", [1, 16])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 16])
 def test_draws_of_blocks_are_independent_draws(size):
     _, log_joint, h = make_many()
     check_draws(stream_states(log_joint, h, size, NUM_DRAWS).draws, log_joint)
