@@ -220,6 +220,7 @@ def test_a_sampled_posterior_is_diagnosed_anew():
     assert not joined.tree["diagnostics/behaviour"].isnull().any()
 
 
+@pytest.mark.slow
 def test_the_worst_status_of_a_batch_stands_for_all():
     one, two = halves(lambda obs: pr.exact(MODEL, obs))
     two.tree.attrs |= {"status": "inaccurate", "status_reason": "integrals"}

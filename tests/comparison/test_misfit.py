@@ -87,6 +87,7 @@ def test_a_wrong_posterior_of_the_right_model_is_inconclusive():
     assert "sure claims 0.5" in found.headline
 
 
+@pytest.mark.slow
 def test_constant_draws_decide_nothing():
     """One chain of one draw that says h = 0, held against a net that says so too."""
     obs = MODEL.simulate(jax.random.key(0), 8)

@@ -116,9 +116,8 @@ def test_silence_prob_equals_the_log_mass_in_every_branch(keep_prob, furthest):
     np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize(
-    "law_type", [pytest.param(RectifiedDropout, marks=pytest.mark.slow), LinearDropout]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("law_type", [RectifiedDropout, LinearDropout])
 def test_law_passes_through_jit_and_vmap_as_a_pytree(law_type):
     z, noise_std = jnp.array([[0.4, -0.7, 1.2], [0.1, 0.9, -2.0]]), jnp.array([[0.6], [1.1]])
     x = jnp.array([[0.0, 0.5, 0.2], [0.9, 0.0, 0.4]])

@@ -138,6 +138,7 @@ def test_without_truth_nothing_speaks_of_risk():
     assert "Text of the model file" not in outline.headings
 
 
+@pytest.mark.slow
 def test_whether_dropout_samples_from_the_posterior_is_answered():
     run = small_runs.full()
     table = run.table().query("posterior == 'exact'").set_index(["metric", "subject"])["value"]
@@ -213,6 +214,7 @@ def test_an_inconclusive_run_says_so_and_why():
     assert "obs 2, unit 3" in text
 
 
+@pytest.mark.slow
 def test_without_an_atom_there_is_no_support():
     outline = outline_of("without_atom")
     assert "Support" not in outline.headings

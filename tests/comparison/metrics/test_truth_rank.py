@@ -82,6 +82,7 @@ def test_the_right_posterior_is_as_likely_anywhere():
     assert np.abs(p - (np.arange(60) + 0.5) / 60).max() < 0.25
 
 
+@pytest.mark.slow
 def test_a_sampled_posterior_is_split_by_chains():
     """mu from two chains and draws from the others."""
     obs = MODEL.simulate(jax.random.key(6), NUM_OBS)

@@ -173,6 +173,7 @@ def test_each_seed_is_trained_on_its_own_rows():
     assert not np.array_equal(weights[0], before[0])
 
 
+@pytest.mark.slow
 def test_divergence_is_told():
     diverged = train(recipe=pr.Recipe((6, 4), 5, 16, learning_rate=1e38))
     assert not diverged.finite

@@ -53,6 +53,7 @@ def test_blocks_make_no_difference(monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_shared_and_separate_rows_make_no_difference(monkeypatch):
     model, obs = build(brute_force.random_case(2))
     assert obs.num_obs > joint_table.MAX_SEPARATE

@@ -69,7 +69,16 @@ def make_many():
     return rng, log_joint, h
 
 
-@pytest.mark.parametrize(("size", "moved_at_once"), [(1, 2**13), (16, 7), (77, 2**13), (200, 7)])
+@pytest.mark.parametrize(
+    ("size", "moved_at_once"),
+    [
+        (16, 7),
+        *(
+            pytest.param(*sizes, marks=pytest.mark.slow)
+            for sizes in ((1, 2**13), (77, 2**13), (200, 7))
+        ),
+    ],
+)
 def test_blocks_are_the_whole(size, moved_at_once, monkeypatch):
     monkeypatch.setattr(state_sums, "MOVED_AT_ONCE", moved_at_once)
     rng, log_joint, h = make_many()

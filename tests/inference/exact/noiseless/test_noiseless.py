@@ -89,7 +89,7 @@ def weigh_states(seen, keep_prob):
     return np.array(states), np.array(weights) / normaliser
 
 
-@pytest.mark.parametrize("keep_prob", [0.6, 1.0])
+@pytest.mark.parametrize("keep_prob", [pytest.param(0.6, marks=pytest.mark.slow), 1.0])
 def test_finite_slab_agrees_with_integers(keep_prob):
     """Columns 0 and 1 tie on some rows, and some silent W_j h are 0 but for rounding."""
     truths = np.array([[1, 0, 0, 0], [0, 2, 0, 1], [2, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
