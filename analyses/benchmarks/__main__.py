@@ -8,7 +8,6 @@
 times as ratios: everything is measured in one run, but machines differ.
 """
 
-import resource
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 
 from analyses.benchmarks.enumerations import enumerations
 from analyses.benchmarks.gibbs_sweeps import sweeps
+from analyses.benchmarks.memory import peak_bytes
 from analyses.benchmarks.samplers import OURS, samplers
 from analyses.script import load, run, save
 from analyses.table import print_table, to_dataset, to_rows
@@ -59,8 +59,7 @@ def compute(
         for arguments in calls[part]:
             print(part, arguments, flush=True)
             rows += MEASURES[part](**arguments)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            save(out, part, to_dataset(rows).assign_attrs(peak_mb=peak))
+            save(out, part, to_dataset(rows).assign_attrs(peak_mb=peak_bytes() / 2**20))
 
 
 def plot(out: Path) -> Path:

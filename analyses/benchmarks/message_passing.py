@@ -10,7 +10,6 @@ and draws the figure. Read times as ratios.
 """
 
 import multiprocessing
-import resource
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from matplotlib.figure import Figure
 from numpyro.distributions import HalfNormal
 
 import probrev as pr
+from analyses.benchmarks.memory import peak_bytes
 from analyses.benchmarks.timings import medians
 from analyses.script import load, run, save
 from analyses.table import print_table, to_dataset
@@ -147,10 +147,10 @@ def measure_memory(n_visible: int, n_hidden: int) -> dict[str, Any]:
     numpyro.enable_x64()
     tiny = build(30, 5)
     pr.message_passing(tiny, tiny.simulate(jax.random.key(0), 1))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = peak_bytes()
     model = build(n_visible, n_hidden)
     posterior = pr.message_passing(model, model.simulate(jax.random.key(0), 1))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     size = model.layers[0].weights.nbytes
     return {
         "n_visible": n_visible,
