@@ -33,6 +33,14 @@ def test_help_imports_nothing_heavy(tokens):
     assert done.stdout.splitlines()[-1] == "imported:"
 
 
+def test_the_package_is_the_command_too():
+    run = [sys.executable, "-m", "probrev"]
+    done = subprocess.run([*run, "compare", "no_such_model"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("probrev: unknown model 'no_such_model'; named models: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_help_names_every_command(probrev):
     status, out, _ = probrev("--help")
     assert status == 0
