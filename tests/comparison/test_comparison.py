@@ -295,6 +295,7 @@ def shrinking():
         return numpyro.sample("value", dist.HalfCauchy(0.2))
 
 
+@pytest.mark.slow
 def test_posterior_without_an_atom_has_no_support(obs, tmp_path):
     model = pr.LayeredModel(shrinking, [LAYER])
     draws = np.random.default_rng(0).gamma(0.7, 0.4, (4, 500, NUM_OBS, 4))

@@ -204,6 +204,7 @@ def test_an_exact_posterior_is_the_same_in_batches():
     assert joined.tree["exact/top_states"].dims == whole.tree["exact/top_states"].dims
 
 
+@pytest.mark.slow
 def test_a_sampled_posterior_is_diagnosed_anew():
     draws = pr.exact(MODEL, MIDDLE, num_draws=4000).draws.to_numpy()
 

@@ -62,6 +62,7 @@ def test_x_that_the_layers_did_not_make():
     assert "share of zeros outside the central 90 % of what exact predicts" in found.headline
 
 
+@pytest.mark.slow
 def test_real_x_that_fits_is_unjudged():
     obs = MODEL.simulate(jax.random.key(3), NUM_OBS)
     found = compare(pr.Observations(obs.x))

@@ -71,6 +71,7 @@ def test_a_function_is_a_prior():
     assert "diverging" in posterior.tree["sample_stats"]
 
 
+@pytest.mark.slow
 def test_the_sites_choose_the_kernel():
     def kernel_of(prior):
         return choose_kernel(sampled_program(model_of(prior)), 14, 0.9)

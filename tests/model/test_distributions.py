@@ -171,6 +171,7 @@ def test_latents_of_a_silent_unit_have_the_conditional_law(z, keep_prob):
     np.testing.assert_allclose(zeta.mean(), exact.mean(), atol=4.5 * exact.std() / zeta.size**0.5)
 
 
+@pytest.mark.slow
 def test_latents_of_a_positive_unit_are_determined():
     law = RectifiedDropout(jnp.array([0.4, -30.0]), 0.7, 0.2, 1.6)
     kept, pre_noise = law.sample_latents(jax.random.key(0), jnp.array([0.8, 3.2]))

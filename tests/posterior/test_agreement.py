@@ -329,6 +329,7 @@ def test_draws_that_stand_still_but_are_independent_can_be_checked(exact):
     assert found.outcome is Outcome.DISAGREES
 
 
+@pytest.mark.slow
 def test_too_few_draws_for_the_joint_test_are_not_agreement(exact):
     """Thresholds alone see no dependence between units, so they cannot say that two agree."""
     short = as_posterior(redraw(3, 240))

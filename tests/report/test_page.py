@@ -189,6 +189,7 @@ def test_a_convicted_posterior_is_pointed_out(tmp_path):
     assert text.index("Misfit: ") < text.index("Setting")
 
 
+@pytest.mark.slow
 def test_a_ladder_is_split_into_parts():
     run = small_runs.with_rungs()
     outline = outline_of("with_rungs")

@@ -91,6 +91,7 @@ def test_curve_puts_the_run_at_its_own_noise():
     assert np.asarray(point.get_xdata()).item() == pytest.approx(0.8, rel=0.15)
 
 
+@pytest.mark.slow
 def test_spreads_are_of_every_unit_that_the_posterior_covers():
     run = small_runs.of_two_in_six()
     mean, std = plots.plot_spreads(run, "hmc", "dropout").axes

@@ -93,6 +93,7 @@ def test_risk_without_truth(case):
     assert rows["risk_ratio", "net"].value == pytest.approx(ratio)
 
 
+@pytest.mark.slow
 def test_monte_carlo_noise_does_not_move_the_identity():
     """A few draws of a known posterior: uncorrected, risk is not Bayes risk + excess risk.
 

@@ -27,7 +27,7 @@ def build(case: brute_force.Case) -> tuple[pr.LayeredModel, pr.Observations]:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 24))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 24))]
 )
 def test_agrees_with_brute_force(seed):
     case = brute_force.random_case(seed)
