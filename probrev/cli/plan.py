@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probrev.inference.methods import LOOKS, METHODS
+from probrev.inference.methods import METHODS
 from probrev.runs import registry
 from probrev.runs.registry import WEIGHT_SEED
 from probrev.runs.settings import parse_settings
@@ -45,11 +45,6 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """--set, as arguments of `build`."""
         return parse_settings(self.info, self.assignments)
-
-    @property
-    def looks(self) -> tuple[int, ...]:
-        """Observations of every planned look."""
-        return LOOKS if self.num_obs is None else (self.num_obs,)
 
     @property
     def weight_seeds(self) -> list[int]:

@@ -16,6 +16,7 @@ import probrev as pr
 from probrev.cli.display import Stages, stages
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
+from probrev.comparison.looks import LOOKS
 from probrev.inference.choice import estimate_seconds, infer
 from probrev.inverses.ladder import build_samplers
 from probrev.plumbing.progress import Progress
@@ -72,7 +73,8 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     samplers = {}
     if not plan.inverses and not weight_draw:
         samplers = build_samplers(stream(root, "dropout"), model)
-    looks = plan.looks if not weight_draw else plan.looks[:1]
+    looks = LOOKS if plan.num_obs is None else (plan.num_obs,)
+    looks = looks[:1] if weight_draw else looks
     obs = observe(plan, built, stream(root, "simulate"), looks)
     looks = tuple(number for number in looks if number <= obs.num_obs)
     methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)

@@ -11,7 +11,6 @@ from probrev.comparison.comparison import Comparison
 from probrev.comparison.decision import Decision, check_names, decide
 from probrev.comparison.metrics.case import INTERVAL_PROB
 from probrev.inference.choice import infer
-from probrev.inference.methods import LOOKS
 from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model
@@ -19,6 +18,8 @@ from probrev.plumbing.streams import stream
 from probrev.posterior.joined import join_posteriors
 from probrev.posterior.posterior import Posterior
 
+# Observations of every look where nothing else is asked for.
+LOOKS = (32, 128, 512)
 # A key, a model and observations -> their posterior.
 Inference = Callable[[PRNGKeyArray, Model, Observations], Posterior]
 

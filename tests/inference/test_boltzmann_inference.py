@@ -38,7 +38,7 @@ def test_exact_agrees_with_brute_force(widths):
 def test_sigmoid_pass_is_the_enumerated_mean_of_a_restricted_machine():
     machine = pr.BoltzmannMachine(*plain_machine.random_machine(7, (9, 10), scale=2.0))
     obs = machine.simulate(jax.random.key(0), 20)
-    enumerated = enumerate_posterior(machine, obs.x, ExactOptions(num_draws=4, num_top=1))
+    enumerated = enumerate_posterior(machine, obs.x, ExactOptions(4, 1, 0, None))
     estimate = pr.build_ladder(jax.random.key(1), machine, ["sigmoid"])["sigmoid"](obs.x)
     np.testing.assert_allclose(estimate, enumerated.mean, atol=1e-12)
 

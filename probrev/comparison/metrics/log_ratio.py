@@ -37,7 +37,7 @@ def estimate_ratios(
     Few observations carry most of either sum, so that percentile intervals of R miss on one side.
     Where nearly all of a - b is carried by observations too rare to be among these, as for inverses
     within a few percent of Bayes, nothing that resamples can see them: intervals of R are then too
-    short, by about R - 1 (`analyses/verdict_calibration.py` has figures).
+    short, by about R - 1 (`analyses.verdict_calibration` has figures).
     Here log R is studentised by its delta-method standard error, with
 
         se^2 = n / (n - 1) sum_i (a_i / A - b_i / B)^2,   A = sum a_i, B = sum b_i,

@@ -22,10 +22,10 @@ ERROR_TARGET = 1e-4
 class ExactOptions(NamedTuple):
     """What every exact method is told besides the model and x; see `exact`."""
 
-    num_draws: int = 4000
-    num_top: int = 100
-    seed: int = 0
-    progress: Progress | None = None
+    num_draws: int
+    num_top: int
+    seed: int
+    progress: Progress | None
 
 
 class ExactResult(NamedTuple):
