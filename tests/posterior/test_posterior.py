@@ -6,7 +6,7 @@ import arviz as az
 import numpy as np
 import pytest
 
-from probrev.posterior.posterior import Kind, from_draws
+from probrev.posterior.posterior import Kind, Moments, from_draws
 from tests import small_case
 from tests.small_case import NUM_OBS
 
@@ -66,3 +66,12 @@ def test_divergences_reach_the_status():
     assert posterior.status == "not converged"
     assert posterior.status_reason.startswith("1 of the transitions diverged")
     assert posterior.tree["sample_stats/diverging"].dims == ("chain", "draw", "obs")
+
+
+def test_moments_of_intermediates_keep_the_numbers_of_their_observations():
+    h = np.random.default_rng(0).normal(size=(2, 40, 2, 3))
+    below = Moments(*np.random.default_rng(1).uniform(size=(3, 2, 5)))
+    found = from_draws("mine", h, np.ones((2, 4)), obs=[3, 7], intermediates=[below])
+    table = found.tree["intermediates"]
+    np.testing.assert_array_equal(table["obs"], [3, 7])
+    np.testing.assert_array_equal(table["h_1_var"].sel(obs=7), below.var[1])
