@@ -16,7 +16,17 @@ from .inverses.ladder import build_ladder, build_samplers, list_rungs
 from .inverses.ladder.binary import MeanField, SigmoidPass, StochasticPass
 from .inverses.ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
 from .inverses.trained_net import TrainedNet, train_net
-from .model.distributions import LinearDropout, RectifiedDropout
+from .model.activations import (
+    Activation,
+    ClippedRelu,
+    Identity,
+    Increasing,
+    LeakyRelu,
+    Relu,
+    Threshold,
+)
+from .model.distributions import LayerUnit
+from .model.flat import Flat
 from .model.layer import Layer
 from .model.layered_model import LayeredModel
 from .model.observations import Observations
@@ -52,21 +62,27 @@ from .theory.state_evolution import evolve_state
 __version__: str
 
 __all__ = [
+    "Activation",
     "ActivationProfile",
     "Bias",
     "BoltzmannMachine",
     "Classifier",
+    "ClippedRelu",
     "Comparison",
     "FeedforwardNet",
     "FiniteSlab",
     "FiniteStates",
     "FirstStep",
+    "Flat",
     "GibbsKernel",
     "Grid",
+    "Identity",
+    "Increasing",
     "KSparse",
     "Layer",
+    "LayerUnit",
     "LayeredModel",
-    "LinearDropout",
+    "LeakyRelu",
     "LogQuadraticSlab",
     "Look",
     "MarchenkoPastur",
@@ -76,12 +92,13 @@ __all__ = [
     "Posterior",
     "RandomLike",
     "Recipe",
-    "RectifiedDropout",
+    "Relu",
     "ScalarActivation",
     "Shadow",
     "SigmoidPass",
     "SpikeAndSlab",
     "StochasticPass",
+    "Threshold",
     "TrainedLayer",
     "TrainedNet",
     "Training",

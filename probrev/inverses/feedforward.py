@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.optimize import minimize_scalar
 
+from probrev.inverses.minimize import minimize
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.protocol import NUM_SIMULATED
@@ -35,7 +36,7 @@ class Bias:
     multiple: ArrayLike = 0.0
 
 
-@pytree(data=("layers", "biases"), meta=("keep_prob",))
+@pytree(data=("layers", "biases", "scales"), meta=("keep_prob",))
 @dataclass(frozen=True)
 class FeedforwardNet:
     """h^(l) = r(u_l + b_l), u_l the readout of layer l, layers[0] next to x.
@@ -47,6 +48,7 @@ class FeedforwardNet:
         layers: the model's layers, used upwards.
         biases: one `Bias` a layer.
         keep_prob: q in (0, 1]; 1 for the deterministic net.
+        scales: what W^T x of each layer is multiplied by; by default its `readout_scale`.
 
     Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), theorems 2.3 (q = 1) and 2.4 (q = 1/2).
     """
@@ -54,6 +56,12 @@ class FeedforwardNet:
     layers: tuple[Layer, ...]
     biases: tuple[Bias, ...]
     keep_prob: float = 1.0
+    scales: tuple[Array, ...] = ()
+
+    def __post_init__(self):
+        if not self.scales:
+            own = tuple(layer.readout_scale for layer in self.layers)
+            object.__setattr__(self, "scales", own)
 
     @classmethod
     def from_model(
@@ -70,7 +78,9 @@ class FeedforwardNet:
         "theory" is -t times the readout's standard deviation expected under the prior,
         "universal" is -t times the one read off x (||x||_2 for N(0, 1) weights),
         "calibrated" is -c times that, c minimising squared error on draws from the model,
-        and an array is itself.
+        and an array is itself. Where the layer's readout is not unbiased for every h, because it
+        has a bias or its activation is not homogeneous, "theory", "universal" and an array are
+        refused, and "calibrated" fits the readout's scale and an offset for each unit beside c.
 
         Args:
             key: random key, for the draws from the model that "theory" takes its expectation over
@@ -81,7 +91,8 @@ class FeedforwardNet:
             keep_prob: dropout of the net itself, q in (0, 1].
 
         Raises:
-            ValueError: an unknown rule, a wrong number of rules or entries, q outside (0, 1].
+            ValueError: an unknown rule, or one that a layer cannot have, a wrong number of rules or
+                entries, q outside (0, 1].
         """
         if not 0 < keep_prob <= 1:
             raise ValueError(f"keep_prob of the net must lie in (0, 1]; got {keep_prob}")
@@ -94,8 +105,8 @@ class FeedforwardNet:
         for level, (layer, rule) in enumerate(zip(model.layers, rules, strict=True)):
             below = net.activations(draws.x, key_dropout)[-1]
             dropped = net._drop(below, jax.random.fold_in(key_dropout, level))
-            fitted = _make_bias(rule, layer, dropped, targets[level], keep_prob)
-            net = cls((*net.layers, layer), (*net.biases, fitted), keep_prob)
+            scale, fitted = _make_bias(rule, layer, dropped, targets[level], keep_prob)
+            net = cls((*net.layers, layer), (*net.biases, fitted), keep_prob, (*net.scales, scale))
         return net
 
     @classmethod
@@ -155,10 +166,11 @@ class FeedforwardNet:
                 "call net(x, key), or wrap it as an inverse: lambda x: net(x, key)"
             )
         signals = [jnp.asarray(x, dtype=float)]
-        for level, (layer, bias) in enumerate(zip(self.layers, self.biases, strict=True)):
+        parts = zip(self.layers, self.scales, self.biases, strict=True)
+        for level, (layer, scale, bias) in enumerate(parts):
             key_level = None if key is None else jax.random.fold_in(key, level)
             below = self._drop(signals[-1], key_level)
-            signals.append(_apply(layer, bias, below))
+            signals.append(_apply(layer, scale, bias, below))
         return signals
 
     def _drop(self, x: Array, key: PRNGKeyArray | None) -> Array:
@@ -168,10 +180,16 @@ class FeedforwardNet:
         return jnp.where(kept, x / self.keep_prob, 0.0)
 
 
-def _apply(layer: Layer, bias: Bias, x: Array) -> Array:
+def _apply(layer: Layer, scale: Array, bias: Bias, x: Array) -> Array:
     """One layer of the net: r(W^T x + b)."""
     offset = jnp.broadcast_to(bias.offset, (*x.shape[:-1], layer.n_hidden))
-    return jax.nn.relu(layer.readout(x) + offset - bias.multiple * layer.readout_std(x))
+    threshold = bias.multiple * layer.readout_std(x, scale)
+    return jax.nn.relu(layer.readout(x, scale) + offset - threshold)
+
+
+def bias_rules(model: LayeredModel) -> tuple[str, ...]:
+    """The rules that the net of a model can have at its top layer."""
+    return BIAS_RULES if model.layers[-1].has_readout else ("calibrated",)
 
 
 def _rules_per_layer(bias: BiasRule | Sequence[BiasRule], num_layers: int) -> list[BiasRule]:
@@ -188,8 +206,10 @@ def _rules_per_layer(bias: BiasRule | Sequence[BiasRule], num_layers: int) -> li
     return per_layer
 
 
-def _make_bias(rule: BiasRule, layer: Layer, x: Array, h: Array, keep_prob: float) -> Bias:
-    """Turns a rule into a bias.
+def _make_bias(
+    rule: BiasRule, layer: Layer, x: Array, h: Array, keep_prob: float
+) -> tuple[Array, Bias]:
+    """Turns a rule into the scale of a readout, and a bias.
 
     Args:
         rule: name of a rule, or an array.
@@ -198,18 +218,28 @@ def _make_bias(rule: BiasRule, layer: Layer, x: Array, h: Array, keep_prob: floa
         h: what it should recover from them.
         keep_prob: the net's own q.
     """
+    if isinstance(rule, str) and rule not in BIAS_RULES:
+        raise ValueError(f"bias must be one of {', '.join(BIAS_RULES)}, or an array; got {rule!r}")
     threshold = float(np.sqrt(2 * np.log(layer.n_hidden)))
+    is_calibrated = isinstance(rule, str) and rule == "calibrated"
+    if not layer.has_readout:
+        if not is_calibrated:
+            raise ValueError(
+                f"bias {rule!r} needs a layer whose readout is unbiased for every h; this one has "
+                f"a bias, or activation {layer.activation} is not homogeneous: use bias "
+                '"calibrated", which fits its scale and offsets'
+            )
+        return _calibrate_readout(layer, x, h, threshold)
+    scale = layer.readout_scale
+    if is_calibrated:
+        readout, std = layer.readout(x), layer.readout_std(x)
+        return scale, Bias(multiple=_calibrate(readout, std, h, threshold))
     if not isinstance(rule, str):
-        return _check_bias(layer, rule)
-    if rule == "theory":
-        energy = (h**2).sum(-1).mean()
-        std = layer.prior_readout_std(energy) / np.sqrt(keep_prob)
-        return Bias(offset=-threshold * std)
+        return scale, _check_bias(layer, rule)
     if rule == "universal":
-        return Bias(multiple=threshold)
-    if rule == "calibrated":
-        return Bias(multiple=_calibrate(layer, x, h, threshold))
-    raise ValueError(f"bias must be one of {', '.join(BIAS_RULES)}, or an array; got {rule!r}")
+        return scale, Bias(multiple=threshold)
+    std = layer.prior_readout_std((h**2).sum(-1).mean()) / np.sqrt(keep_prob)
+    return scale, Bias(offset=-threshold * std)
 
 
 def _check_bias(layer: Layer, values: ArrayLike) -> Bias:
@@ -224,9 +254,8 @@ def _check_bias(layer: Layer, values: ArrayLike) -> Bias:
     return Bias(offset=jnp.asarray(values))
 
 
-def _calibrate(layer: Layer, x: Array, h: Array, threshold: float) -> float:
+def _calibrate(readout: Array, std: Array, h: Array, threshold: float) -> float:
     """C minimising the mean squared error of r(u - c * std(x)) on pairs (x, h)."""
-    readout, std = layer.readout(x), layer.readout_std(x)
     width = max(threshold, 1.0)  # the threshold is 0 for a single unit
     grid = np.linspace(-width, 3 * width, 41)
     errors = [_mean_squared_error(multiple, readout, std, h) for multiple in grid]
@@ -241,3 +270,31 @@ def _calibrate(layer: Layer, x: Array, h: Array, threshold: float) -> float:
 @jax.jit
 def _mean_squared_error(multiple: ArrayLike, readout: Array, std: Array, h: Array) -> Array:
     return ((jax.nn.relu(readout - multiple * std) - h) ** 2).sum(-1).mean()
+
+
+def _calibrate_readout(layer: Layer, x: Array, h: Array, threshold: float) -> tuple[Array, Bias]:
+    """The scale s, offsets b and c minimising the error of r(s (W^T x - c std(x)) + b).
+
+    It starts where s W^T x + b is unbiased on average over the draws, with the best c.
+    """
+    raw, norm = layer.readout(x, 1.0), layer.readout_std(x, 1.0)
+    away, wanted = raw - raw.mean(0), h - h.mean(0)
+    along = float((away * wanted).sum())
+    scale = float((wanted**2).sum()) / along if along > 0 else 0.0
+    offset = h.mean(0) - scale * raw.mean(0)
+    multiple = _calibrate(scale * raw + offset[None, :], scale * norm, h, threshold)
+    start = (jnp.asarray(scale), offset, jnp.asarray(multiple))
+    scale, offset, multiple = _minimize_error(start, raw, norm, h)
+    return scale, Bias(offset, multiple)
+
+
+@jax.jit
+def _minimize_error(
+    start: tuple[Array, Array, Array], raw: Array, norm: Array, h: Array
+) -> tuple[Array, Array, Array]:
+    def risk(parameters):
+        scale, offset, multiple = parameters
+        readout = scale * raw + offset[None, :]
+        return _mean_squared_error(multiple, readout, scale * norm, h)
+
+    return minimize(risk, start)

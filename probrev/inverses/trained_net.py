@@ -22,7 +22,7 @@ NUM_BLOCKS = 24
 TRAINING_STREAM = 2
 
 
-@pytree(data=("layer", "weights", "offset", "multiple"))
+@pytree(data=("layer", "weights", "offset", "multiple", "scale"))
 @dataclass(frozen=True)
 class TrainedNet:
     """h = r(A x + b - c * readout_std(x)): a ReLU layer with weights and biases of its own.
@@ -35,12 +35,14 @@ class TrainedNet:
         weights: A.
         offset: b.
         multiple: c.
+        scale: of the readout whose standard deviation it is; by default the layer's.
     """
 
     layer: Layer
     weights: Float[Array, "hidden visible"]
     offset: Float[Array, " hidden"]
     multiple: Float[Array, " hidden"]
+    scale: Array | None = None
 
     @jax.jit
     def __call__(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
@@ -49,7 +51,7 @@ class TrainedNet:
         offset, multiple = (
             jnp.broadcast_to(part, readout.shape) for part in (self.offset, self.multiple)
         )
-        return jax.nn.relu(readout + offset - multiple * self.layer.readout_std(x))
+        return jax.nn.relu(readout + offset - multiple * self.layer.readout_std(x, self.scale))
 
 
 def train_net(key: PRNGKeyArray, model: LayeredModel) -> TrainedNet:
@@ -83,18 +85,18 @@ def train_net(key: PRNGKeyArray, model: LayeredModel) -> TrainedNet:
     for key_block in keys[1:]:
         # Drawn apart, by the program that calibration has compiled already.
         draws = model.simulate(key_block, NUM_SIMULATED)
-        progress = _train_on(progress, start.layer, draws, held_out)
-    return TrainedNet(start.layer, *progress.best)
+        progress = _train_on(progress, start, draws, held_out)
+    return TrainedNet(start.layer, *progress.best, scale=start.scale)
 
 
 def contain_net(net: FeedforwardNet) -> TrainedNet:
     """A deterministic net of one layer, written as a trained one."""
-    (layer,), (bias,) = net.layers, net.biases
+    (layer,), (scale,), (bias,) = net.layers, net.scales, net.biases
     offset, multiple = (
         jnp.broadcast_to(jnp.asarray(part, float), layer.n_hidden)
         for part in (bias.offset, bias.multiple)
     )
-    return TrainedNet(layer, layer.readout_scale * layer.weights.T, offset, multiple)
+    return TrainedNet(layer, scale * layer.weights.T, offset, multiple, scale)
 
 
 class _Progress(NamedTuple):
@@ -109,27 +111,29 @@ class _Progress(NamedTuple):
 @jax.jit
 def _begin(start: TrainedNet, held_out: Observations) -> _Progress:
     first = start.weights, start.offset, start.multiple
-    return _Progress(first, _optimizer().init(first), first, _risk(first, start.layer, held_out))
+    return _Progress(first, _optimizer().init(first), first, _risk(first, start, held_out))
 
 
 @jax.jit
 def _train_on(
-    now: _Progress, layer: Layer, draws: Observations, held_out: Observations
+    now: _Progress, start: TrainedNet, draws: Observations, held_out: Observations
 ) -> _Progress:
     """A pass over the draws, and a check."""
     optimizer = _optimizer()
-    units = layer.readout_scale * layer.weight_std, layer.readout_std(held_out.x).mean(), 1.0
+    layer, scale = start.layer, start.scale
+    assert scale is not None
+    units = scale * layer.weight_std, layer.readout_std(held_out.x, scale).mean(), 1.0
 
     def step(carry, batch):
         parameters, memory = carry
-        moves, memory = optimizer.update(jax.grad(_risk)(parameters, layer, batch), memory)
+        moves, memory = optimizer.update(jax.grad(_risk)(parameters, start, batch), memory)
         parameters = jax.tree.map(lambda p, move, unit: p + unit * move, parameters, moves, units)
         return (parameters, memory), None
 
     pairs = Observations(draws.x, draws.h)
     batches = jax.tree.map(lambda leaf: leaf.reshape(-1, BATCH_SIZE, leaf.shape[-1]), pairs)
     (parameters, memory), _ = jax.lax.scan(step, (now.parameters, now.memory), batches)
-    found = _risk(parameters, layer, held_out)
+    found = _risk(parameters, start, held_out)
     better = found < now.least  # which NaN is not
     best, least = jax.tree.map(
         lambda new, old: jnp.where(better, new, old), (parameters, found), (now.best, now.least)
@@ -144,6 +148,7 @@ def _optimizer():
     return optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
 
 
-def _risk(parameters: tuple[Array, ...], layer: Layer, obs: Observations) -> Float[Array, ""]:
+def _risk(parameters: tuple[Array, ...], start: TrainedNet, obs: Observations) -> Float[Array, ""]:
     """Mean squared error."""
-    return ((TrainedNet(layer, *parameters)(obs.x) - obs.h) ** 2).sum(-1).mean()
+    net = TrainedNet(start.layer, *parameters, scale=start.scale)
+    return ((net(obs.x) - obs.h) ** 2).sum(-1).mean()

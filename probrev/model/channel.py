@@ -13,28 +13,14 @@ Source: Rangan 2011 (GAMP); Manoel, Krzakala, Mezard and Zdeborova 2017 (multi-l
 channels of rectified dropout are derived here; tests hold them against quadrature and `jax.grad`.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
+from probrev.model.flat import Score
 from probrev.model.layer import Layer
 from probrev.model.slabs import rectified_slab
 from probrev.model.tilted import Tilted, tilted
-from probrev.numerics.truncated_normal import excess_moments, log_mills, log_scaled_ndtr
-
-
-class Score(NamedTuple):
-    """First two derivatives of log Z with respect to omega.
-
-    Attributes:
-        g: d log Z / d omega.
-        information: -d^2 log Z / d omega^2; negative at some omega where the row is, or may be, 0.
-    """
-
-    g: Float[Array, "..."]
-    information: Float[Array, "..."]
 
 
 def observed_score(
@@ -46,10 +32,11 @@ def observed_score(
     r"""Return the score of observed rows, noise and dropout summed out.
 
     Z is the density or mass of x in `Layer.distribution(omega)`, with noise_var + V for noise_var.
-    With y = x / gain, t = omega / c:
+    With psi(y) the noisy pre-activation of a row that is seen:
 
-        x > 0:  g = (y - omega) / c^2,  information = 1 / c^2
-        x = 0:  the score of silence (ReLU), or nothing (identity with keep_prob < 1)
+        seen:       g = (psi(y) - omega) / c^2,  information = 1 / c^2
+        on a flat:  the score of its mass, `Flat.score`
+        dropped:    nothing
 
     Args:
         layer: the layer, noise_std > 0.
@@ -58,14 +45,30 @@ def observed_score(
         V: its variance, >= 0.
     """
     channel_var = V + layer.noise_std**2
-    silence = _silence_score(layer, omega, channel_var)
-    silent = x == 0
-    if layer.activation == "identity":
-        silent &= layer.keep_prob < 1  # else a 0 is a value like any other
-    return Score(
-        jnp.where(silent, silence.g, (x / layer.gain - omega) / channel_var),
-        jnp.where(silent, silence.information, 1.0 / channel_var),
-    )
+    place = layer.locate(x)
+    g = jnp.where(place.seen, (layer.seen_pre_activation(x) - omega) / channel_var, 0.0)
+    information = jnp.where(place.seen, 1.0 / channel_var, 0.0)
+    for flat, is_on in zip(layer.activation.flats, place.on, strict=True):
+        score = flat.score(omega, jnp.sqrt(channel_var), layer.keep_prob)
+        g = jnp.where(is_on, score.g, g)
+        information = jnp.where(is_on, score.information, information)
+    return Score(g, information)
+
+
+def fisher_information(
+    layer: Layer, omega: Float[Array, "*shape"], channel_var: ArrayLike
+) -> Float[Array, "*shape"]:
+    """E[g^2] of a row of x over its own law given omega: what it says of its pre-activation.
+
+    Args:
+        layer: the layer.
+        omega: mean of the row's pre-activation.
+        channel_var: c^2, of the noise and of what is not known of W h.
+    """
+    c, share = jnp.sqrt(channel_var), jnp.ones_like(omega)
+    for flat in layer.activation.flats:
+        share = share + flat.fisher_share(omega, c, layer.keep_prob)
+    return layer.keep_prob * share / channel_var
 
 
 def hidden_belief(
@@ -91,12 +94,12 @@ def hidden_belief(
         V: its variance, >= 0.
 
     Raises:
-        ValueError: the layer has no rectifier, so the unit may be negative.
+        ValueError: the layer is no ReLU layer.
     """
-    if layer.activation != "relu":
+    if not layer.activation.is_rectifier:
         raise ValueError(
-            "an intermediate layer must have activation 'relu'; got 'identity', whose units may "
-            "be negative: only the layer next to x may be linear"
+            f"an intermediate layer must have activation relu; got {layer.activation}: given those "
+            "above them, only rectified units are a spike and a slab"
         )
     c = jnp.sqrt(V + layer.noise_std**2)
     logit, slab = rectified_slab(omega, c, layer.keep_prob, layer.gain)
@@ -126,7 +129,8 @@ def hidden_score(
         V: as in `hidden_belief`.
     """
     channel_var = V + layer.noise_std**2
-    silence = _silence_score(layer, omega, channel_var)
+    (flat,) = layer.activation.flats
+    silence = flat.score(omega, jnp.sqrt(channel_var), layer.keep_prob)
     active, silent = belief.inclusion_prob, 1.0 - belief.inclusion_prob
     slope = 1.0 / (layer.gain * channel_var)
     # S = slope h - omega / c^2 + step 1{h = 0}
@@ -138,34 +142,3 @@ def hidden_score(
     )
     g = slope * belief.mean - active * omega / channel_var + silent * silence.g
     return Score(g, silent * silence.information + active / channel_var - variance)
-
-
-def _silence_score(layer: Layer, omega: Array, channel_var: Array) -> Score:
-    r"""Score of a row that is known to be 0: log Z = log[(1 - rho) + rho Phi(-t)].
-
-    With lam = phi(t) / Phi(-t) and kept = rho Phi(-t) / Z, the probability that the row was kept
-    and rectified:
-
-        g = -kept lam / c,  information = [kept lam (lam - t) - kept (1 - kept) lam^2] / c^2
-
-    The product lam (lam - t) is 1 - Var[Z + t | Z < -t], which does not cancel in the tail.
-    """
-    if layer.activation == "identity":
-        return Score(jnp.zeros_like(omega), jnp.zeros_like(omega))
-    c = jnp.sqrt(channel_var)
-    t = omega / c
-    hazard = jnp.exp(-log_mills(-t))
-    _, rectified_var = excess_moments(-t)
-    kept = _kept_prob(layer, t)
-    curvature = kept * (1.0 - rectified_var) - kept * (1.0 - kept) * jnp.square(hazard)
-    return Score(-kept * hazard / c, curvature / channel_var)
-
-
-def _log_rectified_prob(layer: Layer, t: Array) -> Array:
-    """Log[rho Phi(-t)]: the row was kept, and rectified."""
-    return jnp.log(layer.keep_prob) + log_scaled_ndtr(-t) - 0.5 * jnp.square(jnp.maximum(t, 0.0))
-
-
-def _kept_prob(layer: Layer, t: Array) -> Array:
-    """Probability that a silent row was kept: rho Phi(-t) / [(1 - rho) + rho Phi(-t)]."""
-    return jax.nn.sigmoid(_log_rectified_prob(layer, t) - jnp.log1p(-layer.keep_prob))

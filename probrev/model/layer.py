@@ -1,7 +1,6 @@
-"""One layer, in both directions: x = gain * act(W h + noise) * dropout down, W^T x up."""
+"""One layer, in both directions: x = gain * act(W h + bias + noise) * dropout down, W^T x up."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,40 +8,44 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from probrev.model.distributions import LinearDropout, RectifiedDropout, log_silence_prob
+from probrev.model.activations import Activation, Location, as_activation
+from probrev.model.distributions import LayerUnit
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import is_concrete, pytree
 
-Activation = Literal["relu", "identity"]
 
-# 1 / E[w act(w + xi)] for Gaussian w and symmetric xi: where the 2 of the gain is from.
-STEIN_FACTOR = {"relu": 2.0, "identity": 1.0}
-
-
-@pytree(data=("weights", "keep_prob", "noise_std", "gain"), meta=("activation",))
+@pytree(
+    data=("weights", "keep_prob", "noise_std", "bias", "given_gain", "_gain"), meta=("activation",)
+)
 @dataclass(frozen=True, init=False)
 class Layer:
     """A layer of the generative model, with its transposed direction.
 
-    Down: x = gain * act(W h + noise_std * eps) * d, eps ~ N(0, 1), d ~ Bernoulli(keep_prob).
+    Down: x = gain * act(W h + bias + noise_std * eps) * d, eps ~ N(0, 1), d ~ Bernoulli(keep_prob).
     Up: the readout u = W^T x, scaled so that E[u | h] = h over Gaussian weights.
 
     Attributes:
         weights: W, (n_visible, n_hidden), finite.
         keep_prob: probability that a visible unit survives dropout, in (0, 1].
-        noise_std: standard deviation of the noise on W h, at least 0, in units of W h.
-        gain: positive; by default 2 / (keep_prob * mean_i ||W_i||^2) for "relu", half of it for
-            "identity". For N(0, 1) weights this is the paper's 2 / (keep_prob * n_visible).
-        activation: "relu" or "identity".
+        noise_std: standard deviation of the noise on W h + bias, at least 0, in units of W h.
+        bias: a, (n_visible,), finite; 0 by default.
+        given_gain: the gain that was asked for, or None.
+        gain: positive; by default what makes W^T x unbiased for h over Gaussian weights:
+            2 / ((1 + s) keep_prob * mean_i ||W_i||^2), s the activation's slope below 0: 0 of ReLU,
+            1 of the identity. For N(0, 1) weights and ReLU this is the paper's
+            2 / (keep_prob * n_visible). A gain that was given stays in `dataclasses.replace`, a
+            default one follows.
+        activation: "relu", "identity", "threshold", or an `Activation`.
 
-    Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 2; the noise is ours.
+    Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 2; noise and bias are ours.
     """
 
     weights: Float[Array, "visible hidden"]
     keep_prob: Float[Array, ""]
     noise_std: Float[Array, ""]
-    gain: Float[Array, ""]
     activation: Activation
+    bias: Float[Array, " visible"]
+    given_gain: Float[Array, ""] | None
 
     def __init__(
         self,
@@ -50,23 +53,40 @@ class Layer:
         keep_prob: ArrayLike = 1.0,
         noise_std: ArrayLike = 0.0,
         gain: ArrayLike | None = None,
-        activation: Activation = "relu",
+        activation: str | Activation = "relu",
+        bias: ArrayLike | None = None,
+        *,
+        given_gain: ArrayLike | None = None,
     ):
-        numbers = {"weights": weights, "keep_prob": keep_prob, "noise_std": noise_std, "gain": gain}
+        activation = as_activation(activation)
+        gain = given_gain if gain is None else gain
+        numbers = {
+            "weights": weights, "keep_prob": keep_prob, "noise_std": noise_std, "gain": gain,
+            "bias": bias,
+        }  # fmt: skip
         for name, value in numbers.items():
             if value is not None:
                 check_real(name, value)
-        if is_concrete((weights, keep_prob, noise_std, gain)):
-            _check(weights, keep_prob, noise_std, gain, activation)
+        if is_concrete(tuple(numbers.values())):
+            _check(**numbers)
         weights, keep_prob = jnp.asarray(weights, float), jnp.asarray(keep_prob, float)
-        if gain is None:
-            energy = keep_prob * _mean_square(weights) * weights.shape[0]
-            gain = STEIN_FACTOR[activation] / energy
-        object.__setattr__(self, "weights", weights)
-        object.__setattr__(self, "keep_prob", keep_prob)
-        object.__setattr__(self, "noise_std", jnp.asarray(noise_std, float))
-        object.__setattr__(self, "gain", jnp.asarray(gain, float))
-        object.__setattr__(self, "activation", activation)
+        gain = None if gain is None else jnp.asarray(gain, float)
+        fields = {
+            "weights": weights,
+            "keep_prob": keep_prob,
+            "noise_std": jnp.asarray(noise_std, float),
+            "activation": activation,
+            "bias": jnp.zeros(len(weights)) if bias is None else jnp.asarray(bias, float),
+            "given_gain": gain,
+            "_gain": _default_gain(activation, weights, keep_prob) if gain is None else gain,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def gain(self) -> Float[Array, ""]:
+        """What an activated unit is multiplied by: as given, or the default."""
+        return self._gain  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def n_visible(self) -> int:
@@ -83,29 +103,25 @@ class Layer:
         """Root mean square of the weights: 1 in the theory."""
         return jnp.sqrt(_mean_square(self.weights))
 
-    def activate(self, pre_activation: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """r(z), or z for an identity layer."""
-        return jax.nn.relu(pre_activation) if self.activation == "relu" else pre_activation
-
     # Down
 
     def pre_activation(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch visible"]:
-        """The pre-activation z = W h."""
+        """The pre-activation z = W h + bias."""
         # not h @ W.T: for a single h XLA would write out a transposed W
-        return jnp.einsum("...i,ji->...j", h, self.weights)
+        z = jnp.einsum("...i,ji->...j", h, self.weights)
+        return z + jnp.broadcast_to(self.bias, z.shape)
 
     def distribution(
         self, pre_activation: Float[Array, "*batch visible"], keep_prob: ArrayLike | None = None
-    ) -> RectifiedDropout | LinearDropout:
-        """Law of each visible unit given z = W h, noise and dropout summed out.
+    ) -> LayerUnit:
+        """Law of each visible unit given z = W h + bias, noise and dropout summed out.
 
         Args:
             pre_activation: z.
             keep_prob: instead of the layer's own; a 0/1 mask gives the law with the mask known.
         """
-        family = RectifiedDropout if self.activation == "relu" else LinearDropout
         keep_prob = self.keep_prob if keep_prob is None else keep_prob
-        return family(pre_activation, self.noise_std, keep_prob, self.gain)
+        return LayerUnit(self.activation, pre_activation, self.noise_std, keep_prob, self.gain)
 
     def generate(
         self, key: PRNGKeyArray, h: Float[Array, "*batch hidden"]
@@ -132,61 +148,109 @@ class Layer:
         so three matrix products replace a likelihood per pair. `log_likelihood` is the oracle.
         """
         z = self.pre_activation(h)
-        silent = x == 0
-        if self.activation == "identity":
-            silent &= jnp.asarray(self.keep_prob) < 1
-        seen = (~silent).astype(z.dtype)
-        y = x / self.gain * seen
+        place = self.locate(x)
+        seen = place.seen.astype(z.dtype)
+        y = self.seen_pre_activation(x) * seen
         distance = (y**2).sum(-1)[None, :] - 2 * z @ y.T + (z**2) @ seen.T
-        log_scale = jnp.log(self.keep_prob / (self.gain * self.noise_std * jnp.sqrt(2 * jnp.pi)))
-        log_density = (seen.sum(-1) * log_scale)[None, :] - 0.5 * distance / self.noise_std**2
-        table = log_density + self._log_silence_table(z, silent)
-        possible = (x >= 0).all(-1) if self.activation == "relu" else True
-        return jnp.where(jnp.broadcast_to(possible, table.shape), table, -jnp.inf)
+        log_density = self.log_seen_scale(x).sum(-1)[None, :] - 0.5 * distance / self.noise_std**2
+        table = log_density + self._log_censored_table(z, place)
+        return jnp.where(place.possible.all(-1)[None, :], table, -jnp.inf)
 
-    def log_silence(
-        self, pre_activation: Float[Array, "*batch visible"]
-    ) -> Float[Array, "*batch visible"]:
-        """Log f(z) = log[(1 - rho) + rho Phi(-z / noise_std)], the mass of x_j = 0 (ReLU)."""
-        return log_silence_prob(pre_activation / self.noise_std, self.keep_prob)
+    def locate(self, x: Float[Array, "*shape"]) -> Location:
+        """Where rows of x lie: seen, on which flat of the activation, or dropped."""
+        return self.activation.locate(x / self.gain, self.keep_prob)
 
-    def _log_silence_table(
-        self, z: Float[Array, "state visible"], silent: Bool[Array, "obs visible"]
+    def seen_pre_activation(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The noisy pre-activations that rows which are seen had; anything finite elsewhere."""
+        return self.activation.inverse(x / self.gain)
+
+    def log_seen_scale(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch visible"]:
+        """Log density of rows that are seen, where the pre-activation is as expected; else 0."""
+        y = x / self.gain
+        scale = self.keep_prob / (self.gain * self.noise_std * jnp.sqrt(2 * jnp.pi))
+        log_scale = jnp.log(scale) + self.activation.log_inverse_slope(y)
+        return jnp.where(self.locate(x).seen, log_scale, 0.0)
+
+    def log_censored(
+        self, x: Float[Array, "*shape"], pre_activation: Float[Array, "*shape"]
+    ) -> Float[Array, "*shape"]:
+        """Log mass of rows on a flat, 0 for all others; not meant for differentiation."""
+        z, found = pre_activation, jnp.zeros_like(pre_activation)
+        for flat, is_on in zip(self.activation.flats, self.locate(x).on, strict=True):
+            log_mass = flat.log_mass_quick(z, self.noise_std, self.keep_prob)
+            found = jnp.where(is_on, log_mass, found)
+        return found
+
+    def _log_censored_table(
+        self, z: Float[Array, "state visible"], place: Location
     ) -> Float[Array, "#state obs"]:
-        """Log mass of the rows that are 0, per state and observation."""
-        if self.activation == "relu":
-            log_mass = self.log_silence(z)
-            return log_mass @ silent.astype(z.dtype).T
-        count = silent.sum(-1)[None, :]
-        return jnp.where(count > 0, count * jnp.log1p(-jnp.asarray(self.keep_prob)), 0.0)
+        """Log mass of the rows that are on a flat or were dropped, per state and observation."""
+        count = place.dropped.sum(-1)[None, :]
+        table = jnp.where(count > 0, count * jnp.log1p(-self.keep_prob), 0.0)
+        for flat, is_on in zip(self.activation.flats, place.on, strict=True):
+            log_mass = flat.log_mass_quick(z, self.noise_std, self.keep_prob)
+            table = table + log_mass @ is_on.astype(z.dtype).T
+        return table
 
     # Up
 
     @property
+    def has_readout(self) -> bool:
+        """Whether a multiple of W^T x is unbiased for h whatever its size; not to be traced."""
+        return self.activation.negative_slope is not None and not np.any(np.asarray(self.bias))
+
+    @property
     def readout_scale(self) -> Float[Array, ""]:
-        """What makes W^T x unbiased for h over Gaussian weights; 1 at the default gain."""
-        energy = _mean_square(self.weights) * self.n_visible
-        return STEIN_FACTOR[self.activation] / (self.gain * self.keep_prob * energy)
+        """What makes W^T x unbiased for h over Gaussian weights; 1 at the default gain.
 
-    def readout(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
-        """U = W^T x, scaled so that E[u_i | h] = h_i (theory: Stein's identity)."""
-        return self.readout_scale * (x @ self.weights)
+        Raises:
+            ValueError: the activation's mean slope depends on the spread of W h, so there is none;
+                a bias, of which this is not checked (`has_readout` does), changes it too.
+        """
+        factor = self.activation.stein_factor
+        if factor is None:
+            raise ValueError(
+                f"W^T x has no scale of its own under activation {self.activation}, whose mean "
+                "slope depends on how far W h + noise reaches: use bias rule "
+                '"calibrated", which fits one'
+            )
+        return factor / (self.gain * self.keep_prob * _mean_square(self.weights) * self.n_visible)
 
-    def readout_std(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch 1"]:
-        """Standard deviation of u_i given x where h_i = 0: ||x||_2 for N(0, 1) weights."""
+    def readout(
+        self, x: Float[Array, "*batch visible"], scale: Array | float | None = None
+    ) -> Float[Array, "*batch hidden"]:
+        """U = W^T x, scaled so that E[u_i | h] = h_i (theory: Stein's identity).
+
+        Args:
+            x: what is below.
+            scale: instead of `readout_scale`.
+        """
+        return (self.readout_scale if scale is None else scale) * (x @ self.weights)
+
+    def readout_std(
+        self, x: Float[Array, "*batch visible"], scale: Array | float | None = None
+    ) -> Float[Array, "*batch 1"]:
+        """Standard deviation of u_i given x where h_i = 0: ||x||_2 for N(0, 1) weights.
+
+        Args:
+            x: what is below.
+            scale: instead of `readout_scale`.
+        """
         norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
-        return self.readout_scale * self.weight_std * norm
+        return (self.readout_scale if scale is None else scale) * self.weight_std * norm
 
     def prior_readout_std(self, h_energy: ArrayLike) -> Float[Array, ""]:
-        """The same before x is seen: sqrt(2 s^2 / (keep_prob n)), s^2 = E||h||^2 + noise_var.
+        """The same before x is seen: sqrt(2 s^2 / (keep_prob n)) for ReLU, s^2 = E||h||^2 + noise.
 
         Args:
             h_energy: E||h||^2.
         """
+        factor, slope = self.activation.stein_factor, self.activation.negative_slope
+        assert factor is not None
+        assert slope is not None
         variance = h_energy + (self.noise_std / self.weight_std) ** 2
-        return jnp.sqrt(
-            STEIN_FACTOR[self.activation] * variance / (self.keep_prob * self.n_visible)
-        )
+        factor = factor**2 * (1.0 + slope**2) / 2.0
+        return jnp.sqrt(factor * variance / (self.keep_prob * self.n_visible))
 
 
 @jax.jit
@@ -195,7 +259,20 @@ def _mean_square(weights: Float[Array, "visible hidden"]) -> Float[Array, ""]:
     return (weights**2).mean()
 
 
-def _check(weights, keep_prob, noise_std, gain, activation) -> None:
+def _default_gain(
+    activation: Activation, weights: Float[Array, "visible hidden"], keep_prob: Float[Array, ""]
+) -> Float[Array, ""]:
+    """What makes W^T x itself unbiased."""
+    if activation.stein_factor is None:
+        raise ValueError(
+            f"gain has no default under activation {activation}, whose mean slope depends on how "
+            "far W h + noise reaches: give one, such as gain=1.0"
+        )
+    energy = keep_prob * _mean_square(weights) * weights.shape[0]
+    return activation.stein_factor / energy
+
+
+def _check(weights, keep_prob, noise_std, gain, bias) -> None:
     weights = np.asarray(weights)
     if weights.ndim != 2 or not weights.size:
         raise ValueError(
@@ -210,9 +287,13 @@ def _check(weights, keep_prob, noise_std, gain, activation) -> None:
         )
     if not 0 <= np.asarray(noise_std) < np.inf:
         raise ValueError(f"noise_std must be a finite number, at least 0; got {noise_std}")
-    if activation not in STEIN_FACTOR:
-        raise ValueError(f'activation must be "relu" or "identity"; got {activation!r}')
     if gain is None and not np.any(weights):
         raise ValueError("weights are all 0, so gain has no default: give one")
     if gain is not None and not 0 < np.asarray(gain) < np.inf:
         raise ValueError(f"gain must be positive and finite; got {gain}")
+    if bias is not None and np.shape(bias) != weights.shape[:1]:
+        raise ValueError(
+            f"bias must have shape (n_visible,) = ({len(weights)},); got shape {np.shape(bias)}"
+        )
+    if bias is not None and not np.all(np.isfinite(np.asarray(bias))):
+        raise ValueError("bias must be finite; got NaN or infinity")

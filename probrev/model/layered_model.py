@@ -95,16 +95,18 @@ class LayeredModel:
     def check(self, obs: Observations) -> None:
         """Raises ValueError for observations that the model cannot have made."""
         check_shape(self, obs)
-        if self.layers[0].activation == "relu":
-            for name, value in (("x", obs.x), ("h", obs.h)):
-                if value is None:
-                    continue
-                bad = np.flatnonzero((np.asarray(value) < 0).any(-1))
-                if bad.size:
-                    raise ValueError(
-                        f"{name} must be nonnegative, since a ReLU layer makes nothing else; "
-                        f"got a negative value in observation {bad[0]}"
-                    )
+        if obs.h is not None and isinstance(self.prior, SparsePrior):
+            self.check_draws(np.asarray(obs.h))
+        layer = self.layers[0]
+        for number, possible in enumerate(np.asarray(layer.locate(obs.x).possible)):
+            if not possible.all():
+                unit = int(np.argmin(possible))
+                raise ValueError(
+                    f"x must be what a layer with activation {layer.activation}, gain "
+                    f"{float(layer.gain):.3g} and keep_prob {float(layer.keep_prob):g} can make; "
+                    f"observation {number} has x_{unit} = {float(obs.x[number, unit]):.6g}, which "
+                    "has probability 0 under every h"
+                )
 
     def check_draws(self, h: Float[np.ndarray, "*batch hidden"]) -> str:
         """Raises ValueError for draws of h that a spike and a slab cannot have; notes odd ones.
@@ -163,7 +165,7 @@ class LayeredModel:
                 mask = numpyro.sample(f"mask_{level}", dist.Bernoulli(layer.keep_prob))
                 mask = jnp.asarray(mask, dtype=z.dtype)
                 if level == 0:
-                    if value is not None and layer.activation == "identity":
+                    if value is not None and not layer.activation.rests_at_zero:
                         # A kept unit is 0 with probability zero: one that is 0 was dropped.
                         impossible = (value == 0) & (mask > 0) & (layer.keep_prob < 1)
                         numpyro.factor("dropped_0", jnp.where(impossible, -jnp.inf, 0.0))
@@ -171,7 +173,7 @@ class LayeredModel:
                     signal = jnp.asarray(numpyro.sample(name, law, obs=value))
                 else:
                     noise = numpyro.sample(f"noise_{level}", dist.Normal())
-                    kept = layer.activate(z + layer.noise_std * noise) * mask
+                    kept = layer.activation(z + layer.noise_std * noise) * mask
                     signal = jnp.asarray(numpyro.deterministic(name, layer.gain * kept))
         return signal
 

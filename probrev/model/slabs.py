@@ -21,7 +21,7 @@ from numpyro.distributions.truncated import LeftTruncatedDistribution
 from numpyro.distributions.util import validate_sample
 from numpyro.util import not_jax_tracer
 
-from probrev.model.distributions import log_silence_prob
+from probrev.model.silence import log_silence_prob
 from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, log_mills
 from probrev.plumbing.arrays import check_real
@@ -189,7 +189,7 @@ def rectified_slab(
     keep_prob: ArrayLike,
     gain: ArrayLike,
 ) -> tuple[Float[Array, "..."], LogQuadraticSlab]:
-    """Return the law of `RectifiedDropout` as a spike and slab, to tilt it by what lies below.
+    """Return the law of a unit of a ReLU layer as a spike and slab, to tilt it by what lies below.
 
     With z, sigma, rho, alpha for the arguments the spike has mass (1 - rho) + rho Phi(-z / sigma)
     and the slab density (rho / alpha) N(h / alpha; z, sigma^2) on h > 0.

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.inverses.feedforward import FeedforwardNet
 from probrev.nets.similarity import measure_similarity, shuffle_pairs
 from probrev.plumbing.arrays import check_real
-from probrev.theory.net_risk import rectified_moments
+from probrev.theory.net_risk import raw_rectified_moments
 
 
 class Reversal(NamedTuple):
@@ -146,7 +146,7 @@ def predict_cosine(
     energy = (h**2).sum(1, keepdims=True)
     var = 2 * (energy + 2 * h**2) / (keep_prob * n_visible) - h**2 / n_visible
     center, std = jnp.asarray(h + np.asarray(bias)), jnp.asarray(np.sqrt(var))
-    mean, square = (np.asarray(moment) for moment in rectified_moments(center, std))
+    mean, square = (np.asarray(moment) for moment in raw_rectified_moments(center, std))
     with np.errstate(invalid="ignore"):
         return (h * mean).sum(1) / np.sqrt(energy[:, 0] * square.sum(1))
 

@@ -83,6 +83,27 @@ def excess_moments(t: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[A
     return mean, jnp.where(deep, d * (2.0 * e - d), 1.0 - hazard * (hazard + t))
 
 
+def rectified_moments(
+    mean: Float[Array, "..."], std: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Return mean and variance of max(mean + std Z, 0), for Z standard normal.
+
+    Args:
+        mean: Any value.
+        std: At least 0; at 0 the mean is rectified itself, and the variance 0.
+
+    Returns:
+        Mean and variance, of the broadcast shape.
+    """
+    noisy = std > 0
+    t = mean / jnp.where(noisy, std, 1.0)
+    below, above = upper_tail(t), upper_tail(-t)
+    density = jnp.exp(-0.5 * t * t - HALF_LOG_TWO_PI)
+    rectified = jnp.where(noisy, mean * above + std * density, jnp.maximum(mean, 0.0))
+    scaled_var = above + t * t * above * below + t * density * (below - above) - density**2
+    return rectified, std**2 * jnp.maximum(scaled_var, 0.0)
+
+
 def excess_from_uniform(
     u: Float[Array, "..."], lower: Float[Array, "..."], tail_prob: Float[Array, "..."]
 ) -> Float[Array, "..."]:

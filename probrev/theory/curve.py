@@ -7,14 +7,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import PRNGKeyArray
 
-from probrev.inverses.feedforward import FeedforwardNet
+from probrev.inverses.feedforward import FeedforwardNet, bias_rules
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import is_spike_and_slab
 from probrev.model.protocol import NUM_SIMULATED, Model
 from probrev.theory.state_evolution import evolve_state
 
 FACTORS = 2.0 ** np.arange(-2, 3)
-RULES = ("universal", "calibrated")
 
 
 def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
@@ -43,11 +42,12 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
     prior, layers = model.sparse_prior, model.layers
     if any(layer.noise_std == 0 for layer in layers):
         return None
-    if any(layer.activation != "relu" for layer in layers[1:]):
+    if not all(layer.activation.is_rectifier for layer in layers[1:]):
         return None
     energy = float(prior.second_moment.sum())
     if not np.isfinite(energy):
         return None
+    rules = [rule for rule in bias_rules(model) if rule != "theory"]
     net_risk, std_error, bayes_risk, informed_risk = [], [], [], []
     for index, factor in enumerate(FACTORS):
         noisy = LayeredModel(
@@ -55,7 +55,7 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
         )
         key_net, key_obs = jax.random.split(jax.random.fold_in(key, index))
         obs = noisy.simulate(key_obs, NUM_SIMULATED)
-        nets = [FeedforwardNet.from_model(key_net, noisy, rule) for rule in RULES]
+        nets = [FeedforwardNet.from_model(key_net, noisy, rule) for rule in rules]
         assert obs.h is not None
         errors = np.stack([((net(obs.x) - obs.h) ** 2).sum(-1) for net in nets]) / energy
         net_risk.append(errors.mean(1))
@@ -71,7 +71,7 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
             "bayes_risk": ("noise_std", np.asarray(bayes_risk)),
             "bayes_risk_informed": ("noise_std", np.asarray(informed_risk)),
         },
-        coords={"noise_std": FACTORS * float(layers[-1].noise_std), "rule": list(RULES)},
+        coords={"noise_std": FACTORS * float(layers[-1].noise_std), "rule": rules},
     )
     curve = curve.assign_attrs(own_noise_std=float(layers[-1].noise_std))
     return curve.assign(risk_ratio=curve["net_risk"] / curve["bayes_risk"])

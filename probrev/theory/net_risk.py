@@ -11,7 +11,7 @@ from probrev.inverses.feedforward import Bias, FeedforwardNet
 from probrev.model.layer import Layer
 from probrev.model.priors import Prior, sample_prior
 from probrev.model.protocol import NUM_SIMULATED
-from probrev.numerics.truncated_normal import upper_tail
+from probrev.numerics.truncated_normal import rectified_moments
 
 NUM_NODES = 80
 LAST_NODE = 9.0  # in standard deviations; what lies beyond has mass 1e-19
@@ -57,7 +57,8 @@ def predict_net_risk(key: PRNGKeyArray, prior: Prior, net: FeedforwardNet) -> Fl
         net: a net made from a model.
 
     Raises:
-        ValueError: the bias of an intermediate layer differs between its units.
+        ValueError: the bias of an intermediate layer differs between its units, or a layer of the
+            model has a bias or an activation whose readout is not unbiased.
 
     Source: theory of Arora, Liang and Ma 2015 (arXiv:1511.05653), lemma 2.5, with the constants
     worked out; deeper layers are ours.
@@ -67,6 +68,13 @@ def predict_net_risk(key: PRNGKeyArray, prior: Prior, net: FeedforwardNet) -> Fl
             raise ValueError(
                 f"the bias of layer {level} differs between units, and below the top the risk is "
                 "predicted for one bias for all: measure it on draws from the model instead"
+            )
+    for level, layer in enumerate(net.layers):
+        if not layer.has_readout:
+            raise ValueError(
+                f"layers[{level}] has a bias, or activation {layer.activation} has no mean slope "
+                "of its own; the risk is predicted where neither is so: measure it on draws from "
+                "the model instead"
             )
     return _mean_risk(net, sample_prior(key, prior, NUM_SIMULATED))
 
@@ -97,9 +105,10 @@ def _mean_risk(net: FeedforwardNet, h: Float[Array, "draw hidden"]) -> Array:
 
 def observed_moments(layer: Layer, spread: Float[Array, "draw 1"]) -> RowMoments:
     """Of x itself, or of a layer's true signal: gain * act(spread * g) * mask."""
-    share = 0.5 if layer.activation == "relu" else 1.0
-    first = share * layer.keep_prob * layer.gain * spread
-    second = first * layer.gain * spread
+    slope = layer.activation.negative_slope
+    assert slope is not None
+    first = (1 + slope) / 2 * layer.keep_prob * layer.gain * spread
+    second = (1 + slope**2) / 2 * layer.keep_prob * jnp.square(layer.gain * spread)
     return RowMoments(first, second, 3 * second)
 
 
@@ -127,7 +136,7 @@ def estimated_moments(layer: Layer, readout: Readout) -> RowMoments:
         layer: the layer that made the units.
         readout: of a silent unit, then of units whose g is at each of the nodes.
     """
-    mean, square = rectified_moments(readout.center, readout.std)
+    mean, square = raw_rectified_moments(readout.center, readout.std)
     g, weight = _nodes()
     weight = layer.keep_prob * weight
     silent, active = square[:, :1], square[:, 1:]
@@ -157,15 +166,13 @@ def rectified_risk(
     center: Float[Array, "*shape"], std: Float[Array, "*shape"], h: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
     """E[(r(center + std Z) - h)^2], Z standard normal, std > 0."""
-    first, second = rectified_moments(center, std)
+    first, second = raw_rectified_moments(center, std)
     return second - 2 * h * first + jnp.square(h)
 
 
-def rectified_moments(
+def raw_rectified_moments(
     center: Float[Array, "*shape"], std: Float[Array, "*shape"]
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """E[r(center + std Z)] and E[r(center + std Z)^2], Z standard normal, std > 0."""
-    t = center / std
-    above, density = upper_tail(-t), jax.scipy.stats.norm.pdf(t)
-    first = std * (t * above + density)
-    return first, jnp.square(std) * ((1 + t * t) * above + t * density)
+    mean, var = rectified_moments(center, std)
+    return mean, var + jnp.square(mean)

@@ -1,7 +1,6 @@
 """State evolution: the Bayes risk of a layered model in the limit of large layers, in seconds."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -11,7 +10,8 @@ from jaxtyping import Array, Float
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.polynomial.legendre import leggauss
 
-from probrev.model.channel import hidden_belief, hidden_score
+from probrev.model.channel import fisher_information, hidden_belief, hidden_score
+from probrev.model.distributions import LayerUnit
 from probrev.model.layer import Layer
 from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.slabs import Slab
@@ -69,11 +69,18 @@ class Units(NamedTuple):
         return (self.number * active * slab_moments(self.slab)[1]).sum()
 
 
-class _Level(NamedTuple):
-    """A layer in units where its weights have variance 1, and the energy of the vector above it."""
+class _Rows(NamedTuple):
+    """The rows of a layer, alike ones counted together: they differ by their bias alone."""
 
-    layer: Layer
-    n_visible: int
+    layer: Layer  # with a row for each bias that occurs
+    weight_var: Float[Array, ""]
+    number: Float[Array, " kind"]
+
+
+class _Level(NamedTuple):
+    """The rows of a layer, and the energy of the vector above it."""
+
+    rows: _Rows
     energy: Float[Array, ""]
 
 
@@ -82,13 +89,15 @@ def evolve_state(
 ) -> StateEvolution:
     r"""Iterates state evolution to a fixed point.
 
-    With V_l the risk of the vector above layer l, Q_l its energy, c^2 = noise_var + V_l, a row of
-    the layer has omega ~ N(0, Q_l - V_l) and a pre-activation ~ N(omega, c^2). Its score g makes
-    the channel of the units above it, 1 / tau_l = n_l E[g^2]; for the layer next to x
+    With V_l the risk of the vector above layer l, Q_l its energy, w^2 the variance of its weights
+    and c^2 = noise_var + w^2 V_l, row j of the layer has omega ~ N(a_j, w^2 (Q_l - V_l)), a its
+    bias, and a pre-activation ~ N(omega, c^2). Its score g makes the channel of the units above it,
+    1 / tau_l = w^2 sum_j E[g_j^2]. For the layer next to x, E[g^2] is the Fisher information of a
+    row of x about omega (`channel.fisher_information`); for ReLU without bias
 
         1 / tau = (n / c^2) E_t[rho (Phi(t) - t phi(t)) + rho^2 phi(t)^2 / ((1-rho) + rho Phi(-t))],
 
-    t ~ N(0, (Q - V) / c^2), and n rho / c^2 without a rectifier. Above it g is that of
+    w = 1 and t ~ N(0, (Q - V) / c^2), and n rho / c^2 for the identity. Above it g is that of
     `channel.hidden_score`, averaged over a unit and the message it gets from below, and so is the
     unit's variance, whose sum is the next V of that vector. The top vector has
     V <- sum_i E Var(h_i | h_i + sqrt(tau) xi).
@@ -102,30 +111,22 @@ def evolve_state(
 
     Args:
         prior: a spike and a slab with finite second moment.
-        layers: layers[0] next to x, noise_std > 0 in each; all but layers[0] rectified.
+        layers: layers[0] next to x, noise_std > 0 in each; all but layers[0] of ReLU.
         start: where to start from.
 
     Raises:
-        ValueError: an unknown start, an intermediate layer without a rectifier, or a prior that is
+        ValueError: an unknown start, an intermediate layer that is not of ReLU, or a prior that is
             not what its spike and slab say.
 
     Source: Rangan 2011 (GAMP) and Manoel, Krzakala, Mezard and Zdeborova 2017 (several layers);
-    the channels are those of `RectifiedDropout`.
+    the channels are those of `LayerUnit`.
     """
     if start not in ("uninformed", "informed"):
         raise ValueError(f'start must be "uninformed" or "informed"; got {start!r}')
-    if any(layer.activation != "relu" for layer in layers[1:]):
-        raise ValueError("state evolution needs activation 'relu' in every layer but layers[0]")
-    stds = [(layer.weight_std, layer) for layer in layers]
-    reduced = [
-        Layer(
-            jnp.ones((1, 1)), layer.keep_prob, layer.noise_std / std, layer.gain * std,
-            layer.activation,
-        )
-        for std, layer in stds
-    ]  # fmt: skip
-    widths = tuple(layer.n_visible for layer in layers)
-    return _evolve(kinds_of_units(prior), reduced, widths, 0.0 if start == "informed" else 1.0)
+    if not all(layer.activation.is_rectifier for layer in layers[1:]):
+        raise ValueError("state evolution needs activation relu in every layer but layers[0]")
+    start_share = 0.0 if start == "informed" else 1.0
+    return _evolve(kinds_of_units(prior), [_kinds_of_rows(layer) for layer in layers], start_share)
 
 
 def is_hard(informed: StateEvolution, uninformed: StateEvolution) -> bool:
@@ -145,16 +146,23 @@ def kinds_of_units(prior: SparsePrior) -> Units:
     return Units(jax.scipy.special.logit(prob), slab, count)
 
 
-@partial(jax.jit, static_argnames="widths")
-def _evolve(
-    units: Units, layers: list[Layer], widths: tuple[int, ...], start: float
-) -> StateEvolution:
-    energy, levels = units.energy, []
-    for layer, width in zip(reversed(layers), reversed(widths), strict=True):
-        levels.insert(0, _Level(layer, width, energy))
-        rectified = 0.5 if layer.activation == "relu" else 1.0
-        share = rectified * layer.keep_prob * layer.gain**2
-        energy = width * share * (energy + layer.noise_std**2)
+def _kinds_of_rows(layer: Layer) -> _Rows:
+    """Rows with the same bias counted together, where that can be seen."""
+    bias, number = layer.bias, jnp.ones(layer.n_visible)
+    if is_concrete(layer):
+        bias, number = np.unique(np.asarray(bias), return_counts=True)
+    kinds = Layer(
+        jnp.ones((len(bias), 1)), layer.keep_prob, layer.noise_std, layer.gain, layer.activation,
+        bias,
+    )  # fmt: skip
+    return _Rows(kinds, layer.weight_std**2, jnp.asarray(number, float))
+
+
+@jax.jit
+def _evolve(units: Units, rows: list[_Rows], start: float) -> StateEvolution:
+    levels = [_Level(rows[-1], units.energy)]
+    for below in rows[-2::-1]:
+        levels.insert(0, _Level(below, _energy_below(levels[0])))
     energies = jnp.stack([level.energy for level in levels])
 
     def update(risks):
@@ -184,25 +192,28 @@ def _evolve(
     return StateEvolution(risks, update(risks)[1])
 
 
+def _energy_below(level: _Level) -> Float[Array, ""]:
+    """E||h||^2 of the vector that a layer makes."""
+    layer, weight_var, number = level.rows
+    spread = jnp.sqrt(weight_var * level.energy + layer.noise_std**2)
+    law = LayerUnit(layer.activation, layer.bias, spread, layer.keep_prob, layer.gain)
+    return number @ (law.variance + jnp.square(law.mean))
+
+
+def _omega(level: _Level, risk: Float[Array, ""], nodes: np.ndarray) -> Float[Array, "kind node"]:
+    """Nodes of omega, of every kind of row."""
+    layer, weight_var, _ = level.rows
+    spread = jnp.sqrt(weight_var * jnp.maximum(level.energy - risk, 0.0))
+    return layer.bias[:, None] + spread * jnp.asarray(nodes)[None, :]
+
+
 def _observed_information(level: _Level, risk: Float[Array, ""]) -> Float[Array, ""]:
     """1 / tau of the units above the layer next to x."""
-    layer = level.layer
-    nodes, weights = (jnp.asarray(part) for part in hermegauss(NUM_NODES))
-    channel_var = layer.noise_std**2 + risk
-    t = jnp.sqrt(jnp.maximum(level.energy - risk, 0.0) / channel_var) * nodes
-    mean = (weights * _information(layer, t)).sum() / weights.sum()
-    return level.n_visible * mean / channel_var
-
-
-def _information(layer: Layer, t: Float[Array, " node"]) -> Float[Array, " node"]:
-    """Fisher information of one visible unit about its pre-activation, times c^2."""
-    rho = layer.keep_prob
-    if layer.activation == "identity":
-        return jnp.full(t.shape, rho)
-    density, above = jax.scipy.stats.norm.pdf(t), jax.scipy.special.ndtr(t)
-    silence = (1 - rho) + rho * jax.scipy.special.ndtr(-t)
-    silence = jnp.maximum(silence, jnp.finfo(t.dtype).tiny)  # where density^2 vanishes first
-    return rho * (above - t * density) + (rho * density) ** 2 / silence
+    layer, weight_var, number = level.rows
+    nodes, weights = hermegauss(NUM_NODES)
+    omega = _omega(level, risk, nodes)
+    fisher = fisher_information(layer, omega, layer.noise_std**2 + weight_var * risk)
+    return weight_var * (number @ (fisher @ (weights / weights.sum())))
 
 
 def _hidden_information(
@@ -215,31 +226,35 @@ def _hidden_information(
         risk: of the vector above it.
         tau: variance of the message that each of its units gets from below.
     """
-    omega, value, weights = _unit_nodes(level, risk, tau)
-    at = (omega, jnp.full_like(omega, risk))
-    belief = hidden_belief(level.layer, value, jnp.full_like(omega, tau), *at)
-    score = hidden_score(level.layer, belief, *at)
-    information = level.n_visible * (weights * jnp.square(score.g)).sum()
-    return information, level.n_visible * (weights * belief.var).sum()
+    layer, weight_var, number = level.rows
+    variance = weight_var * risk
+
+    def of_rows(omega: Float[Array, " node"]) -> tuple[Array, Array]:
+        """E[g^2] and the risk of the unit, for one kind of row."""
+        at, value, weights = _unit_nodes(layer, omega, variance, tau)
+        known = (at, jnp.full_like(at, variance))
+        belief = hidden_belief(layer, value, jnp.full_like(at, tau), *known)
+        score = hidden_score(layer, belief, *known)
+        return (weights * jnp.square(score.g)).sum(), (weights * belief.var).sum()
+
+    squares, risks = jax.lax.map(of_rows, _omega(level, risk, hermegauss(UNIT_NODES[0])[0]))
+    return weight_var * (number @ squares), number @ risks
 
 
 def _unit_nodes(
-    level: _Level, risk: Float[Array, ""], tau: Float[Array, ""]
+    layer: Layer, omega: Float[Array, " node"], variance: Float[Array, ""], tau: Float[Array, ""]
 ) -> tuple[Float[Array, " node"], Float[Array, " node"], Float[Array, " node"]]:
     """Nodes and weights for omega and the message R = h + sqrt(tau) xi of an intermediate unit.
 
     h is 0, or alpha c times a normal variable above a bound, which is written as a function of a
     uniform one: every integrand is smooth then, however narrow the message.
     """
-    layer = level.layer
     num_omega, num_h, num_message = UNIT_NODES
-    (x, x_weight), (xi, xi_weight) = (
-        (jnp.asarray(nodes), jnp.asarray(weights) / weights.sum())
-        for nodes, weights in (hermegauss(num_omega), hermegauss(num_message))
-    )
+    x_weight = jnp.asarray(hermegauss(num_omega)[1])
+    xi, xi_weight = (jnp.asarray(part) for part in hermegauss(num_message))
+    x_weight, xi_weight = x_weight / x_weight.sum(), xi_weight / xi_weight.sum()
     uniform, u_weight = (jnp.asarray(part) / 2 for part in leggauss(num_h))
-    c = jnp.sqrt(layer.noise_std**2 + risk)
-    omega = jnp.sqrt(jnp.maximum(level.energy - risk, 0.0)) * x
+    c = jnp.sqrt(layer.noise_std**2 + variance)
     t = omega / c
     seen = layer.keep_prob * upper_tail(-t)
     shape = (num_omega, num_h)

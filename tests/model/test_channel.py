@@ -53,9 +53,8 @@ def check_derivatives(log_z, score, layer):
 
 
 def log_likelihood(layer, omega):
-    family = pr.RectifiedDropout if layer.activation == "relu" else pr.LinearDropout
     std = jnp.sqrt(V + layer.noise_std**2)
-    return family(omega, std, layer.keep_prob, layer.gain).log_prob(X)
+    return pr.LayerUnit(layer.activation, omega, std, layer.keep_prob, layer.gain).log_prob(X)
 
 
 def score_of_x(layer, omega):
@@ -151,5 +150,5 @@ def test_an_exact_message_from_below_is_an_observation():
 
 
 def test_intermediate_units_are_rectified():
-    with pytest.raises(ValueError, match="only the layer next to x may be linear"):
+    with pytest.raises(ValueError, match="only rectified units are a spike and a slab"):
         hidden_belief(layer_of(SETTINGS[0], "identity"), R, TAU, OMEGA, V)

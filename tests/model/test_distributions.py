@@ -1,5 +1,7 @@
 """The laws of one unit against quadrature, their definition and NumPyro's handling."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,11 @@ import pytest
 import scipy.stats
 from scipy.integrate import quad
 
-from probrev.model.distributions import LinearDropout, RectifiedDropout, log_silence_prob
+from probrev.model.activations import Identity, Relu
+from probrev.model.distributions import LayerUnit
+from probrev.model.silence import log_silence_prob
+
+rectified_unit, linear_unit = partial(LayerUnit, Relu()), partial(LayerUnit, Identity())
 
 CASES = [(0.4, 0.7, 0.3, 1.6), (-1.3, 0.5, 0.8, 0.4), (2.1, 1.4, 1.0, 2.5), (-0.6, 0.9, 0.0, 0.7)]
 
@@ -26,7 +32,7 @@ def _rectified_moment(case, power):
 @pytest.mark.parametrize("case", CASES)
 def test_rectified_density_matches_definition(case):
     z, noise_std, keep_prob, gain = case
-    law = RectifiedDropout(*case)
+    law = rectified_unit(*case)
     x = np.array([0.3, 1.7, 4.0])
     density = keep_prob * scipy.stats.norm.pdf(x, gain * z, gain * noise_std)
     mass = 1 - keep_prob + keep_prob * scipy.stats.norm.cdf(0.0, z, noise_std)
@@ -37,7 +43,7 @@ def test_rectified_density_matches_definition(case):
 
 
 def test_negative_value_is_impossible():
-    law = RectifiedDropout(0.4, 0.7, 0.3, 1.6)
+    law = rectified_unit(0.4, 0.7, 0.3, 1.6)
     with pytest.warns(UserWarning, match="Out-of-support"):
         assert law.log_prob(-0.1) == -jnp.inf
     assert law.support(jnp.array([0.0, 2.0])).all()
@@ -45,13 +51,13 @@ def test_negative_value_is_impossible():
 
 @pytest.mark.parametrize("case", CASES)
 def test_rectified_moments_match_quadrature(case):
-    law = RectifiedDropout(*case)
+    law = rectified_unit(*case)
     mean, second = _rectified_moment(case, 1), _rectified_moment(case, 2)
     np.testing.assert_allclose(law.mean, mean, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(law.variance, second - mean**2, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("law_type", [RectifiedDropout, LinearDropout])
+@pytest.mark.parametrize("law_type", [rectified_unit, linear_unit])
 @pytest.mark.parametrize("case", CASES)
 def test_sample_moments_match(law_type, case):
     law = law_type(*case)
@@ -64,7 +70,7 @@ def test_sample_moments_match(law_type, case):
 
 def test_zero_noise_is_the_deterministic_rectifier():
     z = jnp.array([-1.2, 0.0, 0.7])
-    law = RectifiedDropout(z, 0.0, 0.4, 1.5)
+    law = rectified_unit(z, 0.0, 0.4, 1.5)
     np.testing.assert_allclose(law.mean, [0.0, 0.0, 0.4 * 1.05])
     np.testing.assert_allclose(law.variance, [0.0, 0.0, 0.4 * 0.6 * 1.05**2])
     draws = np.asarray(law.sample(jax.random.key(0), (64,)))
@@ -77,7 +83,7 @@ def test_value_and_gradients_are_finite_far_out(dtype):
     grid = np.array([(x, m, k) for x in (0.0, 0.8) for m in z for k in (0.0, 0.35, 1.0)], dtype).T
 
     def log_prob(x, z, noise_std, gain, keep_prob):
-        return RectifiedDropout(z, noise_std, keep_prob, gain).log_prob(x)
+        return rectified_unit(z, noise_std, keep_prob, gain).log_prob(x)
 
     gradient = jax.value_and_grad(log_prob, argnums=(0, 1, 2, 3))
     constants = np.full((2, grid.shape[1]), [[0.7], [1.6]], dtype)
@@ -97,7 +103,7 @@ def test_value_and_gradients_are_finite_far_out(dtype):
 
 def test_gradient_of_the_silent_mass_matches_its_closed_form():
     z, noise_std, keep_prob = jnp.array([-9.0, -0.4, 1.1, 30.0]), 0.8, 0.65
-    gradient = jax.grad(lambda z: RectifiedDropout(z, noise_std, keep_prob).log_prob(0.0 * z).sum())
+    gradient = jax.grad(lambda z: rectified_unit(z, noise_std, keep_prob).log_prob(0.0 * z).sum())
     t = np.asarray(z) / noise_std
     silent = 1 - keep_prob + keep_prob * scipy.stats.norm.cdf(-t)
     expected = -keep_prob * scipy.stats.norm.pdf(t) / (noise_std * silent)
@@ -117,7 +123,7 @@ def test_silence_prob_equals_the_log_mass_in_every_branch(keep_prob, furthest):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("law_type", [RectifiedDropout, LinearDropout])
+@pytest.mark.parametrize("law_type", [rectified_unit, linear_unit])
 def test_law_passes_through_jit_and_vmap_as_a_pytree(law_type):
     z, noise_std = jnp.array([[0.4, -0.7, 1.2], [0.1, 0.9, -2.0]]), jnp.array([[0.6], [1.1]])
     x = jnp.array([[0.0, 0.5, 0.2], [0.9, 0.0, 0.4]])
@@ -148,7 +154,7 @@ def test_law_passes_through_jit_and_vmap_as_a_pytree(law_type):
         ("gain", (0.1, 0.5, 0.5, 0.0)),
     ],
 )
-@pytest.mark.parametrize("law_type", [RectifiedDropout, LinearDropout])
+@pytest.mark.parametrize("law_type", [rectified_unit, linear_unit])
 def test_bad_parameters_are_refused(law_type, name, arguments):
     with pytest.raises(ValueError, match=name):
         law_type(*arguments, validate_args=True)
@@ -157,7 +163,7 @@ def test_bad_parameters_are_refused(law_type, name, arguments):
 @pytest.mark.parametrize(("z", "keep_prob"), [(0.5, 0.6), (-0.8, 0.3), (1.9, 1.0)])
 def test_latents_of_a_silent_unit_have_the_conditional_law(z, keep_prob):
     noise_std, size = 0.9, 100_000
-    law = RectifiedDropout(jnp.full(size, z), noise_std, keep_prob, 1.6)
+    law = rectified_unit(jnp.full(size, z), noise_std, keep_prob, 1.6)
     kept, pre_noise = law.sample_latents(jax.random.key(5), jnp.zeros(size))
     below = scipy.stats.norm.cdf(-z / noise_std)
     expected = keep_prob * below / (1 - keep_prob + keep_prob * below)
@@ -173,7 +179,7 @@ def test_latents_of_a_silent_unit_have_the_conditional_law(z, keep_prob):
 
 @pytest.mark.slow
 def test_latents_of_a_positive_unit_are_determined():
-    law = RectifiedDropout(jnp.array([0.4, -30.0]), 0.7, 0.2, 1.6)
+    law = rectified_unit(jnp.array([0.4, -30.0]), 0.7, 0.2, 1.6)
     kept, pre_noise = law.sample_latents(jax.random.key(0), jnp.array([0.8, 3.2]))
     assert np.all(kept)
     np.testing.assert_allclose(pre_noise, [0.5, 2.0])
@@ -187,7 +193,7 @@ def test_latents_stay_exact_in_deep_tails(dtype):
 
     @jax.jit
     def draw(key, z, keep_prob):
-        law = RectifiedDropout(z, dtype(noise_std), keep_prob, dtype(1.6))
+        law = rectified_unit(z, dtype(noise_std), keep_prob, dtype(1.6))
         return law.sample_latents(key, jnp.zeros((3, 3, size), dtype))
 
     kept, pre_noise = draw(jax.random.key(7), t * dtype(noise_std), keep_prob)
@@ -208,7 +214,7 @@ def test_latents_stay_exact_in_deep_tails(dtype):
 @pytest.mark.parametrize("case", CASES[:3])
 def test_linear_density_matches_definition(case):
     z, noise_std, keep_prob, gain = case
-    law = LinearDropout(*case)
+    law = linear_unit(*case)
     x = np.array([-1.3, 0.4, 2.0])
     density = keep_prob * scipy.stats.norm.pdf(x, gain * z, gain * noise_std)
     np.testing.assert_allclose(jnp.exp(law.log_prob(x)), density, rtol=1e-13)
@@ -220,10 +226,10 @@ def test_linear_density_matches_definition(case):
 
 def test_linear_latents_are_determined():
     x = jnp.array([0.0, -0.8])
-    kept, pre_noise = LinearDropout(0.3, 0.5, 0.6, 1.6).sample_latents(jax.random.key(0), x)
+    kept, pre_noise = linear_unit(0.3, 0.5, 0.6, 1.6).sample_latents(jax.random.key(0), x)
     np.testing.assert_array_equal(kept, [False, True])
     np.testing.assert_allclose(pre_noise, [0.3, -0.5])
-    kept, pre_noise = LinearDropout(0.3, 0.5, 1.0, 1.6).sample_latents(jax.random.key(0), x)
+    kept, pre_noise = linear_unit(0.3, 0.5, 1.0, 1.6).sample_latents(jax.random.key(0), x)
     assert np.all(kept)
     np.testing.assert_allclose(pre_noise, [0.0, -0.5])
 
@@ -231,8 +237,8 @@ def test_linear_latents_are_determined():
 def test_rectified_latents_and_mask_sum_out_to_the_density():
     """Bayes: p(kept | x=0) p(x=0) = keep_prob P(z + noise <= 0), for explicit masks too."""
     z, noise_std, gain = 0.35, 0.8, 1.4
-    explicit = [RectifiedDropout(z, noise_std, float(mask), gain) for mask in (0, 1)]
+    explicit = [rectified_unit(z, noise_std, float(mask), gain) for mask in (0, 1)]
     for x in (0.0, 0.9):
         by_mask = np.exp([float(law.log_prob(x)) for law in explicit])
-        mixed = float(jnp.exp(RectifiedDropout(z, noise_std, 0.3, gain).log_prob(x)))
+        mixed = float(jnp.exp(rectified_unit(z, noise_std, 0.3, gain).log_prob(x)))
         np.testing.assert_allclose(0.7 * by_mask[0] + 0.3 * by_mask[1], mixed, rtol=1e-13)

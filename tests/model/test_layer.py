@@ -29,7 +29,7 @@ def log_likelihood_plainly(layer, h, x):
     for row, value in zip(WEIGHTS, x, strict=True):
         z = float(row @ h)
         density = rho * norm.pdf(value, alpha * z, alpha * sigma)
-        if layer.activation == "relu":
+        if layer.activation.is_rectifier:
             mass = 1 - rho + rho * norm.cdf(0, z, sigma)
             density = density if value > 0 else mass if value == 0 else 0.0
         elif value == 0 and rho < 1:
@@ -39,7 +39,7 @@ def log_likelihood_plainly(layer, h, x):
 
 
 def observations(layer):
-    return X * np.where(np.arange(7) % 2, 1, -1) if layer.activation == "identity" else X
+    return X * np.where(np.arange(7) % 2, 1, -1) if not layer.activation.is_rectifier else X
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -177,7 +177,7 @@ def test_readout_moments_over_fresh_weights(case):
         ({"noise_std": np.inf}, "noise_std must be a finite number, at least 0; got inf"),
         ({"gain": 0.0}, "gain must be positive and finite; got 0.0"),
         ({"gain": -1.0}, "gain must be positive and finite; got -1.0"),
-        ({"activation": "tanh"}, """activation must be "relu" or "identity"; got 'tanh'"""),
+        ({"activation": "tanh"}, 'must be "relu", "identity", "threshold", or an Act.*got .tanh'),
     ],
 )
 def test_layer_refuses(arguments, match):

@@ -285,8 +285,8 @@ def observe(change, name="x"):
 @pytest.mark.parametrize(
     ("change", "name", "match"),
     [
-        (-0.1, "x", "x must be nonnegative.*a negative value in observation 1"),
-        (-0.1, "h", "h must be nonnegative.*a negative value in observation 1"),
+        (-0.1, "x", "x must be what a layer with activation relu.*observation 1 has x_. = -0.1"),
+        (-0.1, "h", "h is nonnegative under SpikeAndSlab; got -0.1"),
         (np.nan, "x", "x must be finite; got NaN or infinity in observation 1$"),
         (np.inf, "h", "h must be finite; got NaN or infinity in observation 1$"),
         ((3, 5), "x", r"x has 5 columns, but the model has 4; x must have shape"),

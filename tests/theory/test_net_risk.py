@@ -13,8 +13,8 @@ from probrev.theory.net_risk import (
     _nodes,
     estimated_moments,
     predict_net_risk,
+    raw_rectified_moments,
     read_out,
-    rectified_moments,
     rectified_risk,
 )
 
@@ -81,7 +81,7 @@ def test_moments_of_an_estimate_are_those_of_draws():
     mass = norm.pdf(z) * (z[1] - z[0])
     kept = read_out(layer, bias, spread, moments, 0.6 * 1.3 * np.maximum(z, 0)[None])
     dropped = read_out(layer, bias, spread, moments, np.zeros((1, 1)))
-    on, off = rectified_moments(*kept), rectified_moments(*dropped)
+    on, off = raw_rectified_moments(*kept), raw_rectified_moments(*dropped)
     first, second = (
         0.7 * np.asarray(a)[0] + 0.3 * float(b[0, 0]) for a, b in zip(on, off, strict=True)
     )

@@ -14,25 +14,22 @@ from probrev.inference.exact.exact_result import (
     summarize_points,
 )
 from probrev.inference.exact.integration.adaptive_integral import (
-    Curvatures,
     integrate_part,
     log_outside,
     log_sum,
     measure,
     refine,
 )
-from probrev.inference.exact.integration.silence_curvature import curvature_range
 from probrev.inference.exact.integration.support_moments import combine_moments, share_left_out
 from probrev.inference.exact.integration.support_problem import (
     SupportProblem,
     UnitLaws,
     list_supports,
     make_problems,
-    silence_alone,
 )
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
-from probrev.model.row_terms import RowTerms, gather_terms
+from probrev.model.row_terms import RowTerms, gather_terms, has_terms
 from probrev.model.slabs import rectified_slab
 from probrev.plumbing.streams import generator
 from probrev.posterior.posterior import Moments
@@ -45,10 +42,15 @@ TOLERANCE = 1e-6
 def check_two_layer(model: LayeredModel) -> int:
     """Number of integrals per observation; raises ValueError where there is no such oracle."""
     below, above = model.layers
-    if above.activation != "relu" or not (below.noise_std > 0 and above.noise_std > 0):
+    if not above.activation.is_rectifier or not (below.noise_std > 0 and above.noise_std > 0):
         raise ValueError(
             "exact reaches through two layers only where both have noise_std > 0 and the upper is "
-            'a "relu" layer; simulate and generate work with any'
+            "a ReLU layer; simulate and generate work with any"
+        )
+    if not has_terms(below):
+        raise ValueError(
+            "exact reaches through two layers only where the lower's activation is flat up to, or "
+            f"from, some point; {below.activation} has a flat between two: use gibbs"
         )
     count = model.states().count
     if above.n_visible > MAX_WIDTH or count > MAX_STATES:
@@ -118,13 +120,12 @@ def _solve(
         jax.tree.map(np.asarray, _make_problems(rows, laws, log_prior, support))
         for support in supports
     ]
-    rows = silence_alone(rows)
-    bends = Curvatures(*curvature_range(float(layer.keep_prob)))
+    rows = rows.alone()
     parts = [
-        integrate_part(one, np.tile(support, (len(states), 1)), rows, bends)
+        integrate_part(one, np.tile(support, (len(states), 1)), rows)
         for one, support in zip(problems, supports, strict=True)
     ]
-    error = refine(parts, rows, bends, TOLERANCE)
+    error = refine(parts, rows, TOLERANCE)
     found = [measure(part) for part in parts]
     table = np.concatenate([one.log_mass.reshape(len(states), -1) for one in found], axis=1)
     result = summarize_points(states, log_sum(table, axis=1), rng, options)

@@ -79,7 +79,9 @@ def init_layered(
     for layer, h in zip(model.layers, layers, strict=True):
         z = layer.pre_activation(h)
         spread = jnp.broadcast_to(jnp.square(z).mean(), z.shape)
-        warmth.append(Warmth(z, jnp.square(z), fit_surrogate(layer, jnp.zeros_like(z), spread)))
+        below = what_to_fit(x, z, len(warmth))
+        surrogate = fit_surrogate(layer, below, jnp.zeros_like(z), spread)
+        warmth.append(Warmth(z, jnp.square(z), surrogate))
     intermediates = tuple(map(unfold, start.intermediates))
     counts = jnp.asarray(0), jnp.asarray(num_warmup)
     return LayeredState(unfold(start.h), intermediates, rng_key, tuple(warmth), *counts)
@@ -103,7 +105,7 @@ def layered_step(
             signals[level + 1], signals[level], augments, relocates=level == top,
         )  # fmt: skip
     warmth = jax.lax.cond(
-        warming, _warm, lambda *arguments: state.warmth, state, model.layers, signals[1:]
+        warming, _warm, lambda *arguments: state.warmth, state, model.layers, x, signals[1:]
     )
     *intermediates, h = (signal.reshape(*batch, -1) for signal in signals[1:])
     done = state.num_steps + 1
@@ -111,7 +113,10 @@ def layered_step(
 
 
 def _warm(
-    state: LayeredState, layers: tuple[Layer, ...], signals: list[Array]
+    state: LayeredState,
+    layers: tuple[Layer, ...],
+    x: Float[Array, "obs visible"],
+    signals: list[Array],
 ) -> tuple[Warmth, ...]:
     """Takes a sweep of warm-up into account; after the last, fits the surrogates."""
     share = 2.0 / (state.num_steps + 3.0)  # weights grow with the steps done
@@ -122,10 +127,18 @@ def _warm(
         mean = old.mean + share * (z - old.mean)
         square = old.square + share * (jnp.square(z) - old.square)
         var = jnp.maximum(square - jnp.square(mean), 0.0)
-        keep = lambda layer, mean, var, old=old: old.surrogate  # noqa: E731
-        surrogate = jax.lax.cond(is_last, fit_surrogate, keep, layer, mean, var)
+        keep = lambda layer, below, mean, var, old=old: old.surrogate  # noqa: E731
+        below = what_to_fit(x, z, len(warmth))
+        surrogate = jax.lax.cond(is_last, fit_surrogate, keep, layer, below, mean, var)
         warmth.append(Warmth(mean, square, surrogate))
     return tuple(warmth)
+
+
+def what_to_fit(
+    x: Float[Array, "obs visible"], z: Float[Array, "case visible"], level: int
+) -> Float[Array, "case visible"]:
+    """The values that a surrogate is fitted to: x, and of hidden rows, which are seen or 0, 0."""
+    return jnp.zeros_like(z) if level > 0 else jnp.tile(x, (len(z) // len(x), 1))
 
 
 def unit_prior(model: LayeredModel, level: int, signals: list[Array]) -> UnitPrior:
@@ -212,8 +225,8 @@ def check_layered(model: LayeredModel) -> None:
                 f"gibbs needs noise_std > 0, and that of layers[{level}] is 0: "
                 "without noise x pins h down and no unit moves"
             )
-        if level > 0 and layer.activation != "relu":
+        if level > 0 and not layer.activation.is_rectifier:
             raise ValueError(
                 f"gibbs needs ReLU layers above the one next to x; layers[{level}] has "
-                f"activation {layer.activation!r}, so the units below it may be negative"
+                f"activation {layer.activation}, so the units below it are no spike and slab"
             )

@@ -1,10 +1,10 @@
-"""A Gaussian stand-in for silent rows, whose every proposal is corrected for what it leaves out.
+"""A Gaussian stand-in for censored rows, whose every proposal is corrected for what it leaves out.
 
 Making dropout explicit costs information: masks and pre-activations that are drawn hold on to the h
-that they were drawn from. With log f of a silent row replaced by a quadratic, fitted once where the
-chain was during warm-up, the coordinate updates need no such latents; a pass over the units is
-then a proposal, and accepting it by the ratio of what was left out makes the chain exact. The
-likelihood of active rows is Gaussian as it is.
+that they were drawn from. With the log mass of a row on a flat replaced by a quadratic, fitted once
+where the chain was during warm-up, the coordinate updates need no such latents; a pass over the
+units is then a proposal, and accepting it by the ratio of what was left out makes the chain exact.
+The likelihood of rows that are seen is Gaussian as it is.
 """
 
 from typing import NamedTuple
@@ -12,19 +12,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from probrev.inference.gibbs.coordinate import Rows
 from probrev.model.channel import observed_score
 from probrev.model.layer import Layer
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
-# Least precision of a silent row, in units of an active row's: f is not log-concave everywhere.
+# Least precision of a row on a flat, in units of a seen row's: its mass is not log-concave
+# everywhere.
 LEAST_PRECISION = 1e-3
 
 
 class Surrogate(NamedTuple):
-    """Quadratics slope d - precision d^2 / 2, d = z - center, in place of log f(z), row by row."""
+    """Quadratics slope d - precision d^2 / 2, d = z - center, in place of each row's log mass."""
 
     center: Float[Array, "case visible"]
     slope: Float[Array, "case visible"]
@@ -32,24 +33,28 @@ class Surrogate(NamedTuple):
 
 
 def fit_surrogate(
-    layer: Layer, center: Float[Array, "case visible"], var: Float[Array, "case visible"]
+    layer: Layer,
+    x: Float[Array, "case visible"],
+    center: Float[Array, "case visible"],
+    var: Float[Array, "case visible"],
 ) -> Surrogate:
-    """Fits log f around N(center, var), which pre-activations are thought to follow.
+    """Fits the log mass around N(center, var), which pre-activations are thought to follow.
 
     Slope and precision are expectations of the first two derivatives: the least-squares fit.
 
     Args:
         layer: the layer.
+        x: what is below it; what is fitted to rows that are seen is used nowhere.
         center: mean of each row's pre-activation.
         var: its variance.
     """
     weights = jnp.asarray(WEIGHTS / WEIGHTS.sum(), center.dtype)
     at = center[..., None] + jnp.sqrt(var)[..., None] * jnp.asarray(NODES, center.dtype)[None, None]
-    score = observed_score(layer, jnp.zeros_like(at), at, jnp.zeros_like(at))
+    rows = jnp.broadcast_to(x[..., None], at.shape)
+    score = observed_score(layer, rows, at, jnp.zeros_like(at))
     slope, precision = score.g @ weights, score.information @ weights
-    if layer.activation == "relu":
-        precision = jnp.maximum(precision, LEAST_PRECISION / layer.noise_std**2)
-    return Surrogate(center, slope, precision)
+    least = jnp.where(layer.locate(x).dropped, 0.0, LEAST_PRECISION / layer.noise_std**2)
+    return Surrogate(center, slope, jnp.maximum(precision, least))
 
 
 def surrogate_rows(
@@ -59,11 +64,10 @@ def surrogate_rows(
     z: Float[Array, "case visible"],
 ) -> Rows:
     """The linear-Gaussian likelihood of all rows, seen from pre-activations z = W h."""
-    silent = is_silent(layer, x)
-    seen = 1 / layer.noise_std**2
-    precision = jnp.where(silent, surrogate.precision, seen)
+    seen, information = layer.locate(x).seen, 1 / layer.noise_std**2
+    precision = jnp.where(seen, information, surrogate.precision)
     slope = surrogate.slope - surrogate.precision * (z - surrogate.center)
-    return Rows(precision, jnp.where(silent, slope, seen * (x / layer.gain - z)))
+    return Rows(precision, jnp.where(seen, information * (layer.seen_pre_activation(x) - z), slope))
 
 
 def log_neglected(
@@ -73,17 +77,10 @@ def log_neglected(
     z: Float[Array, "case visible"],
 ) -> Float[Array, " case"]:
     """Log likelihood less the surrogate's, up to a constant."""
-    if layer.activation != "relu":
-        return jnp.zeros(len(z), z.dtype)
     d = z - surrogate.center
     fitted = d * (surrogate.slope - 0.5 * surrogate.precision * d)
-    gap = layer.log_silence(z) - fitted
-    return jnp.where(is_silent(layer, x), gap, 0.0).sum(-1)
-
-
-def is_silent(layer: Layer, x: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
-    """Whether a row is 0 because it was rectified or dropped."""
-    return x == 0 if layer.activation == "relu" else (x == 0) & (layer.keep_prob < 1)
+    gap = layer.log_censored(x, z) - fitted
+    return jnp.where(layer.locate(x).seen, 0.0, gap).sum(-1)
 
 
 def accept(

@@ -234,9 +234,9 @@ def check_model(model: Model) -> None:
             "message_passing needs noise_std > 0 in every layer: without noise there is no "
             "likelihood to pass on; a small noise_std has one"
         )
-    if any(layer.activation != "relu" for layer in model.layers[1:]):
+    if not all(layer.activation.is_rectifier for layer in model.layers[1:]):
         raise ValueError(
-            "message_passing needs activation 'relu' in every layer but the one next to x: use "
+            "message_passing needs activation relu in every layer but the one next to x: use "
             "simulate and FeedforwardNet for others"
         )
     if not np.all(np.isfinite(model.prior.second_moment)):

@@ -14,10 +14,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from probrev.inference.messages.row_stream import stream_rows
 from probrev.model.channel import Score, hidden_belief, hidden_score, observed_score
-from probrev.model.distributions import RectifiedDropout
+from probrev.model.distributions import LayerUnit
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.tilted import slab_moments
+from probrev.numerics.truncated_normal import upper_tail
 from probrev.posterior.posterior import Moments
 
 # Damping: the share of a new belief that is taken over, cut where the last iteration moved away
@@ -166,7 +167,7 @@ def pass_messages(
 def _prior_beliefs(model: LayeredModel) -> list[Moments[Array]]:
     """What is believed of each hidden vector before x is heard, the one next to x first.
 
-    An intermediate unit's pre-activation is taken to be N(0, w^2 E||h||^2 + noise_var), the law
+    An intermediate unit's pre-activation is taken to be N(bias, w^2 E||h||^2 + noise_var), the law
     over random weights; it only says where the iteration starts.
     """
     prior = model.sparse_prior
@@ -177,9 +178,9 @@ def _prior_beliefs(model: LayeredModel) -> list[Moments[Array]]:
     for layer in reversed(model.layers[1:]):
         energy = (jnp.square(beliefs[0].mean) + beliefs[0].var).sum()
         std = jnp.sqrt(layer.weight_std**2 * energy + layer.noise_std**2)
-        law = RectifiedDropout(jnp.zeros_like(std), std, layer.keep_prob, layer.gain)
-        parts = (law.mean, law.variance, layer.keep_prob / 2)
-        beliefs.insert(0, Moments(*(jnp.full(layer.n_visible, part) for part in parts)))
+        law = LayerUnit(layer.activation, layer.bias, std, layer.keep_prob, layer.gain)
+        active = layer.keep_prob * upper_tail(-layer.bias / std)
+        beliefs.insert(0, Moments(law.mean, law.variance, active))
     return beliefs
 
 

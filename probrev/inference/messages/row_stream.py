@@ -50,7 +50,7 @@ def stream_rows(
 ) -> RowPass:
     """Passes through the rows of a layer once.
 
-        V = W^2 v,  omega = W h - V g_old,  g = score(omega, V)
+        V = W^2 v,  omega = W h + bias - V g_old,  g = score(omega, V)
 
     Args:
         layer: the layer.
@@ -73,7 +73,8 @@ def stream_rows(
         W = jax.lax.dynamic_slice_in_dim(layer.weights, start, size)
         W2 = W * W
         V = jnp.einsum("oi,ji->oj", var, W2)
-        omega = jnp.einsum("oi,ji->oj", mean, W) - V * rows_from(start, g)
+        bias = jax.lax.dynamic_slice_in_dim(layer.bias, start, size)
+        omega = jnp.einsum("oi,ji->oj", mean, W) + bias[None, :] - V * rows_from(start, g)
         new = score(layer, *(rows_from(start, part) for part in below), omega, V)
 
         def put(whole, part):

@@ -9,14 +9,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.boltzmann.binary_layers import draw_units
 from probrev.boltzmann.machine import BoltzmannMachine
+from probrev.inverses.minimize import minimize
 from probrev.model.protocol import NUM_SIMULATED
 from probrev.plumbing.pytree import pytree
 
 RUNGS = ("sigmoid", "bottom_up", "affine", "mean_field")
 # Mean field: share of the old value that is kept, and when to stop.
 DAMPING, TOLERANCE, MAX_ITERATIONS = 0.5, 1e-12, 2000
-# Steps of L-BFGS for the affine pass.
-NUM_STEPS = 100
 
 
 def list_rungs(machine: BoltzmannMachine) -> tuple[str, ...]:
@@ -128,22 +127,7 @@ def _minimize(
     start: tuple[Array, Array], drive: Float[Array, "draw unit"], target: Array
 ) -> tuple[Array, Array]:
     """Slope and offset of every unit of a layer, started from `start` and not worse."""
-    import optax
-
-    risk = lambda pair: _risk(pair, drive, target)  # noqa: E731
-    optimizer = optax.lbfgs()
-
-    def step(carry, _):
-        pair, memory = carry
-        value, gradient = optax.value_and_grad_from_state(risk)(pair, state=memory)
-        moves, memory = optimizer.update(
-            gradient, memory, pair, value=value, grad=gradient, value_fn=risk
-        )
-        return (optax.apply_updates(pair, moves), memory), None
-
-    (found, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), length=NUM_STEPS)
-    better = risk(found) < risk(start)  # which NaN is not
-    return jax.tree.map(lambda new, old: jnp.where(better, new, old), found, start)
+    return minimize(lambda pair: _risk(pair, drive, target), start)
 
 
 @pytree(data=("machine",))

@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.inference.messages.message_passing import MAX_ITERATIONS, TOLERANCE, check_model
 from probrev.inference.messages.messages import init_messages, iterate_messages
-from probrev.inverses.feedforward import BIAS_RULES, FeedforwardNet
+from probrev.inverses.feedforward import BIAS_RULES, FeedforwardNet, bias_rules
 from probrev.inverses.trained_net import train_net
+from probrev.model.channel import fisher_information, observed_score
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior, check_spike_and_slab, is_spike_and_slab
@@ -28,17 +29,18 @@ MAX_TRAINED_WEIGHTS = 2**15
 def list_rungs(model: LayeredModel) -> tuple[str, ...]:
     """Names of the rungs that a model has, lowest first.
 
-    "theory", "universal" and "calibrated" are feedforward nets with that bias rule, of any depth.
+    "theory", "universal" and "calibrated" are feedforward nets with that bias rule, of any depth;
+    the first two, and "scalar", need a top layer whose readout is unbiased (`Layer.has_readout`).
     "trained" (`train_net`) needs one layer, and is left out where training takes longer than
     seconds. "scalar" and "first_step" need one layer under a prior with a spike and a slab.
     "two_steps", "three_steps" and "converged" need a model that `message_passing` can do.
     """
-    names = [*BIAS_RULES]
+    names = [*bias_rules(model)]
     one_layer = len(model.layers) == 1
     if one_layer and model.layers[0].weights.size <= MAX_TRAINED_WEIGHTS:
         names.append("trained")
     if one_layer and is_spike_and_slab(model.prior):
-        names += ["scalar", "first_step"]
+        names += ["scalar"] * model.layers[0].has_readout + ["first_step"]
     try:
         check_model(model)
     except ValueError:
@@ -98,10 +100,11 @@ class ScalarActivation:
 class FirstStep:
     """The first step of message passing from nothing: a readout that also hears silent rows.
 
-    R = v W^T g with g_j = y_j / s^2 where x_j > 0 and -gamma / s where x_j = 0, then the scalar
-    posterior mean given R ~ N(h, v); s^2 = w^2 E||h||^2 + noise_var, gamma = rho phi(0) / f,
-    f = 1 - rho / 2, 1 / v = n w^2 rho / (2 s^2) (1 + rho / (pi f)), w the weights' root mean
-    square. For an identity layer silent rows say nothing and 1 / v = n w^2 rho / s^2.
+    R = v W^T g with g_j the score of x_j about a pre-activation that is N(a_j, s^2) for all one
+    knows, then the scalar posterior mean given R ~ N(h, v); s^2 = w^2 E||h||^2 + noise_var, w the
+    weights' root mean square, a the bias, and 1 / v = w^2 sum_j E[g_j^2]. For ReLU without bias
+    g_j = y_j / s^2 where x_j > 0 and -gamma / s where x_j = 0, gamma = rho phi(0) / f,
+    f = 1 - rho / 2, and 1 / v = n w^2 rho / (2 s^2) (1 + rho / (pi f)).
     """
 
     prior: SparsePrior
@@ -110,16 +113,12 @@ class FirstStep:
     @jax.jit
     def __call__(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
         """The estimate of h."""
-        layer, rho = self.layer, self.layer.keep_prob
-        variance = layer.weight_std**2 * self.prior.second_moment.sum() + layer.noise_std**2
-        information = layer.n_visible * layer.weight_std**2 * rho / variance
-        silence = 0.0
-        if layer.activation == "relu":
-            silent_prob = 1 - rho / 2
-            silence = -rho / (jnp.sqrt(2 * jnp.pi) * silent_prob * jnp.sqrt(variance))
-            information = information / 2 * (1 + rho / (jnp.pi * silent_prob))
-        message = jnp.where(x == 0, silence, x / (layer.gain * variance))
-        readout = (message @ layer.weights) / information
+        layer, weight_var = self.layer, self.layer.weight_std**2
+        spread = weight_var * self.prior.second_moment.sum()
+        fisher = fisher_information(layer, layer.bias, spread + layer.noise_std**2)
+        information = weight_var * fisher.sum()
+        score = observed_score(layer, x, jnp.broadcast_to(layer.bias, x.shape), spread)
+        readout = (score.g @ layer.weights) / information
         return self.prior.tilt(readout, jnp.full(readout.shape, 1 / information)).mean
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from probrev.model.layer import STEIN_FACTOR
+from probrev.model.layer import Layer
 from probrev.nets.shadow.classifier import Classifier, draw_mask
 from probrev.plumbing.pytree import is_concrete, pytree
 
@@ -130,7 +130,7 @@ def draw_below(
     rectified = jax.nn.relu(h @ weights.T)
     mask, kept = draw_mask(key, rectified.shape, shadow.keep_prob)
     if shadow.gain == "readout":
-        gain = STEIN_FACTOR["relu"] / (kept * (weights**2).mean() * weights.shape[0])
+        gain = Layer(weights, kept).gain
     else:
         energy = kept * (rectified**2).sum()
         # A net none of whose units fire draws 0, whatever the gain.

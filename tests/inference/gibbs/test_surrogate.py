@@ -17,7 +17,8 @@ def test_surrogate_and_what_it_neglects_are_the_likelihood(keep_prob, noise_std,
     layer = pr.Layer(rng.normal(size=(12, 3)), keep_prob, noise_std, gain)
     center, old, new = (rng.normal(size=(4, 12)) for _ in range(3))
     x = np.where(rng.uniform(size=(4, 12)) < 0.5, 0, gain * rng.exponential(size=(4, 12)))
-    surrogate = fit_surrogate(layer, jnp.asarray(center), jnp.asarray(rng.uniform(size=(4, 12))))
+    spread = rng.uniform(size=(4, 12))
+    surrogate = fit_surrogate(layer, *map(jnp.asarray, (x, center, spread)))
 
     def likelihood(z):
         seen = stats.norm.logpdf(x / gain, z, noise_std)

@@ -187,14 +187,14 @@ def test_what_it_refuses():
                 model.prior,
                 [pr.Layer(np.ones((9, 40)), 1.0, 0.5), one_layer(activation="identity").layers[0]],
             ),
-            "activation 'relu' in every layer but the one next to x",
+            "activation relu in every layer but the one next to x",
         ),
         (object(), "needs a LayeredModel; got object"),
     ]
     for bad, message in refused:
         with pytest.raises(ValueError, match=message):
             pr.message_passing(bad, obs)
-    with pytest.raises(ValueError, match="x must be nonnegative"):
+    with pytest.raises(ValueError, match="x must be what a layer with activation relu"):
         pr.message_passing(model, pr.Observations(-np.ones((1, 40))))
     with pytest.raises(ValueError, match="num_draws must be a multiple of 4"):
         pr.message_passing(model, obs, num_draws=6)

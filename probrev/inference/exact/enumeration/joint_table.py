@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior
 from probrev.model.protocol import Model
-from probrev.model.row_terms import RowTerms, gather_terms
+from probrev.model.row_terms import RowTerms, gather_terms, has_terms
 
 # Up to so many observations each has its own silent rows; more of them share the terms of all rows.
 MAX_SEPARATE = 2
@@ -48,7 +48,7 @@ class _Separate(NamedTuple):
 
 def make_table(model: Model, x: Float[Array, "obs visible"]) -> JointTable:
     """The quicker table for so many observations; a pytree, to be passed to compiled functions."""
-    if type(model) is LayeredModel and len(x) <= MAX_SEPARATE:
+    if type(model) is LayeredModel and len(x) <= MAX_SEPARATE and has_terms(model.layers[0]):
         terms = tuple(gather_terms(model.layers[0], row) for row in x)
         return _Separate(model.sparse_prior, terms)
     return _Shared(model, x)

@@ -55,24 +55,14 @@ class Moments(NamedTuple):
     second: Float[np.ndarray, "problem active"]
 
 
-class Curvatures(NamedTuple):
-    """Bounds on (log f)'': -steepest <= it <= kappa."""
-
-    steepest: float
-    kappa: float
-
-
 def integrate_part(
     problems: SupportProblem,
     units: Int[np.ndarray, "problem active"],
     rows: RowTerms,
-    bends: Curvatures,
 ) -> Part:
     """Boxes of the problems, and their integrals with one cell each."""
-    boxes = locate(problems, rows, *bends)
-    cells = integrate_cells(
-        problems, boxes, *whole_boxes(*problems.linear.shape), rows, bends.kappa
-    )
+    boxes = locate(problems, rows)
+    cells = integrate_cells(problems, boxes, *whole_boxes(*problems.linear.shape), rows)
     return Part(units, problems, boxes, cells)
 
 
@@ -104,13 +94,12 @@ def measure(part: Part) -> Moments:
     return Moments(log_mass, part.boxes.center + first, np.maximum(second - first**2, 0.0), second)
 
 
-def refine(parts: list[Part], rows: RowTerms, bends: Curvatures, tolerance: float) -> float:
+def refine(parts: list[Part], rows: RowTerms, tolerance: float) -> float:
     """Draws boxes again and halves cells, where that matters, until errors are small.
 
     Args:
         parts: of every size; changed in place.
         rows: the terms of all rows, for f.
-        bends: bounds on (log f)''.
         tolerance: on the sum of the cells' errors.
 
     Returns:
@@ -120,7 +109,7 @@ def refine(parts: list[Part], rows: RowTerms, bends: Curvatures, tolerance: floa
         estimate, not a bound.
     """
     for _ in range(MOST_RELOCATIONS):
-        if not _relocate(parts, rows, bends):
+        if not _relocate(parts, rows):
             break
     left = MAX_ELEMENTS
     while True:
@@ -134,7 +123,7 @@ def refine(parts: list[Part], rows: RowTerms, bends: Curvatures, tolerance: floa
             return float(every.sum())
         for part, mask in zip(parts, _split(chosen, losses), strict=True):
             if mask.any():
-                _halve(part, mask, rows, bends.kappa)
+                _halve(part, mask, rows)
         left -= cost[chosen].sum()
 
 
@@ -169,7 +158,7 @@ def log_sum(log_values: np.ndarray, axis: int | None = None) -> np.ndarray:
     return np.asarray(logsumexp(log_values, axis=axis))
 
 
-def _relocate(parts: list[Part], rows: RowTerms, bends: Curvatures) -> bool:
+def _relocate(parts: list[Part], rows: RowTerms) -> bool:
     """Draws those boxes again around which too much may lie; whether there were any."""
     moments, scales = [measure(part) for part in parts], _unit_scales(parts)
     log_total = log_sum(np.concatenate([one.log_mass for one in moments]))
@@ -184,11 +173,11 @@ def _relocate(parts: list[Part], rows: RowTerms, bends: Curvatures) -> bool:
         picked = np.flatnonzero(mask)
         problems = jax.tree.map(lambda leaf, at=picked: leaf[at], part.problems)
         least = np.maximum(one.log_mass[picked], log_total + np.log(SMALLEST_SHARE))
-        new = locate(problems, rows, *bends, Known(least, scale[picked]))
+        new = locate(problems, rows, Known(least, scale[picked]))
         for old, made in zip(part.boxes, new, strict=True):
             old[picked] = made
         _, low, high = whole_boxes(*problems.linear.shape)
-        cells = integrate_cells(part.problems, part.boxes, picked, low, high, rows, bends.kappa)
+        cells = integrate_cells(part.problems, part.boxes, picked, low, high, rows)
         _replace_cells(part, np.isin(part.cells.owner, picked), cells)
     return True
 
@@ -229,7 +218,7 @@ def _split(values: np.ndarray, like: list[np.ndarray]) -> list[np.ndarray]:
 
 def _cost(part: Part) -> float:
     """Evaluations of f that halving one of its cells takes."""
-    _, num_rows, num_active = part.problems.silent.shape
+    _, num_rows, num_active = part.problems.censored.shape
     return 2.0 * num_rows * count_points(num_active)
 
 
@@ -241,7 +230,7 @@ def _affordable(loss: np.ndarray, chosen: np.ndarray, cost: np.ndarray, most: fl
     return affordable
 
 
-def _halve(part: Part, mask: np.ndarray, rows: RowTerms, kappa: float) -> None:
+def _halve(part: Part, mask: np.ndarray, rows: RowTerms) -> None:
     """Cuts cells in two along the axis that is roughest in each."""
     cells = part.cells
     index = np.arange(mask.sum())
@@ -258,7 +247,6 @@ def _halve(part: Part, mask: np.ndarray, rows: RowTerms, kappa: float) -> None:
         np.concatenate([low, right_low]),
         np.concatenate([left_high, high]),
         rows,
-        kappa,
     )
     _replace_cells(part, mask, new)
 

@@ -2,7 +2,8 @@ r"""Proved upper bounds on the mass of cells of a box, which no value at a node 
 
 A cell is low <= fraction <= high of every slice, with h = center + factor u. From the intervals of
 u and of u - lowest over the cell come two enclosures of h (one by u, one by h = factor_ii (u_i -
-lowest_i)), of every t_j = silent_j . h, and of the volume (the longest slice of each axis).
+lowest_i)), of every t_j = censored_j . h + offset_j, and of the volume (the longest slice of each
+axis).
 """
 
 import itertools
@@ -12,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from probrev.inference.exact.integration.silence_curvature import silence_slope
 from probrev.inference.exact.integration.support_box import SMALLEST_VOLUME, Box
 from probrev.inference.exact.integration.support_problem import SupportProblem, project
 from probrev.model.row_terms import RowTerms
@@ -103,31 +103,29 @@ def enclose(box: Box, cells: Cells) -> Enclosure:
 
 
 def enclose_rows(
-    problem: SupportProblem, box: Box, inside: Enclosure
+    problem: SupportProblem, rows: RowTerms, box: Box, inside: Enclosure
 ) -> tuple[Float[Array, "cell row"], Float[Array, "cell row"]]:
-    """The least and the most that t_j = silent_j . h is in every cell."""
+    """The least and the most that t_j = censored_j . h + offset_j is in every cell."""
     own = jnp.diag(box.factor)[None]
     least, most = [], []
     for low, high, weights, base in (
-        (inside.low, inside.high, problem.silent @ box.factor, problem.silent @ box.center),
-        (inside.least * own, inside.most * own, problem.silent, jnp.zeros(len(problem.silent))),
+        (inside.low, inside.high, problem.censored @ box.factor, problem.censored @ box.center),
+        (inside.least * own, inside.most * own, problem.censored, jnp.zeros(len(problem.censored))),
     ):
-        middle = base[None] + project((low + high) / 2, weights)
+        middle = (base + rows.offset)[None] + project((low + high) / 2, weights)
         half = project(jnp.maximum(high - low, 0.0) / 2, jnp.abs(weights))
         least.append(middle - half)
         most.append(middle + half)
     return jnp.maximum(*least), jnp.minimum(*most)
 
 
-def bound_cells(
-    problem: SupportProblem, rows: RowTerms, box: Box, cells: Cells, kappa: float
-) -> CellBounds:
+def bound_cells(problem: SupportProblem, rows: RowTerms, box: Box, cells: Cells) -> CellBounds:
     r"""Upper bounds on the mass of every cell, the smaller of two forms times the volume.
 
     Centred: with h* a middle of the cell and r_j half the width of t_j,
 
         log g(h) <= log g(h*) + grad log g(h*) . (h - h*) - (h - h*)^T P (h - h*) / 2
-                    + kappa / 2 sum_j r_j^2,
+                    + sum_j kappa_j r_j^2 / 2,
 
     the supremum taken over the enclosure by u, where the quadratic is -|u - u*|^2 / 2 up to the
     floor in `factor`, or over that by h, the quadratic left out. Interval: the suprema of the
@@ -139,7 +137,6 @@ def bound_cells(
         rows: the terms of all rows, for f.
         box: the box.
         cells: of the box.
-        kappa: bound on (log f)'', >= 0.
     """
     inside = enclose(box, cells)
     floor = problem.floor
@@ -161,25 +158,25 @@ def bound_cells(
     def rise_h(slope: Array) -> Array:
         return (jnp.abs(slope) * half_h).sum(1)
 
-    narrow_u = project(half_u, jnp.abs(problem.silent @ box.factor))
-    narrow_h = project(half_h, jnp.abs(problem.silent))
+    narrow_u = project(half_u, jnp.abs(problem.censored @ box.factor))
+    narrow_h = project(half_h, jnp.abs(problem.censored))
     by_u = ((narrow_u**2).sum(1) < (narrow_h**2).sum(1))[:, None]
     point = jnp.where(by_u, point_u, middle_h)
     narrow = jnp.where(by_u, narrow_u, narrow_h)
-    t = project(point, problem.silent)
-    value = problem.quadratic(point) + rows.log_silence(t)
+    t = problem.reach(point, rows)
+    value = problem.quadratic(point) + rows.log_mass(t)
     slope = problem.linear[None] - point @ problem.precision
-    bent = slope + silence_slope(t, rows.keep_prob, rows.has_dropout) @ problem.silent
+    bent = slope + rows.slope(t) @ problem.censored
     rise = jnp.where(by_u[:, 0], rise_u(bent), rise_h(bent))
-    centred = value + rise + 0.5 * kappa * (narrow**2).sum(1)
+    centred = value + rise + 0.5 * (narrow**2) @ rows.kappa
     least_t = jnp.maximum(
-        project(point_u, problem.silent) - narrow_u, project(middle_h, problem.silent) - narrow_h
+        problem.reach(point_u, rows) - narrow_u, problem.reach(middle_h, rows) - narrow_h
     )
     apart = jnp.minimum(
         problem.quadratic(point_u) + rise_u(problem.linear[None] - point_u @ problem.precision),
         problem.quadratic(middle_h) + rise_h(problem.linear[None] - middle_h @ problem.precision),
     )
-    interval = apart + rows.log_silence(least_t)
+    interval = apart + rows.log_mass(least_t)
     spread = jnp.maximum(jnp.abs(middle_h - half_h - center), jnp.abs(middle_h + half_h - center))
     # What is not a number proves nothing: an infinite bound, so that such a cell is kept.
     bound = jnp.minimum(

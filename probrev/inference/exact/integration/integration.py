@@ -15,7 +15,6 @@ from probrev.inference.exact.exact_result import (
     solve_each,
 )
 from probrev.inference.exact.integration.adaptive_integral import (
-    Curvatures,
     Part,
     integrate_part,
     join_parts,
@@ -25,7 +24,6 @@ from probrev.inference.exact.integration.adaptive_integral import (
     refine,
 )
 from probrev.inference.exact.integration.problem_blocks import map_problems
-from probrev.inference.exact.integration.silence_curvature import curvature_range
 from probrev.inference.exact.integration.support_bound import bound_problems
 from probrev.inference.exact.integration.support_draws import draw_from_cells
 from probrev.inference.exact.integration.support_moments import (
@@ -38,11 +36,10 @@ from probrev.inference.exact.integration.support_problem import (
     UnitLaws,
     list_supports,
     make_problems,
-    silence_alone,
 )
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior, check_spike_and_slab
-from probrev.model.row_terms import RowTerms, count_rows, gather_terms
+from probrev.model.row_terms import RowTerms, gather_terms, has_terms, row_lengths
 from probrev.model.slabs import LogQuadraticSlab
 from probrev.plumbing.streams import stream
 
@@ -64,6 +61,11 @@ def check_continuous(model: LayeredModel) -> int:
             f"a prior with slab {type(prior.slab).__name__} has no finite list of states, and "
             "exact integrates over HalfNormal, Exponential and TruncatedNormal(low=0) slabs only: "
             "use gibbs, or a FiniteSlab"
+        )
+    if not has_terms(model.layers[0]):
+        raise ValueError(
+            "exact integrates over layers whose activation is flat up to, or from, some point; "
+            f"{model.layers[0].activation} has a flat between two: use gibbs, or a FiniteSlab"
         )
     fewest, most = prior.active_range
     count = sum(math.comb(prior.n_hidden, size) for size in range(fewest, most + 1))
@@ -101,11 +103,11 @@ def integrate_supports(
     Arora, Liang and Ma 2015 (arXiv:1511.05653) give the model; the integrals and bounds are ours.
     """
     laws = unit_laws(model.sparse_prior)
-    num_rows = count_rows(model.layers[0], int((np.asarray(x) == 0).sum(1).max()))
+    lengths = row_lengths(model.layers[0], x)
     key = stream(options.seed, "exact/draws")
 
     def solve(number, row):
-        rows = gather_terms(model.layers[0], row, num_rows)
+        rows = gather_terms(model.layers[0], row, lengths)
         return _solve(jax.random.fold_in(key, number), model, laws, rows, options)
 
     return solve_each(x, solve, options.progress)
@@ -135,15 +137,14 @@ def _solve(
 ) -> ExactResult:
     """One observation, arrays without the axis `obs`."""
     prior = model.sparse_prior
-    bends = Curvatures(*curvature_range(float(model.layers[0].keep_prob)))
     fewest, most = prior.active_range
     supports = [list_supports(prior.n_hidden, size) for size in range(fewest, most + 1)]
     problems = [
         jax.tree.map(np.asarray, make_problems(rows, laws, support)) for support in supports
     ]
-    rows = silence_alone(rows)
-    parts, log_rest = _visit(problems, supports, rows, bends)
-    error = refine(parts, rows, bends, ERROR_TARGET)
+    rows = rows.alone()
+    parts, log_rest = _visit(problems, supports, rows)
+    error = refine(parts, rows, ERROR_TARGET)
     moments = [measure(part) for part in parts]
     log_total = float(log_sum(np.concatenate([one.log_mass for one in moments])))
     units = [part.units for part in parts]
@@ -169,14 +170,13 @@ def _visit(
     problems: list[SupportProblem],
     supports: list[Int[np.ndarray, "support active"]],
     rows: RowTerms,
-    bends: Curvatures,
 ) -> tuple[list[Part], float]:
     """Integrates supports in descending order of bound.
 
     Returns:
         Those visited, a part for every size, and log U of the rest.
     """
-    bounds = [_bounds(one, rows, bends) for one in problems]
+    bounds = [_bounds(one, rows) for one in problems]
     sizes = np.concatenate([np.full(len(bound), place) for place, bound in enumerate(bounds)])
     numbers = np.concatenate([np.arange(len(bound)) for bound in bounds])
     every = np.concatenate(bounds)
@@ -192,16 +192,16 @@ def _visit(
             picked = numbers[order[start:end][sizes[order[start:end]] == place]]
             if picked.size:
                 chosen = jax.tree.map(lambda leaf, at=picked: leaf[at], one)
-                part = integrate_part(chosen, supports[place][picked], rows, bends)
+                part = integrate_part(chosen, supports[place][picked], rows)
                 visited[place].append(part)
                 log_total = np.logaddexp(log_total, log_sum(part.cells.log_mass))
         start = end
     return [join_parts(parts) for parts in visited if parts], float(rest[start])
 
 
-def _bounds(problems: SupportProblem, rows: RowTerms, bends: Curvatures) -> np.ndarray:
+def _bounds(problems: SupportProblem, rows: RowTerms) -> np.ndarray:
     """Log upper bounds on the integrals; infinite for h = 0, which is always visited."""
     if not problems.linear.shape[1]:
         return np.full(len(problems.constant), np.inf)
     bound = lambda one, _, *rest: bound_problems(one, *rest)  # noqa: E731
-    return map_problems(bound, problems, (rows, *bends))
+    return map_problems(bound, problems, (rows,))

@@ -56,6 +56,6 @@ def in_blocks(function: Callable[..., Any], args: Any, count: Array, size: int) 
 
 def block_size(problems: SupportProblem, points: int) -> int:
     """How many problems to do at once, each at so many points: a power of 2 up to 128."""
-    num_rows = problems.silent.shape[1]
+    num_rows = problems.censored.shape[1]
     fitting = BLOCK_ELEMENTS // max(1, points * num_rows)
     return min(CHUNK, 1 << max(0, fitting.bit_length() - 1))

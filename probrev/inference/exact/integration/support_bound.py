@@ -10,31 +10,28 @@ from probrev.inference.exact.integration.support_problem import (
     SupportProblem,
     find_mode,
     gradient,
-    project,
 )
 from probrev.model.row_terms import RowTerms
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI
 
-# How much of the silent rows to keep: f <= 1, so f <= f^share.
+# How much of the censored rows to keep: f <= 1, so f <= f^share.
 SHARES = (1.0, 0.7, 0.4, 0.2, 0.0)
 SMALLEST_EIGENVALUE = 1e-6
 
 
 @jax.jit
-def bound_problems(
-    problems: SupportProblem, rows: RowTerms, steepest: float, kappa: float
-) -> Float[Array, " problem"]:
+def bound_problems(problems: SupportProblem, rows: RowTerms) -> Float[Array, " problem"]:
     """Log upper bounds of many problems of one size; see `bound_log_mass`."""
 
     def bound(problem: SupportProblem) -> Array:
-        mode = find_mode(problem, rows, steepest)
-        return bound_log_mass(problem, rows, mode, kappa)
+        mode = find_mode(problem, rows)
+        return bound_log_mass(problem, rows, mode)
 
     return jax.lax.map(bound, problems, batch_size=64)
 
 
 def bound_log_mass(
-    problem: SupportProblem, rows: RowTerms, point: Float[Array, " active"], kappa: float
+    problem: SupportProblem, rows: RowTerms, point: Float[Array, " active"]
 ) -> Float[Array, ""]:
     r"""Log of a proved upper bound on the integral of exp(log integrand) over h >= 0.
 
@@ -42,7 +39,7 @@ def bound_log_mass(
     log f(t) <= log f(t0) + (log f)'(t0) (t - t0) + kappa (t - t0)^2 / 2. So around any point, with
     u = h - point, the log integrand is at most
 
-        c_s + g_s . u - u^T P_s u / 2,   P_s = precision - s kappa silent^T silent.
+        c_s + g_s . u - u^T P_s u / 2,   P_s = precision - s sum_j kappa_j censored_j censored_j^T.
 
     Where P_s is positive definite the integral of that over all u is a Gaussian's. Over h >= 0
     alone, u^T P u >= mu u^T diag(P) u, mu the smallest eigenvalue of P scaled to unit diagonal,
@@ -54,15 +51,14 @@ def bound_log_mass(
         problem: of one support.
         rows: the terms of all rows, for f.
         point: h0 >= 0.
-        kappa: bound on (log f)'', >= 0.
     """
-    silence = rows.log_silence(project(point[None], problem.silent))[0]
-    rows_gram = problem.silent.T @ problem.silent
+    log_mass = rows.log_mass(problem.reach(point[None], rows))[0]
+    bent = problem.censored.T @ (rows.kappa[:, None] * problem.censored)
     bounds = [problem.ceiling]
     for share in SHARES:
-        level = problem.quadratic(point[None])[0] + share * silence
+        level = problem.quadratic(point[None])[0] + share * log_mass
         slope = gradient(problem, point, rows, share)
-        precision = problem.precision - share * kappa * rows_gram
+        precision = problem.precision - share * bent
         bounds += gaussian_bounds(level, slope, precision, point)
     return jnp.stack(bounds).min()
 

@@ -57,7 +57,6 @@ class Box(NamedTuple):
 def first_box(
     problem: SupportProblem,
     rows: RowTerms,
-    steepest: float,
     log_mass: Array,
     second: Float[Array, " active"],
 ) -> Box:
@@ -77,15 +76,14 @@ def first_box(
     Args:
         problem: of one support.
         rows: the terms of all rows, for f.
-        steepest: bound on -(log f)''.
         log_mass: log integral where it is known, to lower the level so that less than 1e-7 of it
             can lie outside; inf where it is not.
         second: second moments that those outside are to be small against; 0 where not known.
     """
     size = problem.linear.shape[0]
-    mode = find_mode(problem, rows, steepest)
-    # Rows that are 0 (padding among them) weigh f(0) everywhere.
-    dead = (problem.silent == 0).all(1).sum() * jnp.log1p(-0.5 * rows.keep_prob)
+    mode = find_mode(problem, rows)
+    # Rows whose weights are 0 (padding among them) weigh the same everywhere.
+    dead = rows.log_mass_at_rest((problem.censored == 0).all(1))
     top = _best_gaussian_point(problem)
     greatest = problem.quadratic(top[None])[0] + dead
     slope = problem.linear - problem.precision @ top

@@ -71,7 +71,6 @@ def integrate_cells(
     low: Float[np.ndarray, "cell active"],
     high: Float[np.ndarray, "cell active"],
     rows: RowTerms,
-    kappa: float,
 ) -> CellIntegrals:
     """Integrates over cells of the boxes of many problems of one size.
 
@@ -82,10 +81,9 @@ def integrate_cells(
         low: lower fractions of every slice.
         high: upper fractions.
         rows: the terms of all rows, for f.
-        kappa: bound on (log f)''.
     """
     own = jax.tree.map(lambda leaf: leaf[owner], (problems, boxes))
-    found = map_problems(_apply_rules, (*own, low, high), (rows, kappa))
+    found = map_problems(_apply_rules, (*own, low, high), (rows,))
     return CellIntegrals(owner, low, high, *found)
 
 
@@ -96,7 +94,7 @@ def whole_boxes(count: int, num_active: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 @jax.jit
-def _apply_rules(args: Any, count: Array, rows: RowTerms, kappa: float) -> tuple[Array, ...]:
+def _apply_rules(args: Any, count: Array, rows: RowTerms) -> tuple[Array, ...]:
     num_active = args[0].linear.shape[1]
     block = block_size(args[0], rule_sizes(num_active)[1] ** num_active)
 
@@ -105,8 +103,8 @@ def _apply_rules(args: Any, count: Array, rows: RowTerms, kappa: float) -> tuple
         nothing = jnp.full_like(plain[0], -jnp.inf)
         if not num_active:
             return *plain, rough, nothing
-        steps = jax.vmap(_find_steps)(*cell)
-        bounds: Any = partial(_may_be_hidden, rows=rows, kappa=kappa)
+        steps = jax.vmap(partial(_find_steps, rows=rows))(*cell)
+        bounds: Any = partial(_may_be_hidden, rows=rows)
         # Most blocks have none, and bounds take a while.
         log_hidden, where = jax.lax.cond(
             steps.is_sharp.any(),
@@ -144,8 +142,9 @@ def _compare_rules(
 class Steps(NamedTuple):
     """In every part of a cell: which layers cross it unfollowed, and how far they span.
 
-    A layer is where |t_j| < 5, t_j = silent_j . h, or |u_i - tilt_i| < 5, where the Gaussian part
-    exp(-|u - tilt|^2 / 2) is: at fixed fractions of the slices u_i moves with the axes before it.
+    A layer is where |t_j| < 5, t_j = censored_j . h + offset_j, or |u_i - tilt_i| < 5, where the
+    Gaussian part exp(-|u - tilt|^2 / 2) is: at fixed fractions of the slices u_i moves with the
+    axes before it.
 
     Attributes:
         is_sharp: (part, layer).
@@ -158,21 +157,23 @@ class Steps(NamedTuple):
     along: Float[Array, "active part layer"]
 
 
-def _find_steps(problem: SupportProblem, box: Box, low: Array, high: Array) -> Steps:
+def _find_steps(
+    problem: SupportProblem, box: Box, low: Array, high: Array, rows: RowTerms
+) -> Steps:
     """Looks for them in a grid of the cell: what they span by values, where they are by proof."""
     size = len(box.center)
     number = PARTS[size]
     parts = grid(low, high, number)
     middle = (parts.low + parts.high) / 2
     to_u = jax.scipy.linalg.solve_triangular(box.factor, jnp.eye(size), lower=True)
-    layers = jnp.concatenate([problem.silent, to_u])
+    layers = jnp.concatenate([problem.censored, to_u])
     along = []
     for i in range(size):
         begin, end = (place(box, middle.at[:, i].set(side[:, i]))[0] for side in parts)
         along.append(jnp.abs(project(end - begin, layers)) / 2)
     half_t = sum(along[1:], along[0])
     inside = enclose(box, parts)
-    least, most = enclose_rows(problem, box, inside)
+    least, most = enclose_rows(problem, rows, box, inside)
     tilt = (box.factor.T @ (problem.linear - problem.precision @ box.center))[None]
     least = jnp.concatenate([least, inside.low - tilt], axis=1)
     most = jnp.concatenate([most, inside.high - tilt], axis=1)
@@ -187,7 +188,6 @@ def _may_be_hidden(
     high: Array,
     steps: Steps,
     rows: RowTerms,
-    kappa: float,
 ) -> tuple[Array, Array]:
     """Log of what steps that no rule can follow may hide, and along what axis they do.
 
@@ -205,7 +205,7 @@ def _may_be_hidden(
         span (active,).
     """
     parts = grid(low, high, PARTS[len(box.center)])
-    bound = bound_cells(problem, rows, box, parts, kappa)
+    bound = bound_cells(problem, rows, box, parts)
     layer = jnp.where(steps.is_sharp, STEP / jnp.maximum(steps.half_t, STEP), 0.0).sum(1)
     log_part = bound.log_bound + jnp.log(jnp.minimum(layer, 1.0))
     log_hidden = jax.nn.logsumexp(log_part)

@@ -4,7 +4,6 @@ Single-support code, to be mapped over many.
 """
 
 import itertools
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from probrev.inference.exact.integration.silence_curvature import silence_slope
 from probrev.model.row_terms import RowTerms
 from probrev.numerics.small_factor import factorize, solve_factor
 
@@ -40,23 +38,25 @@ class UnitLaws(NamedTuple):
 
 
 class SupportProblem(NamedTuple):
-    """The log integrand constant + linear . h - h^T precision h / 2 + sum_j log f(silent_j . h).
+    """The log integrand constant + linear . h - h^T precision h / 2 + sum_j log f_j(t_j).
+
+    t_j = censored_j . h + offset_j, with f_j and offset_j those of `RowTerms`.
 
     Attributes:
         constant: log density of the units that are off included.
         linear: (active,).
         precision: of the rows seen and the prior, (active, active).
-        silent: weights of the silent rows over sigma, (row, active).
+        censored: weights of the rows on a flat over sigma, (row, active).
         slope: of each unit's log prior density at 0, (active,).
         curvature: minus its second derivative, (active,).
-        peak: log density at h = 0+, had every row seen met its mode and every silent one f = 1.
+        peak: log density at h = 0+, had every row seen met its mode and every censored one f = 1.
         ceiling: log of an upper bound on the integral: likelihood at most exp(peak), prior mass.
     """
 
     constant: Float[Array, ""]
     linear: Float[Array, " active"]
     precision: Float[Array, "active active"]
-    silent: Float[Array, "row active"]
+    censored: Float[Array, "row active"]
     slope: Float[Array, " active"]
     curvature: Float[Array, " active"]
     peak: Float[Array, ""]
@@ -68,27 +68,25 @@ class SupportProblem(NamedTuple):
         return 1e-3 * jnp.where(self.curvature > 0, self.curvature, self.slope**2)
 
     def quadratic(self, h: Float[Array, "point active"]) -> Float[Array, " point"]:
-        """The log integrand without the silent rows: an upper bound, since f <= 1."""
+        """The log integrand without the censored rows: an upper bound, since f <= 1."""
         return self.constant + h @ self.linear - 0.5 * ((h @ self.precision) * h).sum(-1)
 
     def log_integrand(self, h: Float[Array, "point active"], rows: RowTerms) -> Array:
         """The log integrand at points h >= 0, (point,)."""
-        return self.quadratic(h) + rows.log_silence(project(h, self.silent))
+        return self.quadratic(h) + rows.log_mass(self.reach(h, rows))
+
+    def reach(self, h: Float[Array, "point active"], rows: RowTerms) -> Array:
+        """The t of every point and censored row, (point, row)."""
+        return project(h, self.censored) + rows.offset[None, :]
 
 
-def project(h: Float[Array, "point active"], silent: Float[Array, "row active"]) -> Array:
-    """Silent . h of every point and row, as a sum over so few units that no matrix product helps.
+def project(h: Float[Array, "point active"], weights: Float[Array, "row active"]) -> Array:
+    """Weights . h of every point and row, as a sum over so few units that no matrix product helps.
 
     Elementwise, it melts into the loop that evaluates f.
     """
-    terms = [h[:, i, None] * silent[None, :, i] for i in range(h.shape[1])]
-    return sum(terms, jnp.zeros((h.shape[0], silent.shape[0])))
-
-
-def silence_alone(rows: RowTerms) -> RowTerms:
-    """The terms with f alone, free of every unit: so that models of any width share programs."""
-    nothing = jnp.zeros((0, 0))
-    return replace(rows, gram=nothing, linear=jnp.zeros(0), silent_weights=nothing)
+    terms = [h[:, i, None] * weights[None, :, i] for i in range(h.shape[1])]
+    return sum(terms, jnp.zeros((h.shape[0], weights.shape[0])))
 
 
 def list_supports(n_hidden: int, num_active: int) -> Int[np.ndarray, "support active"]:
@@ -105,7 +103,7 @@ def make_problem(rows: RowTerms, laws: UnitLaws, support: Int[Array, " active"])
         constant=rows.constant + total_off + laws.log_density[support].sum(),
         linear=rows.linear[support] + slope,
         precision=rows.gram[support][:, support] + jnp.diag(curvature),
-        silent=rows.silent_weights[:, support],
+        censored=rows.weights[:, support],
         slope=slope,
         curvature=curvature,
         peak=rows.peak + total_off + laws.log_density[support].sum(),
@@ -124,26 +122,25 @@ def make_problems(
 def gradient(
     problem: SupportProblem, h: Float[Array, " active"], rows: RowTerms, share: float = 1.0
 ) -> Float[Array, " active"]:
-    """Of the log integrand, its silent rows weighted by `share`."""
-    slope = silence_slope(problem.silent @ h, rows.keep_prob, rows.has_dropout)
-    return problem.linear - problem.precision @ h + share * (slope @ problem.silent)
+    """Of the log integrand, its censored rows weighted by `share`."""
+    slope = rows.slope(problem.censored @ h + rows.offset)
+    return problem.linear - problem.precision @ h + share * (slope @ problem.censored)
 
 
-def find_mode(problem: SupportProblem, rows: RowTerms, steepest: float) -> Float[Array, " active"]:
+def find_mode(problem: SupportProblem, rows: RowTerms) -> Float[Array, " active"]:
     """The best of three ascents: from small h, the prior's scale, and least squares on rows seen.
 
-    Each step maximises a quadratic minorant over h >= 0 (curvature `steepest` in every silent row),
-    so none descends. Good enough where it stops: nothing relies on a vanishing gradient.
+    Each step maximises a quadratic minorant over h >= 0 (curvature `steepest` in every censored
+    row), so none descends. Good enough where it stops: nothing relies on a vanishing gradient.
 
     Args:
         problem: of one support.
         rows: the terms of all rows, for f.
-        steepest: bound on -(log f)''.
 
     Returns:
         The point, >= 0, with the greatest log integrand found.
     """
-    minorant = problem.precision + steepest * problem.silent.T @ problem.silent
+    minorant = problem.precision + rows.steepest * problem.censored.T @ problem.censored
     minorant = minorant + jnp.diag(problem.floor)
     scale = 1 / jnp.sqrt(1e3 * problem.floor)
     seen = factorize(problem.precision + jnp.diag(problem.floor))

@@ -39,8 +39,6 @@ class Known(NamedTuple):
 def locate(
     problems: SupportProblem,
     rows: RowTerms,
-    steepest: float,
-    kappa: float,
     known: Known | None = None,
 ) -> Box:
     """Boxes of many problems of one size, with proved bounds on what lies outside them.
@@ -52,8 +50,6 @@ def locate(
     Args:
         problems: with a leading axis.
         rows: the terms of all rows, for f.
-        steepest: bound on -(log f)''.
-        kappa: bound on (log f)''.
         known: what the mass given up is compared with; values in the cells otherwise.
     """
     count, size = problems.linear.shape
@@ -61,11 +57,11 @@ def locate(
         return _no_boxes(count)
     if known is None:
         known = Known(np.full(count, np.inf), np.zeros((count, size)))
-    boxes = map_problems(_first_boxes, (problems, known), (rows, steepest))
+    boxes = map_problems(_first_boxes, (problems, known), (rows,))
     todo = np.arange(count)
     for _ in range(MOST_ZOOMS):
         chosen = jax.tree.map(lambda leaf, at=todo: leaf[at], (problems, boxes, known))
-        smaller, gain = map_problems(_zooms, chosen, (rows, kappa))
+        smaller, gain = map_problems(_zooms, chosen, (rows,))
         for old, new in zip(boxes, smaller, strict=True):
             old[todo] = new
         todo = todo[gain > WORTHWHILE]
@@ -83,27 +79,25 @@ def _no_boxes(count: int) -> Box:
 
 
 @jax.jit
-def _first_boxes(args: Any, count: Array, rows: RowTerms, steepest: float) -> Box:
+def _first_boxes(args: Any, count: Array, rows: RowTerms) -> Box:
     return in_blocks(
-        jax.vmap(lambda problem, known: first_box(problem, rows, steepest, *known)), args, count, 16
+        jax.vmap(lambda problem, known: first_box(problem, rows, *known)), args, count, 16
     )
 
 
 @jax.jit
-def _zooms(args: Any, count: Array, rows: RowTerms, kappa: float) -> tuple[Box, Array]:
+def _zooms(args: Any, count: Array, rows: RowTerms) -> tuple[Box, Array]:
     problems = args[0]
     size = problems.linear.shape[1]
     block = block_size(problems, CELLS[size] ** size)
-    return in_blocks(jax.vmap(partial(_zoom, rows=rows, kappa=kappa)), args, count, block)
+    return in_blocks(jax.vmap(partial(_zoom, rows=rows)), args, count, block)
 
 
-def _zoom(
-    problem: SupportProblem, box: Box, known: Known, rows: RowTerms, kappa: float
-) -> tuple[Box, Array]:
+def _zoom(problem: SupportProblem, box: Box, known: Known, rows: RowTerms) -> tuple[Box, Array]:
     """The smaller box, and the most that the log of some axis fell."""
     size = len(box.center)
     cells = grid(jnp.zeros(size), jnp.ones(size), CELLS[size])
-    found = bound_cells(problem, rows, box, cells, kappa)
+    found = bound_cells(problem, rows, box, cells)
     middle, log_slope = place(box, (cells.low + cells.high) / 2)
     guess = problem.log_integrand(middle, rows) + log_slope - size * np.log(CELLS[size])
     guess = jnp.minimum(guess, found.log_bound)

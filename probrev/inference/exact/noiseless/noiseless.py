@@ -43,10 +43,10 @@ class _NoAnswerError(Exception):
 
 def check_noiseless(model: LayeredModel) -> None:
     """Raises ValueError unless the layer is a rectifier under a spike and a slab."""
-    if model.layers[0].activation != "relu":
+    if not model.layers[0].activation.is_rectifier:
         raise ValueError(
-            'exact solves a layer with noise_std = 0 only where its activation is "relu"; here it '
-            f"is {model.layers[0].activation!r}: a small noise_std gives x a density"
+            "exact solves a layer with noise_std = 0 only where its activation is relu; here it "
+            f"is {model.layers[0].activation}: a small noise_std gives x a density"
         )
     if not isinstance(model.prior, SparsePrior):
         raise ValueError(
@@ -79,14 +79,15 @@ def solve_noiseless(
 ) -> ExactResult:
     r"""p(h | x) of one ReLU layer without noise and a continuous slab: one point, or a few.
 
-    With S = {x_j > 0}, Z the other rows and y = x / gain, W_S h = y_S holds exactly, and a silent
-    row has f_j = 1 where W_j h <= 0, else 1 - rho. Where W_S determines h, it is the solution.
+    With S = {x_j > 0}, Z the other rows, a the bias and y = x / gain, W_S h = y_S - a_S holds
+    exactly, and a silent row has f_j = 1 where W_j h + a_j <= 0, else 1 - rho. Where W_S determines
+    h, it is the solution.
     Elsewhere supports B are tried by size, and the smallest size s that has solutions of positive
     probability has all of the posterior, in points of weight
 
         p(h_B) rho^{|S|} \prod_Z f_j / (gain^s sqrt det(W_SB^T W_SB)),
 
-    the posterior's limit as noise_std -> 0 (where no W_j h of Z is 0). Where s < |S| there is
+    the posterior's limit as noise_std -> 0 (where no W_j h + a_j of Z is 0). Where s < |S| there is
     almost surely one point.
 
     `log_evidence` is the log of the weights' sum. Where s = |S| it is a density of x over the
@@ -94,8 +95,9 @@ def solve_noiseless(
     over their s-dimensional volume. So it may be compared between models or observations only
     where s and |S| are the same.
 
-    The equations hold where ||W_S h - y_S|| <= 1e-8 ||y_S|| in float64; a unit that adds less than
-    that is 0; W_j h <= 0 means at most 1e-8 ||W_j|| ||h||; columns are dependent where unit vectors
+    The equations hold where ||W_S h + a_S - y_S|| <= 1e-8 (||y_S|| + ||a_S||) in float64; a unit
+    that adds less than that is 0; W_j h + a_j <= 0 means at most 1e-8 (||W_j|| ||h|| + |a_j|);
+    columns are dependent where unit vectors
     along them have a singular value below 1e-8.
 
     Raises:
@@ -122,7 +124,8 @@ def _find_points(model: LayeredModel, x: Float[np.ndarray, " visible"]) -> _Poin
     Raises:
         _NoAnswerError: there are none or not only points.
     """
-    prior, weights = model.sparse_prior, np.asarray(model.layers[0].weights)
+    prior, layer = model.sparse_prior, model.layers[0]
+    weights, bias = np.asarray(layer.weights), np.asarray(layer.bias)
     most, active = prior.active_range[1], x > 0
     if not active.any():
         if most > 0:
@@ -131,7 +134,7 @@ def _find_points(model: LayeredModel, x: Float[np.ndarray, " visible"]) -> _Poin
                 "noise_std or a FiniteSlab works, or leave such observations out"
             )
         return _weigh(model, x, np.zeros((1, prior.n_hidden)), np.zeros(1))
-    equations = make_equations(weights[active], x[active] / float(model.layers[0].gain))
+    equations = make_equations(weights[active], x[active] / float(layer.gain), bias[active])
     if active.sum() >= prior.n_hidden:
         support = find_support(equations)
         if support is not None:
@@ -153,7 +156,7 @@ def _search(model: LayeredModel, x: Float[np.ndarray, " visible"], equations: Eq
             f"supports to try, of at most {MAX_SUPPORTS:,}: give the prior a smaller max_active, "
             "or use gibbs with a small noise_std"
         )
-    for size in range(max(1, fewest), largest + 1):
+    for size in range(fewest, largest + 1):
         solved = solve_supports(equations, list_supports(prior.n_hidden, size))
         points = _weigh(model, x, solved.h, solved.log_volume)
         extends = len(points.h) and size < most and _extends(equations, solved)
@@ -190,9 +193,9 @@ def _weigh(
         return _Points(h, log_volume)
     layer, num_active = model.layers[0], int((x > 0).sum())
     keep_prob = float(layer.keep_prob)
-    silent = np.asarray(layer.weights)[x == 0]
-    scale = np.linalg.norm(h, axis=1)[:, None] * np.linalg.norm(silent, axis=1)
-    num_dropped = (h @ silent.T > TOLERANCE * scale).sum(1)
+    silent, bias = np.asarray(layer.weights)[x == 0], np.asarray(layer.bias)[x == 0]
+    scale = np.linalg.norm(h, axis=1)[:, None] * np.linalg.norm(silent, axis=1) + np.abs(bias)
+    num_dropped = (h @ silent.T + bias > TOLERANCE * scale).sum(1)
     log_dropped = math.log1p(-keep_prob) if keep_prob < 1 else -math.inf
     log_silence = np.where(num_dropped > 0, log_dropped, 0.0) * np.maximum(num_dropped, 1)
     log_weight = _log_prior(model.sparse_prior, h) + log_silence - log_volume

@@ -5,29 +5,27 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-# Relative, in float64: of ||y_S|| for what is left of the equations and for what a unit adds to
-# them, of ||W_j|| ||h|| for a silent row's W_j h, of 1 for a singular value of unit columns.
+# Relative, in float64: of ||y_S|| + ||a_S|| for what is left of the equations and for what a unit
+# adds to them, of ||W_j|| ||h|| + |a_j| for a silent row's, of 1 for a singular value of unit
+# columns.
 TOLERANCE = 1e-8
 BLOCK_ELEMENTS = 2**20
 
 
 class Equations(NamedTuple):
-    """W_S h = y_S on the active rows S = {x_j > 0} of one observation, columns made unit vectors.
+    """W_S h = y_S - a_S on the active rows S = {x_j > 0} of one observation, columns unit vectors.
 
     Attributes:
         columns: W_S with each column over its norm; a column of zeros stays, (row, hidden).
         norms: the columns' norms, 1 where a column is zero, (hidden,).
-        y: x_S / gain, all positive, (row,).
+        y: x_S / gain less the bias, (row,).
+        scale: the tolerance on what is left of y.
     """
 
     columns: Float[np.ndarray, "row hidden"]
     norms: Float[np.ndarray, " hidden"]
     y: Float[np.ndarray, " row"]
-
-    @property
-    def scale(self) -> float:
-        """The tolerance on what is left of y."""
-        return TOLERANCE * float(np.linalg.norm(self.y))
+    scale: float
 
 
 class Solved(NamedTuple):
@@ -47,12 +45,15 @@ class Solved(NamedTuple):
 
 
 def make_equations(
-    weights: Float[np.ndarray, "row hidden"], y: Float[np.ndarray, " row"]
+    weights: Float[np.ndarray, "row hidden"],
+    y: Float[np.ndarray, " row"],
+    bias: Float[np.ndarray, " row"],
 ) -> Equations:
-    """The equations of the active rows' weights and values."""
+    """The equations of the active rows' weights, values x / gain, and biases."""
     norms = np.linalg.norm(weights, axis=0)
     norms = np.where(norms > 0, norms, 1.0)
-    return Equations(weights / norms, norms, y)
+    scale = TOLERANCE * float(np.linalg.norm(y) + np.linalg.norm(bias))
+    return Equations(weights / norms, norms, y - bias, scale)
 
 
 def find_support(equations: Equations) -> Int[np.ndarray, "1 active"] | None:

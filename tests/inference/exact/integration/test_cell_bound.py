@@ -10,7 +10,6 @@ from scipy import integrate
 import probrev as pr
 from probrev.inference.exact.integration.cell_bound import bound_cells, grid
 from probrev.inference.exact.integration.integration import unit_laws
-from probrev.inference.exact.integration.silence_curvature import curvature_range
 from probrev.inference.exact.integration.support_box import first_box, place
 from probrev.inference.exact.integration.support_problem import list_supports, make_problems
 from probrev.inference.exact.integration.support_zoom import locate
@@ -36,28 +35,28 @@ def make(seed):
     )
     rows = gather_terms(model.layers[0], x)
     problems = make_problems(rows, unit_laws(model.prior), list_supports(3, 2)[1:2])
-    return problems, rows, curvature_range(keep_prob)
+    return problems, rows
 
 
 def log_g(problem, rows, h):
     """The integrand by its definition, at points h >= 0."""
     gaussian = problem.constant + h @ problem.linear - 0.5 * ((h @ problem.precision) * h).sum(1)
-    return gaussian + rows.log_silence(h @ problem.silent.T)
+    return gaussian + rows.log_mass(h @ problem.censored.T + rows.offset)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_no_cell_exceeds_its_bound(seed):
     """Mean values over points of every cell times its volume, before and after zooming."""
-    problems, rows, (steepest, kappa) = make(seed)
+    problems, rows = make(seed)
     problem = jax.tree.map(lambda leaf: leaf[0], problems)
-    wide = first_box(problem, rows, steepest, jnp.inf, jnp.zeros(2))
-    boxes = locate(jax.tree.map(np.asarray, problems), rows, steepest, kappa)
+    wide = first_box(problem, rows, jnp.inf, jnp.zeros(2))
+    boxes = locate(jax.tree.map(np.asarray, problems), rows)
     rng = np.random.default_rng(seed)
     for box in (wide, jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), boxes)):
         for number in (3, 12):
             cells = grid(jnp.zeros(2), jnp.ones(2), number)
-            bound = np.asarray(bound_cells(problem, rows, box, cells, kappa).log_bound)
+            bound = np.asarray(bound_cells(problem, rows, box, cells).log_bound)
             points = rng.uniform(size=(40, len(bound), 2))
             fraction = np.asarray(cells.low) + np.asarray(cells.high - cells.low) * points
             h, log_slope = place(box, fraction.reshape(-1, 2))
@@ -70,9 +69,9 @@ def test_no_cell_exceeds_its_bound(seed):
 @pytest.mark.parametrize("seed", range(12))
 def test_the_first_box_holds_what_is_above_its_level(seed):
     """Every h with the Gaussian part above the level lies inside, and the rest is what it says."""
-    problems, rows, (steepest, _) = make(seed)
+    problems, rows = make(seed)
     problem = jax.tree.map(lambda leaf: leaf[0], problems)
-    box = first_box(problem, rows, steepest, jnp.inf, jnp.zeros(2))
+    box = first_box(problem, rows, jnp.inf, jnp.zeros(2))
     rng = np.random.default_rng(seed)
     far = np.asarray(box.width * jnp.diag(box.factor))
     # Over all orders of magnitude, and beyond the caps.
@@ -93,7 +92,7 @@ def test_what_is_given_up_is_at_least_what_is_missing():
     """A box drawn around a tenth of the mass says so: outside is no less than what it lacks."""
     from probrev.inference.exact.integration.support_zoom import Known
 
-    problems, rows, (steepest, kappa) = make(4)
+    problems, rows = make(4)
     problems = jax.tree.map(np.asarray, problems)
     problem = jax.tree.map(lambda leaf: leaf[0], problems)
 
@@ -103,7 +102,7 @@ def test_what_is_given_up_is_at_least_what_is_missing():
     whole = integrate.dblquad(density, 0, 6, 0, 6, epsrel=1e-5)[0]
     for excess in (0.0, 8.0, 12.0):
         known = Known(np.log([whole]) + excess, np.zeros((1, 2)))
-        box = jax.tree.map(lambda leaf: leaf[0], locate(problems, rows, steepest, kappa, known))
+        box = jax.tree.map(lambda leaf: leaf[0], locate(problems, rows, known))
         node, weight = np.polynomial.legendre.leggauss(60)
         pairs = np.stack(np.meshgrid((node + 1) / 2, (node + 1) / 2), -1).reshape(-1, 2)
         h, log_slope = place(jax.tree.map(jnp.asarray, box), jnp.asarray(pairs))

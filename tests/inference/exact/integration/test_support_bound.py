@@ -9,7 +9,6 @@ from scipy import stats
 
 import probrev as pr
 from probrev.inference.exact.integration.integration import unit_laws
-from probrev.inference.exact.integration.silence_curvature import curvature_range
 from probrev.inference.exact.integration.support_bound import bound_log_mass
 from probrev.inference.exact.integration.support_problem import list_supports, make_problems
 from probrev.model.row_terms import gather_terms
@@ -43,10 +42,9 @@ def test_no_integral_of_one_unit_exceeds_its_bound(keep_prob, tight):
         rows = gather_terms(model.layers[0], x)
         problems = make_problems(rows, unit_laws(model.prior), list_supports(1, 1))
         problem = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), problems)
-        kappa = curvature_range(keep_prob)[1]
         points = [0.0, *rng.exponential(size=4)]
         expected = integral(weights, keep_prob, 0.5, x)
-        found = [bound(problem, rows, jnp.array([point]), kappa) for point in points]
+        found = [bound(problem, rows, jnp.array([point])) for point in points]
         gaps += list(np.array(found) - expected)
     assert min(gaps) > -1e-6
     assert min(gaps) < tight

@@ -275,7 +275,7 @@ def test_nothing_active_allowed():
 def test_other_models_are_refused():
     obs = pr.Observations(np.ones((1, 14)))
     linear = pr.LayeredModel(build().prior, [pr.Layer(WEIGHTS, 0.5, activation="identity")])
-    with pytest.raises(ValueError, match=r"only where its activation is .relu.; here it is .ident"):
+    with pytest.raises(ValueError, match="only where its activation is relu; here it is identity"):
         pr.exact(linear, obs)
     plain = pr.LayeredModel(lambda: np.ones(6), [pr.Layer(WEIGHTS, 0.5)])
     with pytest.raises(ValueError, match="only under SpikeAndSlab or KSparse"):
