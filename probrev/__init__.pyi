@@ -4,6 +4,8 @@ from .comparison.compare import compare
 from .comparison.comparison import Comparison, load
 from .comparison.gap import split_gap
 from .comparison.looks import Look, compare_until
+from .comparison.metrics.case import Case, Measured, Row
+from .comparison.metrics.family import MetricFamily
 from .inference.choice import choose_methods
 from .inference.exact.exact import exact
 from .inference.gibbs.gibbs import GibbsKernel, gibbs
@@ -55,6 +57,7 @@ __all__ = [
     "ActivationProfile",
     "Bias",
     "BoltzmannMachine",
+    "Case",
     "Classifier",
     "Comparison",
     "FeedforwardNet",
@@ -71,12 +74,15 @@ __all__ = [
     "Look",
     "MarchenkoPastur",
     "MeanField",
+    "Measured",
+    "MetricFamily",
     "Model",
     "Observations",
     "Posterior",
     "RandomLike",
     "Recipe",
     "RectifiedDropout",
+    "Row",
     "ScalarActivation",
     "Shadow",
     "SigmoidPass",
