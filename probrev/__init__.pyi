@@ -4,6 +4,8 @@ from .comparison.compare import compare
 from .comparison.comparison import Comparison, load
 from .comparison.gap import split_gap
 from .comparison.looks import Look, compare_until
+from .comparison.metrics.case import Case, Measured, Row
+from .comparison.metrics.family import MetricFamily
 from .inference.choice import choose_methods
 from .inference.exact.exact import exact
 from .inference.gibbs.gibbs import GibbsKernel, gibbs
@@ -66,6 +68,7 @@ __all__ = [
     "ActivationProfile",
     "Bias",
     "BoltzmannMachine",
+    "Case",
     "Classifier",
     "ClippedRelu",
     "Comparison",
@@ -87,12 +90,16 @@ __all__ = [
     "Look",
     "MarchenkoPastur",
     "MeanField",
+    "Measured",
+    "MetricFamily",
     "Model",
     "Observations",
     "Posterior",
     "RandomLike",
     "Recipe",
+    "RectifiedDropout",
     "Relu",
+    "Row",
     "ScalarActivation",
     "Shadow",
     "SigmoidPass",

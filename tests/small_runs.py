@@ -70,13 +70,20 @@ def stuck():
     return from_draws("gibbs", h, observations().x, model=model())
 
 
+def boldness(case):
+    return case.estimates.mean("hidden")
+
+
+boldness.__doc__ = f"Mean of an estimate over units, {HOSTILE}.\n\nNot for the glossary."
+
+
 def compare(obs, posteriors, of=None, inverses=None, **provenance):
     """A comparison without its curve, which costs seconds."""
     with mock.patch("probrev.comparison.compare.noise_curve", return_value=None):
         inverses = inverses or {"net": net, "dense": dense_net}
         return pr.compare(
             of or model(), obs, inverses, posteriors, random_inverses={"dropout": dropout_net},
-            provenance=provenance,
+            metrics={"boldness": boldness}, provenance=provenance,
         )  # fmt: skip
 
 

@@ -60,9 +60,15 @@ def test_a_prior_a_model_a_metric_a_method_and_an_inverse_of_ones_own():
     log_prob = -(rest**2).sum(-1) / (2 * 0.7**2)
     prob = np.exp(log_prob - log_prob.max(1, keepdims=True))
     np.testing.assert_allclose(posterior.mean, prob @ states / prob.sum(1)[:, None], rtol=1e-9)
-    # The metric: of the net, by hand; of the posterior, the prior's three in ten or so.
-    rows = {row.subject: row.value for row in session["measured"].rows}
-    assert rows["net"] == (np.asarray(session["net"](session["obs"].x)) > 0).sum(1).mean()
-    assert 0.4 < rows["posterior"] < 2.5
+    # The metrics: of the net, by hand; of the posterior, the prior's three in ten or so.
+    h, mean = np.asarray(session["net"](session["obs"].x)), session["exact"].mean.to_numpy()
+    cosines = [
+        g @ m / (np.linalg.norm(g) * np.linalg.norm(m) or 1) for g, m in zip(h, mean, strict=True)
+    ]
+    np.testing.assert_allclose(session["figures"].sel(inverse="net"), cosines)
+    rows = session["by_activity"].table().set_index(["metric", "subject"])["value"]
+    assert rows["num_active", "net"] == (h > 0).sum(1).mean()
+    assert rows["most_active", "net"] == (h > 0).sum(1).max()
+    assert 0.4 < rows["num_active", "posterior"] < 2.5
     assert session["agreement"].agrees
     assert session["result"].inverses == ["net", "thresholded"]

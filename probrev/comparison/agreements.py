@@ -15,6 +15,22 @@ from probrev.posterior.posterior import Kind, Posterior
 # By the names of the posterior that is judged and of the one that it is held against.
 Agreements = dict[tuple[str, str], Agreement]
 TRUST = (Kind.EXACT, Kind.SAMPLED, Kind.APPROXIMATE)
+SENTENCES = {
+    "agreement": "Share of the observations that could be checked on which the draws of a sampler "
+    "and those of the other posterior agree at every threshold: P(hᵢ > c), c = 0 and quantiles of "
+    "hᵢ > 0.",
+    "threshold_excess": "Largest ESS · KL(p′‖p) over thresholds, p′ = P(hᵢ > c) of the sampler, in "
+    "units of the bound that perfect samplers exceed once in 1,000 runs; at most 1 is agreement.",
+    "agreement_p": "p-value of the joint test of a sampler's draws: energy distance to the other "
+    "posterior's, labels permuted; disagreement at 0.001 or below.",
+    "agreement_checked": "Share of observations on which a sampler's draws say enough to be held "
+    "against the other posterior's.",
+    "inclusion_gap": "Largest difference of an inclusion probability from the other posterior's: "
+    "the error of an approximation, and for a sampler its noise too.",
+    "total_variation": "Between the active sets drawn by both, mean over observations; biased "
+    "upwards by noise, so read it beside its floor.",
+    "total_variation_floor": "The same between two halves of the reference's own draws.",
+}
 
 
 def distrust(posterior: Posterior) -> int:

@@ -11,11 +11,14 @@ import xarray as xr
 
 from probrev.comparison.agreements import tabulate_agreements, tabulate_outcomes
 from probrev.comparison.comparison import Comparison
+from probrev.comparison.costs import tabulate_costs
 from probrev.comparison.decision import Decision, check_names, decide, tabulate
-from probrev.comparison.metrics import DESCRIBING, Case, Row
+from probrev.comparison.glossary import explain
+from probrev.comparison.metrics import DESCRIBING, Case, Measured
 from probrev.comparison.metrics.case import INTERVAL_PROB
+from probrev.comparison.metrics.family import Metric, MetricFamily, measure
+from probrev.comparison.own_metrics import measure_own, read_metrics
 from probrev.inverses.estimates import (
-    Estimates,
     Inverse,
     RandomInverse,
     run_inverses,
@@ -40,6 +43,7 @@ def compare(
     posteriors: Mapping[str, Posterior | External],
     *,
     random_inverses: Mapping[str, RandomInverse] | None = None,
+    metrics: Mapping[str, Metric | MetricFamily] | None = None,
     seed: int = 0,
     interval_prob: float = INTERVAL_PROB,
     planned: Collection[str] | None = None,
@@ -58,6 +62,11 @@ def compare(
             `h` in its `posterior` group, a Dataset with `h`, or an array of draws.
         random_inverses: by name, any callables (x, key) -> h (obs, hidden), such as a
             `FeedforwardNet` with keep_prob < 1.
+        metrics: by name, functions of a `Case`, beside those that are built in. One returns its
+            figures, a DataArray with dims ("inverse",) or ("inverse", "obs"), of which the table
+            has the means over observations; the first paragraph of its docstring is what the
+            report's glossary says of it. One that returns `Measured` makes its rows itself; of
+            several metrics it is given as a `MetricFamily`, with a sentence for each.
         seed: of ties, bootstrap, predictive draws, samples and directions; nothing else here is
             random.
         interval_prob: probability of the intervals that verdicts are made of; nearer to 1 where
@@ -67,26 +76,32 @@ def compare(
         provenance: what to keep with the run, JSON-able.
 
     Raises:
-        ValueError: a name, an inverse's output or a posterior's x does not fit; says which.
+        TypeError: a metric is no function, or returns something else than figures.
+        ValueError: a name, an inverse's output, a posterior's x or a metric does not fit; says
+            which.
     """
     check_names(posteriors, inverses, random_inverses or {})
+    own = read_metrics(metrics)
     estimates = run_inverses(model, obs, inverses)
     found = decide(
         model, obs, estimates, posteriors, seed=seed, interval_prob=interval_prob, planned=planned
     )
-    return finish(found, random_inverses=random_inverses, seed=seed, provenance=provenance)
+    return finish(
+        found, random_inverses=random_inverses, metrics=own, seed=seed, provenance=provenance
+    )
 
 
 def finish(
     decision: Decision,
     *,
-    random_inverses: Mapping[str, RandomInverse] | None = None,
-    seed: int = 0,
-    provenance: Mapping[str, Any] | None = None,
+    random_inverses: Mapping[str, RandomInverse] | None,
+    metrics: Mapping[str, MetricFamily],
+    seed: int,
+    provenance: Mapping[str, Any] | None,
 ) -> Comparison:
     """Adds to verdicts all that describes them: other metrics, times, the curve, provenance.
 
-    See `compare` for the arguments.
+    See `compare` for the arguments; metrics are what `read_metrics` made of them.
     """
     model, obs, cases = decision.model, decision.obs, decision.cases
     groups = _record(decision)
@@ -95,20 +110,14 @@ def finish(
         sampled = obs[:MOST_SAMPLED]
         samples = sample_inverses(seed, model, sampled, random_inverses)
         groups["random_inverses"] = summarize_samples(samples)
-    measured = {
-        name: decision.measured[name] | _with_samples(case, samples).measure(DESCRIBING)
-        for name, case in cases.items()
-    }
-    for name, found in measured.items():
-        attrs = {
-            "origin": cases[name].origin.value, "doubt": json.dumps(decision.doubts[name])
-        }  # fmt: skip
-        groups[f"metrics/{name}"] = xr.Dataset(found.arrays, attrs=attrs)
+    measured, arrays = _describe(decision, samples, metrics)
+    groups |= arrays
     posteriors = {name: case.posterior for name, case in cases.items()}
-    costs = _costs(decision.estimates, posteriors)
+    costs = tabulate_costs(decision.estimates, posteriors)
     agreements = tabulate_agreements(decision.agreements, posteriors)
     table = tabulate(measured, agreements, costs)
     groups["table"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
+    groups["glossary"] = explain(set(table["metric"]), metrics)
     curve = noise_curve(stream(seed, "curve"), model)
     if curve is not None:
         groups["curve"] = curve
@@ -140,24 +149,29 @@ def _record(decision: Decision) -> dict[str, xr.Dataset]:
     return groups
 
 
+def _describe(
+    decision: Decision, samples: xr.DataArray | None, metrics: Mapping[str, MetricFamily]
+) -> tuple[dict[str, Measured], dict[str, xr.Dataset]]:
+    """All that is measured, by posterior, and the groups of its arrays.
+
+    Those of a user's metric have a group of their own, where they need not fit any others.
+    """
+    measured, groups = {}, {}
+    for name, case in decision.cases.items():
+        whole = _with_samples(case, samples)
+        found = decision.measured[name] | measure(whole, DESCRIBING)
+        attrs = {"origin": case.origin.value, "doubt": json.dumps(decision.doubts[name])}
+        groups[f"metrics/{name}"] = xr.Dataset(found.arrays, attrs=attrs)
+        for metric, own in measure_own(whole, metrics).items():
+            groups[f"own_metrics/{name}/{metric}"] = xr.Dataset(own.arrays)
+            found |= Measured(rows=own.rows)
+        measured[name] = found
+    return measured, groups
+
+
 def _with_samples(case: Case, samples: xr.DataArray | None) -> Case:
     """A case with the samples of random inverses on those of its observations that have any."""
     if samples is None:
         return case
     common = np.intersect1d(case.posterior.obs, samples["obs"])
     return replace(case, samples=samples.sel(obs=common) if common.size else None)
-
-
-def _costs(estimates: Estimates, posteriors: Mapping[str, Posterior]) -> pd.DataFrame:
-    """Seconds per observation, compile time apart; posteriors from elsewhere have none."""
-    rows = [
-        Row("seconds_per_obs", name, float(value))
-        for name, value in zip(
-            estimates.h["inverse"].to_numpy(), estimates.seconds_per_obs, strict=True
-        )
-    ]
-    for name, posterior in posteriors.items():
-        if "run_seconds" in posterior.tree.attrs:
-            rows.append(Row("seconds_per_obs", name, posterior.seconds_per_obs))
-            rows.append(Row("compile_seconds", name, posterior.tree.attrs["compile_seconds"]))
-    return pd.DataFrame(rows).assign(posterior="")

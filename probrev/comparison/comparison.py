@@ -21,9 +21,11 @@ class Comparison:
     Groups: `data` (x), `truth` (h, absent for real x), `inverses` (estimates and seconds per
     observation), `random_inverses` (mean and standard deviation of their samples, absent where
     there are none), `posteriors/<name>` (see `Posterior`), `metrics/<name>` (arrays of each family
-    against that posterior), `agreements` (outcomes in words, absent where no posterior is held
-    against another), `table` (the summary, a row each), `verdicts`, and `curve` (the risk ratio
-    over noise_std, where the model has one). The root's attributes are the provenance.
+    against that posterior), `own_metrics/<name>/<metric>` (arrays of each metric that was given to
+    `compare`, absent where none was), `agreements` (outcomes in words, absent where no posterior is
+    held against another), `table` (the summary, a row each), `glossary` (a sentence for each metric
+    of the table), `verdicts`, and `curve` (the risk ratio over noise_std, where the model has one).
+    The root's attributes are the provenance.
 
     Attributes:
         tree: the labelled results.
@@ -90,6 +92,13 @@ class Comparison:
         """The summary as a tidy table: metric, subject, posterior, value, std_error, low, high."""
         return self.tree["table"].to_dataset().to_dataframe().reset_index(drop=True)
 
+    @property
+    def glossary(self) -> dict[str, str]:
+        """What each metric of the table means."""
+        found = self.tree["glossary"].to_dataset()
+        pairs = zip(found["metric"].to_numpy(), found["sentence"].to_numpy(), strict=True)
+        return {str(metric): str(sentence) for metric, sentence in pairs}
+
     def save(self, path: str | Path) -> None:
         """Writes the comparison to a netCDF file, whole or not at all.
 
@@ -130,10 +139,11 @@ def load(path: str | Path) -> Comparison:
     )
     if missing:
         raise ValueError(f"{path} is not a saved comparison: it has no group {min(missing)!r}")
-    if any("doubt" not in node.attrs for node in tree["metrics"].children.values()):
+    nodes = tree["metrics"].children.values()
+    if "glossary" not in tree or any("doubt" not in node.attrs for node in nodes):
         raise ValueError(
-            f"{path} was saved by an earlier probrev, whose verdicts meant something else: "
-            "run its command again"
+            f"{path} was saved by an earlier probrev, whose runs this one cannot read: run its "
+            "command again"
         )
     return Comparison(tree)
 

@@ -1,6 +1,5 @@
 """Verdicts: inverses held against posteriors, as far as the answer needs."""
 
-import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -15,7 +14,8 @@ from probrev.comparison.agreements import (
 )
 from probrev.comparison.doubt import find_doubt
 from probrev.comparison.metrics import DECIDING, Case, Measured
-from probrev.comparison.metrics.case import POSTERIOR, make_case
+from probrev.comparison.metrics.case import NAME, POSTERIOR, make_case
+from probrev.comparison.metrics.family import measure
 from probrev.comparison.metrics.risk import spares_truth
 from probrev.comparison.verdict import Doubt, Ratio, Verdict, Word, judge
 from probrev.inverses.estimates import Estimates
@@ -23,8 +23,6 @@ from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_pytree
 from probrev.posterior.external import External, from_datatree, note_draws
 from probrev.posterior.posterior import Kind, Posterior
-
-NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Decision(NamedTuple):
@@ -102,7 +100,7 @@ def decide(
     }
     kept = _kept(before, trusted)
     measured = {
-        name: before.measured[name] if before and name in kept else case.measure(DECIDING)
+        name: before.measured[name] if before and name in kept else measure(case, DECIDING)
         for name, case in cases.items()
     }
     models = {name: case.model for name, case in cases.items()}

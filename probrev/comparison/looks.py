@@ -10,6 +10,8 @@ from probrev.comparison.compare import finish
 from probrev.comparison.comparison import Comparison
 from probrev.comparison.decision import Decision, check_names, decide
 from probrev.comparison.metrics.case import INTERVAL_PROB
+from probrev.comparison.metrics.family import Metric, MetricFamily
+from probrev.comparison.own_metrics import read_metrics
 from probrev.inference.choice import infer
 from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
 from probrev.model.observations import Observations
@@ -49,6 +51,7 @@ def compare_until(
     looks: Sequence[int] = LOOKS,
     observe: Callable[[PRNGKeyArray, int], Observations] | None = None,
     random_inverses: Mapping[str, RandomInverse] | None = None,
+    metrics: Mapping[str, Metric | MetricFamily] | None = None,
     seed: int = 0,
     planned: Collection[str] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -73,12 +76,14 @@ def compare_until(
         looks: observations of every look, increasing.
         observe: (key, num_obs) -> observations; by default the model simulates.
         random_inverses: by name; see `compare`.
+        metrics: by name; see `compare`. They are measured after the last look.
         seed: see `compare`.
         planned: see `compare`.
         provenance: see `compare`.
         begin: told of each look before it begins.
 
     Raises:
+        TypeError: see `compare`.
         ValueError: looks that do not increase, or what `compare` and the methods refuse.
     """
     looks = tuple(looks)
@@ -87,6 +92,7 @@ def compare_until(
     if not isinstance(posteriors, Mapping):
         posteriors = {name: _by_name(name) for name in posteriors}
     check_names(posteriors, inverses, random_inverses or {})
+    own = read_metrics(metrics)
     key_obs = stream(key, "simulate")
     if observe is None:
         obs = model.simulate(key_obs, looks[-1]).simulated_by(model)
@@ -124,7 +130,7 @@ def compare_until(
         done = num_obs
     assert decision is not None
     return finish(
-        decision, random_inverses=random_inverses, seed=seed,
+        decision, random_inverses=random_inverses, metrics=own, seed=seed,
         provenance={**(provenance or {}), "looks": taken},
     )  # fmt: skip
 

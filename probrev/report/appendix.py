@@ -4,7 +4,6 @@ import shlex
 
 from probrev.report.answer import as_text
 from probrev.report.blocks import Section, Table
-from probrev.report.glossary import GLOSSARY
 from probrev.report.numbers import ABSENT, plain
 from probrev.report.summary import Summary
 
@@ -21,8 +20,7 @@ def full_table(summary: Summary) -> Section:
 
 def glossary(summary: Summary) -> Section:
     """The metrics that this run has."""
-    present = {row.metric for row in summary.rows.values()}
-    rows = [[name, text] for name, text in GLOSSARY.items() if name in present]
+    rows = [[name, text] for name, text in summary.result.glossary.items()]
     return Section("Glossary", tables=[Table(["metric", "meaning"], rows)])
 
 

@@ -5,10 +5,20 @@ import xarray as xr
 from probrev.comparison.gap import split_gap
 from probrev.comparison.metrics.case import POSTERIOR
 from probrev.report.blocks import Section, Table, image
-from probrev.report.glossary import PARTS
 from probrev.report.numbers import percent, plain, with_error
 from probrev.report.plots import plot_gap
 from probrev.report.summary import Summary
+
+# What each part is.
+PARTS = {
+    "bias": "The paper's bias, √(2 log m) standard deviations of the readout, instead of as many "
+    "as minimise the risk.",
+    "activation": "A rectifier instead of E[hᵢ | uᵢ], what the prior makes of one noisy readout.",
+    "silence": "Rows that are 0 are evidence too, and Wᵀx does not hear them.",
+    "iteration": "One pass up instead of many, each correcting for what the others explain.",
+    "rest": "What message passing, unit by unit, still loses to the posterior itself.",
+    "weights": "What trained weights and biases take off the calibrated net.",
+}
 
 
 def gap(summary: Summary) -> list[Section]:

@@ -70,7 +70,8 @@ def test_names_and_groups(result):
     assert result.inverses == ["net", "nothing"]
     assert list(result.posteriors) == ["sampler", "exact"]
     assert set(result.tree.children) == {
-        "data", "truth", "inverses", "posteriors", "metrics", "agreements", "table", "verdicts",
+        "data", "truth", "inverses", "posteriors", "metrics", "agreements", "table", "glossary",
+        "verdicts",
     }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import probrev as pr
+from probrev.comparison.glossary import SENTENCES
 from probrev.report import numbers
-from probrev.report.glossary import GLOSSARY, PARTS
+from probrev.report.gap import PARTS
 from tests import small_runs
 
 OUTSIDE = re.compile(r"https?:|//[a-z]|url\(|@import|<(link|script|iframe|object|base)\b")
@@ -120,7 +121,14 @@ def test_the_page_opens_with_the_verdict_and_what_it_costs():
 def test_user_given_text_is_escaped():
     html = html_of("full")
     assert "<script" not in html
-    assert html.count("&lt;script&gt;") >= 5
+    assert html.count("&lt;script&gt;") >= 6
+
+
+def test_a_metric_of_ones_own_is_in_the_glossary():
+    glossary = html_of("full").split("Glossary</h2>")[1]
+    assert "Mean of an estimate over units, &lt;script&gt;" in glossary
+    assert "boldness" in glossary
+    assert "Not for the glossary" not in html_of("full")
 
 
 def test_a_loaded_run_gives_the_same_page(tmp_path):
@@ -257,9 +265,11 @@ def test_a_missing_folder_is_named(tmp_path):
         pr.write_report(small_runs.of_one(), tmp_path / "nowhere" / "report.html")
 
 
-def test_every_metric_of_a_run_is_in_the_glossary():
-    for run in small_runs.RUNS.values():
-        assert set(run().table()["metric"]) <= set(GLOSSARY)
+def test_every_metric_of_a_run_is_in_its_glossary_and_every_built_in_one_is_in_some_run():
+    runs = [run() for run in small_runs.RUNS.values()]
+    for run in runs:
+        assert set(run.glossary) == set(run.table()["metric"])
+    assert {name for run in runs for name in run.glossary} == {*SENTENCES, "boldness"}
 
 
 @pytest.mark.parametrize(

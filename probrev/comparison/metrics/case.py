@@ -1,8 +1,8 @@
 """One posterior, the estimates to hold against it, and the shape of what comes out."""
 
 import math
+import re
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from probrev.model.protocol import Model
 from probrev.plumbing.streams import generator
 from probrev.posterior.posterior import Posterior
 
+# What is named: inverses, posteriors, metrics. Tables and files hold such names.
+NAME = re.compile(r"[A-Za-z0-9_-]+")
 # Label of rows that are about the posterior itself.
 POSTERIOR = "posterior"
 INTERVAL_PROB = 0.95
@@ -46,13 +48,6 @@ class Case:
     samples: xr.DataArray | None = None
     origin: Origin = Origin.ELSEWHERE
     interval_prob: float = INTERVAL_PROB
-
-    def measure(self, families: Sequence[Callable[["Case"], "Measured"]]) -> "Measured":
-        """What some families of metrics find."""
-        found = Measured()
-        for family in families:
-            found |= family(self)
-        return found
 
     @property
     def draws(self) -> xr.DataArray:
@@ -119,7 +114,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """What a family found: arrays by name (per observation, unit, ...), and rows of the table."""
+    """What a family found.
+
+    Attributes:
+        arrays: by name: per observation, unit, ...; kept beside the table.
+        rows: of the table.
+    """
 
     arrays: dict[str, xr.DataArray] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)

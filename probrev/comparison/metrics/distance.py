@@ -15,7 +15,9 @@ from probrev.comparison.metrics.case import (
     row_of_mean,
     row_of_ratio,
 )
+from probrev.comparison.metrics.family import MetricFamily
 from probrev.comparison.metrics.likelihood import thin
+from probrev.comparison.metrics.risk import RISK
 
 NUM_DIRECTIONS = 100
 
@@ -71,6 +73,22 @@ def distance(case: Case) -> Measured:
         ]
         rows.append(_row_of_spread(name, own[index], variance, case.seed))
     return Measured(arrays, rows)
+
+
+DISTANCE = MetricFamily(
+    distance,
+    {
+        "relative_risk": RISK.sentences["relative_risk"],
+        "energy_distance": "√(2 E‖h̃ − h‖ − E‖h̃ − h̃′‖ − E‖h − h′‖), h̃ samples of a random "
+        "inverse and h draws of the posterior, in units of h; mean over observations. Finite "
+        "samples of one law are not at 0: of “posterior” it is the same between two halves of its "
+        "own draws.",
+        "sliced_wasserstein": "Mean Wasserstein-1 distance of the same, projected onto random "
+        "directions, in units of h; to be held against “posterior” too.",
+        "spread_ratio": "Spread of the samples over that of the posterior: root of the ratio of "
+        "total variances, pooled over observations. Of “posterior”: of two halves of its draws.",
+    },
+)
 
 
 def energy_distance(first: Samples, second: Samples) -> float:

@@ -6,6 +6,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from probrev.comparison.metrics.case import Case, Measured, row_of_mean, row_of_share
+from probrev.comparison.metrics.family import MetricFamily
 from probrev.model.protocol import Model
 
 # Draws of an observation: the more observations, the fewer, since figures are pooled over them.
@@ -33,6 +34,16 @@ def likelihood(case: Case) -> Measured:
         rows.append(row_of_mean("log_likelihood", name, own.sel(inverse=name).to_numpy()))
         rows.append(row_of_share("likelihood_rank", name, rank.sel(inverse=name).to_numpy()))
     return Measured({"log_likelihood": own, "likelihood_rank": rank}, rows)
+
+
+LIKELIHOOD = MetricFamily(
+    likelihood,
+    {
+        "log_likelihood": "log p(x | ĥ), mean over observations.",
+        "likelihood_rank": "Share of posterior draws that explain x worse than the estimate: near "
+        "0 it explains x worse than almost every draw, near 1 it fits noise.",
+    },
+)
 
 
 def has_likelihood(case: Case) -> bool:

@@ -5,6 +5,7 @@ import numpy as np
 import xarray as xr
 
 from probrev.comparison.metrics.case import POSTERIOR, Case, Measured, row_of_share
+from probrev.comparison.metrics.family import MetricFamily
 
 CREDIBLE_PROB = 0.9
 
@@ -41,6 +42,19 @@ def position(case: Case) -> Measured:
         arrays["truth_pit"] = randomized_pit(case.draws, case.truth, rng)
         rows.append(row_of_share("truth_in_interval", POSTERIOR, covered.to_numpy()))
     return Measured(arrays, rows)
+
+
+POSITION = MetricFamily(
+    position,
+    {
+        "inside_interval": "Share of an estimate's units inside the posterior's central 90 % "
+        "interval.",
+        "interval_mass": "The posterior's own mass in its central 90 % intervals: more than 90 % "
+        "where an interval ends on the atom at 0.",
+        "truth_in_interval": "Share of true units inside the 90 % intervals; to be held against "
+        "interval_mass, not against 90 %.",
+    },
+)
 
 
 def randomized_pit(

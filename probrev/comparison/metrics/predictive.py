@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.stats import binom
 
 from probrev.comparison.metrics.case import POSTERIOR, Case, Measured, Row, row_of_share
+from probrev.comparison.metrics.family import MetricFamily
 from probrev.comparison.metrics.likelihood import has_likelihood, log_likelihoods, thin
 from probrev.model.protocol import NUM_SIMULATED, Model
 from probrev.plumbing.streams import stream
@@ -50,6 +51,24 @@ def predictive(case: Case) -> Measured:
         seen, replicated = np.split(np.asarray(log_likelihoods(case.model, *pairs)), 2)
         rows += _surprise("log_likelihood", seen, replicated)
     return Measured(arrays, rows)
+
+
+PREDICTIVE = MetricFamily(
+    predictive,
+    {
+        "predictive_surprise_zero_share": "Share of observations whose share of zeros lies outside "
+        "90 % of its posterior predictive; near 10 % or below for a model that made x.",
+        "predictive_surprise_norm": "The same for ‖x‖.",
+        "predictive_surprise_largest": "The same for the largest xⱼ.",
+        "predictive_surprise_log_likelihood": "The same for log p(x | h), h being the draw that "
+        "each replicate was made from.",
+        "predictive_p_zero_share": "Probability of so many such observations or more if each had a "
+        "chance of 10 %: at most .001 / 3 is a misfit.",
+        "predictive_p_norm": "The same for ‖x‖.",
+        "predictive_p_largest": "The same for the largest xⱼ; shown, not tested.",
+        "predictive_p_log_likelihood": "The same for log p(x | h).",
+    },
+)
 
 
 STATISTICS = {

@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from probrev.comparison.metrics.case import POSTERIOR, Case, Measured, row_of_ratio
+from probrev.comparison.metrics.family import MetricFamily
 from probrev.comparison.metrics.likelihood import thin_pooled
 from probrev.model.protocol import Model
 
@@ -57,6 +58,18 @@ def reconstruction(case: Case) -> Measured:
                 for name, error in errors.items()
             ]
     return Measured(arrays, rows)
+
+
+RECONSTRUCTION = MetricFamily(
+    reconstruction,
+    {
+        "reconstruction_error": "Σ‖x̃ − x‖² / Σ‖x‖², x̃ = E[x | ĥ]: x → ĥ → x̃. Not to be "
+        "minimised: x itself would be best, noise and all. Of “posterior”: x̃ = E[x | h], mean "
+        "over its draws.",
+        "reconstruction_risk": "The same against E[x | h] at the true h, the noiseless x, of which "
+        "“posterior” is the Bayes limit.",
+    },
+)
 
 
 def find_visible_mean(model: Model, h: np.ndarray) -> Callable[..., Array] | None:

@@ -15,6 +15,7 @@ from probrev.comparison.metrics.case import (
     row_of_mean,
     row_of_ratio,
 )
+from probrev.comparison.metrics.family import MetricFamily
 from probrev.comparison.metrics.log_ratio import estimate_ratios
 from probrev.model.observations import Origin
 from probrev.posterior.posterior import EXTERNAL, Kind
@@ -82,6 +83,27 @@ def risk(case: Case) -> Measured:
     for metric, terms in forms.items():
         rows += _ratio_rows(metric, case, terms)
     return Measured(arrays, rows)
+
+
+RISK = MetricFamily(
+    risk,
+    {
+        "relative_risk": "Squared error against the truth, Σ‖ĥ − h‖² / Σ‖h‖², over all "
+        "observations. Of a random inverse: of the mean of its samples.",
+        "claimed_relative_risk": "The relative risk that the posterior expects of its own mean: "
+        "its variance over Σ‖h‖². Near its relative risk if the posterior is honest.",
+        "risk_ratio": "Risk over the risk of the posterior mean, R; 1 is as good as Bayes. Where "
+        "the model made x and h, and without a truth: 1 + excess risk / posterior variance, the "
+        "same in expectation.",
+        "risk_ratio_with_h": "R from squared errors against the h that made x: the check of the "
+        "above.",
+        "claimed_over_actual": "The posterior's variance over the squared error of its mean: 1 if "
+        "the posterior is honest, below 1 if it is too sure.",
+        "claimed_over_actual_999": "The same with a 99.9 % interval: one without 1 convicts.",
+        "excess_risk": "Mean of ‖ĥ − E[h|x]‖² per observation, in units of h²: what an inverse "
+        "loses to Bayes. Monte Carlo noise of the posterior mean is taken off.",
+    },
+)
 
 
 def squared_errors(case: Case) -> dict[str, xr.DataArray]:

@@ -12,6 +12,7 @@ from probrev.comparison.metrics.case import (
     row_of_ratio,
     row_of_share,
 )
+from probrev.comparison.metrics.family import MetricFamily
 from probrev.posterior.posterior import Kind
 
 
@@ -46,6 +47,23 @@ def support(case: Case) -> Measured:
         row_of_mean("log_score", POSTERIOR, log_score.mean("hidden").to_numpy()),
     ]
     return Measured(arrays, rows)
+
+
+SUPPORT = MetricFamily(
+    support,
+    {
+        "support_prob": "Posterior probability that exactly the estimate's units are active.",
+        "support_precision": "Of the units called active, the share that is.",
+        "support_recall": "Of the active units, the share called active.",
+        "support_f1": "Harmonic mean of precision and recall.",
+        "support_exact_match": "Share of observations whose active units are all found, and no "
+        "other.",
+        "brier": "Mean squared error of the inclusion probabilities as forecasts of which units "
+        "are active; 0 is perfect.",
+        "log_score": "Mean of −log of the probability given to what is true, per unit; 0 is "
+        "perfect.",
+    },
+)
 
 
 def _match(case: Case, guess: xr.DataArray) -> xr.DataArray:

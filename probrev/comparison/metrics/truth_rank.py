@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from probrev.comparison.metrics.case import POSTERIOR, Case, Measured, Row
+from probrev.comparison.metrics.family import MetricFamily
 from probrev.posterior.posterior import Kind, Posterior
 
 NUM_REPLICATES = 9999
@@ -33,6 +34,16 @@ def truth_rank(case: Case) -> Measured:
         return Measured()
     p = rank_truth(_project(case), case.rng("truth_rank"))
     return Measured(rows=[] if np.isnan(p) else [Row("truth_rank_p", POSTERIOR, p)])
+
+
+TRUTH_RANK = MetricFamily(
+    truth_rank,
+    {
+        "truth_rank_p": "Rank test of whether the h that made x could be draws from the posterior, "
+        "in the directions in which inverses differ from its mean; uniform for the right "
+        "posterior; .001 or less convicts.",
+    },
+)
 
 
 def rank_truth(
