@@ -97,7 +97,6 @@ __all__ = [
     "Posterior",
     "RandomLike",
     "Recipe",
-    "RectifiedDropout",
     "Relu",
     "Row",
     "ScalarActivation",
