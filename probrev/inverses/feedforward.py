@@ -278,7 +278,7 @@ def _calibrate_readout(layer: Layer, x: Array, h: Array, threshold: float) -> tu
     It starts where s W^T x + b is unbiased on average over the draws, with the best c.
     """
     raw, norm = layer.readout(x, 1.0), layer.readout_std(x, 1.0)
-    away, wanted = raw - raw.mean(0), h - h.mean(0)
+    away, wanted = raw - raw.mean(0)[None, :], h - h.mean(0)[None, :]
     along = float((away * wanted).sum())
     scale = float((wanted**2).sum()) / along if along > 0 else 0.0
     offset = h.mean(0) - scale * raw.mean(0)

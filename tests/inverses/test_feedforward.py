@@ -137,6 +137,58 @@ def test_error_of_an_intermediate_layer_is_that_of_the_theory():
     assert 0.3 < universal < 0.5
 
 
+# Layers whose readout is not unbiased
+
+
+SHIFTED = pr.LayeredModel(
+    pr.SpikeAndSlab(6, 0.3, SLAB),
+    [pr.Layer(RNG.normal(0.3, 1, (25, 6)), 0.6, 0.5, 1.9, bias=RNG.normal(0.4, 0.6, 25))],
+)
+
+
+def test_calibration_fits_a_scale_and_offsets_where_there_is_a_bias():
+    """Its error is not above that of a grid of scales, with an offset each, and far below none."""
+    net = pr.FeedforwardNet.from_model(KEY, SHIFTED, "calibrated")
+    obs = SHIFTED.simulate(jax.random.key(5), 4096)
+    x, h, (layer,) = np.asarray(obs.x), np.asarray(obs.h), SHIFTED.layers
+    (scale,), (bias,) = map(float, net.scales), net.biases
+    raw, norm = x @ np.asarray(layer.weights), np.linalg.norm(x, axis=1, keepdims=True)
+    std = np.sqrt((np.asarray(layer.weights) ** 2).mean()) * norm
+    plain = scale * (raw - float(bias.multiple) * std) + np.asarray(bias.offset)
+    np.testing.assert_allclose(net(obs.x), np.maximum(plain, 0), rtol=1e-10, atol=1e-12)
+
+    def risk(estimate):
+        return ((np.maximum(estimate, 0) - h) ** 2).sum(1).mean()
+
+    grid = [
+        risk(s * (raw - c * std) + h.mean(0) - s * (raw - c * std).mean(0) + b)
+        for s in np.linspace(0.3, 2, 18) * scale
+        for c in np.linspace(-1, 2, 13)
+        for b in (-0.2, 0.0, 0.2)
+    ]
+    assert risk(plain) <= 1.02 * min(grid)
+    without = np.asarray(layer.readout(obs.x)) - np.linspace(-1, 3, 41)[:, None, None] * std
+    assert risk(plain) < 0.8 * min(risk(one) for one in without)
+
+
+@pytest.mark.parametrize("rule", ["theory", "universal", np.zeros(6)])
+def test_other_rules_are_refused_where_there_is_a_bias(rule):
+    with pytest.raises(ValueError, match="needs a layer whose readout is unbiased for every h"):
+        pr.FeedforwardNet.from_model(KEY, SHIFTED, rule)
+
+
+@pytest.mark.slow
+def test_a_threshold_layer_is_inverted_by_a_calibrated_net():
+    layer = pr.Layer(RNG.normal(size=(60, 6)), 0.9, 0.3, 1.0, "threshold")
+    model = pr.LayeredModel(pr.SpikeAndSlab(6, 0.3, SLAB), [layer])
+    net = pr.FeedforwardNet.from_model(KEY, model, "calibrated")
+    obs = model.simulate(jax.random.key(6), 2000)
+    error = ((net(obs.x) - obs.h) ** 2).sum() / (obs.h**2).sum()
+    assert error < 0.25
+    assert "universal" not in pr.list_rungs(model)
+    assert {"calibrated", "trained", "first_step", "converged"} <= set(pr.list_rungs(model))
+
+
 # The net's own dropout
 
 

@@ -1,5 +1,7 @@
 """State evolution against SciPy, an independent iteration in NumPy, and exact posteriors."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,7 +127,8 @@ def simulate_hidden(layer, energy, risk, tau, num=400_000):
 @pytest.mark.parametrize("tau", [0.3, 0.002])
 def test_an_intermediate_layer_is_what_simulation_shows(tau):
     layer = pr.Layer(np.ones((1, 1)), 0.6, 0.5, 0.3)
-    level = state_evolution._Level(layer, 1, jnp.asarray(2.5))
+    rows = state_evolution._kinds_of_rows(layer)
+    level = state_evolution._Level(rows, jnp.asarray(2.5))
     found = jax.jit(state_evolution._hidden_information)(level, 0.4, tau)
     for value, (mean, error) in zip(found, simulate_hidden(layer, 2.5, 0.4, tau), strict=True):
         assert abs(float(value) - mean) < 4 * error + 2e-3 * mean
@@ -198,3 +201,52 @@ def test_prediction_is_near_the_exact_bayes_risk(sigma):
     difference = np.mean(claimed) - np.mean(predicted)
     assert abs(difference) < 4 * error + 0.15 * np.mean(predicted)
     assert error < 0.1 * np.mean(predicted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "activation",
+    [pr.ClippedRelu(1.5), pr.Threshold(), pr.LeakyRelu(0.2), pr.Relu()],
+    ids=str,
+)
+def test_predicts_message_passing_with_a_bias(activation):
+    """Large layers: the risk that is predicted and the one that message passing has."""
+    rng = np.random.default_rng(1)
+    n, m = 1200, 300
+    weights, bias = 0.3 * rng.normal(size=(n, m)), rng.normal(-2.0, 0.8, n)
+    prior = pr.SpikeAndSlab(m, 0.08, pr.FiniteSlab([0.8, 1.6], [0.6, 0.4]))
+    layer = pr.Layer(weights, 0.6, 2.0, 1.0, activation, bias)
+    predicted = evolve_state(prior, [layer])
+    model = pr.LayeredModel(prior, [layer])
+    obs = model.simulate(jax.random.key(2), 24)
+    posterior = pr.message_passing(model, obs, num_draws=4)
+    error = ((posterior.mean.to_numpy() - np.asarray(obs.h)) ** 2).sum(1)
+    assert 0.05 < predicted.bayes_risk / prior.second_moment.sum() < 0.9
+    std_error = error.std() / np.sqrt(len(error))
+    assert abs(error.mean() - predicted.bayes_risk) < 4 * std_error + 0.02 * predicted.bayes_risk
+    # Where a row tells nothing but its pre-activation, or nothing at all, its bias is all the same.
+    plain = evolve_state(prior, [pr.Layer(weights, 0.6, 2.0, 1.0, activation)])
+    same = abs(plain.bayes_risk - predicted.bayes_risk) < 1e-9 * predicted.bayes_risk
+    assert same == (not activation.flats)
+
+
+@pytest.mark.slow
+def test_two_layers_with_biases_are_predicted():
+    rng = np.random.default_rng(2)
+    widths, prior = (1200, 500, 120), pr.SpikeAndSlab(120, 0.1, pr.FiniteSlab([1.0], [1.0]))
+    layers = [
+        pr.Layer(rng.normal(size=shape) / 6, 0.8, 0.9, 1.0, bias=rng.normal(0.2, 0.5, shape[0]))
+        for shape in pairwise(widths)
+    ]
+    model = pr.LayeredModel(prior, layers)
+    obs = model.simulate(jax.random.key(3), 16)
+    posterior = pr.message_passing(model, obs, num_draws=4)
+    predicted = evolve_state(prior, layers)
+    between = posterior.tree["intermediates"]["h_1_mean"].to_numpy()
+    errors = [
+        ((found - np.asarray(true)) ** 2).sum(1)
+        for found, true in ((between, obs.intermediates[0]), (posterior.mean.to_numpy(), obs.h))
+    ]
+    for error, risk in zip(errors, predicted.risks, strict=True):
+        std_error = error.std() / np.sqrt(len(error))
+        assert abs(error.mean() - risk) < 4 * std_error + 0.05 * risk

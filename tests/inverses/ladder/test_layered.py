@@ -11,6 +11,7 @@ from scipy.stats import halfnorm, norm
 import probrev as pr
 from probrev.inverses.ladder.layered import MAX_TRAINED_WEIGHTS, RUNGS
 from tests.inference.plain_messages import iterate_plainly, one_layer
+from tests.plain_unit import ACTIVATIONS, Plain, likelihood, simulate
 
 RNG = np.random.default_rng(33)
 W = RNG.normal(0, 0.6, (15, 4))
@@ -68,6 +69,28 @@ def test_scalar_activation_denoises_the_readout(slab, name):
     prior, denoise = DENOISERS[slab]
     found = pr.ScalarActivation(prior, LAYERS[name])(x)
     np.testing.assert_allclose(found, denoise(scale * x @ W, variance), rtol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["clipped", "leaky", "threshold"])
+def test_first_step_of_any_activation_is_one_step_of_gamp_from_nothing(name):
+    """With a bias: scores are numerical derivatives of the law, information their mean square."""
+    unit = Plain(SIGMA, RHO, GAIN)
+    bias = np.linspace(-1, 0.7, 15)
+    layer = pr.Layer(W, RHO, SIGMA, GAIN, ACTIVATIONS[name], bias)
+    rng, step = np.random.default_rng(0), 1e-4
+    x = simulate(rng, name, np.array([[1.6, 0, 0, 0.5], [0, 0.5, 1.6, 1.6]]) @ W.T + bias, unit)
+    weight_var, second = (W**2).mean(), PROBS * (LEVEL_PROBS @ VALUES**2)
+    wide = unit._replace(noise_std=np.sqrt(SIGMA**2 + weight_var * second.sum()))
+
+    def score(x, bias):
+        above, below = (np.log(likelihood(name, x, bias + s, wide)) for s in (step, -step))
+        return (above - below) / (2 * step)
+
+    many = simulate(rng, name, np.broadcast_to(bias, (200_000, 15)), wide)
+    information = weight_var * (score(many, bias) ** 2).mean(0).sum()
+    readout = score(x, bias) @ W / information
+    expected = denoise_finite(readout, np.full(2, 1 / information))
+    np.testing.assert_allclose(pr.FirstStep(FINITE, layer)(x), expected, rtol=0.02, atol=1e-3)
 
 
 @pytest.mark.parametrize(("slab", "name"), [("half_normal", "identity"), ("finite", "relu")])
