@@ -6,7 +6,10 @@ from .comparison.gap import split_gap
 from .comparison.looks import Look, compare_until
 from .inference.choice import choose_methods
 from .inference.exact.exact import exact
+from .inference.exact.exact_result import ExactOptions, ExactResult
+from .inference.exact.plan import ExactPlan
 from .inference.gibbs.gibbs import GibbsKernel, gibbs
+from .inference.gibbs.sweep import Sweep
 from .inference.hmc import hmc
 from .inference.log_evidence import estimate_log_evidence
 from .inference.messages.message_passing import message_passing
@@ -57,6 +60,9 @@ __all__ = [
     "BoltzmannMachine",
     "Classifier",
     "Comparison",
+    "ExactOptions",
+    "ExactPlan",
+    "ExactResult",
     "FeedforwardNet",
     "FiniteSlab",
     "FiniteStates",
@@ -82,6 +88,7 @@ __all__ = [
     "SigmoidPass",
     "SpikeAndSlab",
     "StochasticPass",
+    "Sweep",
     "TrainedLayer",
     "TrainedNet",
     "Training",

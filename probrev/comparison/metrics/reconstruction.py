@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from probrev.comparison.metrics.case import POSTERIOR, Case, Measured, row_of_ratio
 from probrev.comparison.metrics.likelihood import thin_pooled
-from probrev.model.protocol import Model
+from probrev.model.protocol import Model, has_answer
 
 
 def reconstruction(case: Case) -> Measured:
@@ -61,14 +61,7 @@ def reconstruction(case: Case) -> Measured:
 
 def find_visible_mean(model: Model, h: np.ndarray) -> Callable[..., Array] | None:
     """E[x | h] of a model as a compiled function, or None where it has none in closed form."""
-    own = getattr(model, "visible_mean", None)
-    if own is None:
-        return None
-    try:
-        jax.eval_shape(own, h)
-    except ValueError:
-        return None
-    return _visible_means
+    return _visible_means if has_answer(model, "visible_mean", h) else None
 
 
 @jax.jit

@@ -15,9 +15,10 @@ from probrev.inference.gibbs.surrogate import (
     log_neglected,
     surrogate_rows,
 )
+from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
-from probrev.model.priors import SparsePrior, check_spike_and_slab
+from probrev.model.priors import check_spike_and_slab
 from probrev.model.slabs import rectified_slab
 
 # A relocation costs as much as a pass over all units, and helps only between correlated columns.
@@ -200,11 +201,6 @@ def _sweep(
 
 def check_layered(model: LayeredModel) -> None:
     """Raises ValueError unless Gibbs can sample the model; says what can."""
-    if not isinstance(model.prior, SparsePrior):
-        raise ValueError(
-            "gibbs needs a prior with a spike and a slab (SpikeAndSlab or KSparse); "
-            "for a prior written as a NumPyro function use hmc"
-        )
     check_spike_and_slab("gibbs", model.prior)
     for level, layer in enumerate(model.layers):
         if layer.noise_std == 0:
@@ -217,3 +213,10 @@ def check_layered(model: LayeredModel) -> None:
                 f"gibbs needs ReLU layers above the one next to x; layers[{level}] has "
                 f"activation {layer.activation!r}, so the units below it may be negative"
             )
+
+
+@sweep_of.register
+def layered_sweep(model: LayeredModel) -> Sweep:
+    """The sweep of a LayeredModel."""
+    check_layered(model)
+    return weights_sweep(init_layered, layered_step, model.num_weights)

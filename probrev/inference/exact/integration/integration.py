@@ -43,7 +43,6 @@ from probrev.inference.exact.integration.support_problem import (
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.row_terms import RowTerms, count_rows, gather_terms
-from probrev.model.slabs import LogQuadraticSlab
 from probrev.plumbing.streams import stream
 
 MAX_ACTIVE = 4
@@ -59,12 +58,7 @@ def check_continuous(model: LayeredModel) -> int:
     """Number of supports; raises ValueError where they cannot be integrated over."""
     prior = model.sparse_prior
     check_spike_and_slab("exact, over a continuous slab,", prior)
-    if not isinstance(prior.tilting_slab, LogQuadraticSlab):
-        raise ValueError(
-            f"a prior with slab {type(prior.slab).__name__} has no finite list of states, and "
-            "exact integrates over HalfNormal, Exponential and TruncatedNormal(low=0) slabs only: "
-            "use gibbs, or a FiniteSlab"
-        )
+    _ = prior.log_quadratic_slab  # it refuses another
     fewest, most = prior.active_range
     count = sum(math.comb(prior.n_hidden, size) for size in range(fewest, most + 1))
     is_few = most <= FEW_ACTIVE and count <= FEW_SUPPORTS
@@ -113,9 +107,7 @@ def integrate_supports(
 
 def unit_laws(prior: SparsePrior) -> UnitLaws:
     """The prior of every unit, the bound on the number of active units left to the supports."""
-    slab = prior.tilting_slab
-    assert isinstance(slab, LogQuadraticSlab)
-    parts = [jnp.broadcast_to(leaf, (prior.n_hidden,)) for leaf in slab]
+    parts = [jnp.broadcast_to(leaf, (prior.n_hidden,)) for leaf in prior.log_quadratic_slab]
     log_on = jax.nn.log_sigmoid(prior.inclusion_logit)
     return UnitLaws(
         log_off=jax.nn.log_sigmoid(-prior.inclusion_logit),
