@@ -98,11 +98,7 @@ class LayeredModel:
     def law_changes(self) -> tuple[str, ...]:
         """What a subclass, or a layer's, overrides of the law: nothing is assumed of such a one."""
         own = overridden(self, law_of(LayeredModel, _ASIDE_OF_MODEL), LayeredModel)
-        return own + tuple(
-            f"{name} of layers[{level}]"
-            for level, layer in enumerate(self.layers)
-            for name in overridden(layer, law_of(Layer, _ASIDE_OF_LAYER), Layer)
-        )
+        return own + _layer_changes(self.layers)
 
     @property
     def setting(self) -> str:
@@ -348,6 +344,30 @@ def check_layered_law(method: str, model: Model) -> None:
     """
     if not has_layered_law(model):
         raise refusal(method, model, "needs a LayeredModel")
+
+
+def check_layer_laws(method: str, layers: Sequence[Layer]) -> None:
+    """Raises ValueError for layers of a subclass that overrides their law.
+
+    Args:
+        method: what needs that law, to name in the error.
+        layers: the layers.
+    """
+    changes = _layer_changes(layers)
+    if changes:
+        raise ValueError(
+            f"{method} needs the law of a Layer, and a subclass of it overrides "
+            f"{', '.join(changes)}: use draws from the model instead"
+        )
+
+
+def _layer_changes(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """What layers override of their law."""
+    return tuple(
+        f"{name} of layers[{level}]"
+        for level, layer in enumerate(layers)
+        for name in overridden(layer, law_of(Layer, _ASIDE_OF_LAYER), Layer)
+    )
 
 
 def _check_layer_law(level: int, layer: Layer) -> None:

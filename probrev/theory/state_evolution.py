@@ -13,6 +13,7 @@ from numpy.polynomial.legendre import leggauss
 
 from probrev.model.channel import hidden_belief, hidden_score
 from probrev.model.layer import Layer
+from probrev.model.layered_model import check_layer_laws
 from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.slabs import Slab
 from probrev.model.tilted import slab_moments, tilted
@@ -106,14 +107,15 @@ def evolve_state(
         start: where to start from.
 
     Raises:
-        ValueError: an unknown start, an intermediate layer without a rectifier, or a prior that is
-            not what its spike and slab say.
+        ValueError: an unknown start, an intermediate layer without a rectifier, a layer with a law
+            of its own, or a prior that is not what its spike and slab say.
 
     Source: Rangan 2011 (GAMP) and Manoel, Krzakala, Mezard and Zdeborova 2017 (several layers);
     the channels are those of `RectifiedDropout`.
     """
     if start not in ("uninformed", "informed"):
         raise ValueError(f'start must be "uninformed" or "informed"; got {start!r}')
+    check_layer_laws("evolve_state", layers)
     if any(layer.activation != "relu" for layer in layers[1:]):
         raise ValueError("state evolution needs activation 'relu' in every layer but layers[0]")
     stds = [(layer.weight_std, layer) for layer in layers]

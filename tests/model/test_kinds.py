@@ -180,6 +180,11 @@ def test_half_a_law_is_refused_where_the_other_half_is_asked_for():
         pr.exact(model, OBS)
 
 
+def test_what_the_base_made_is_not_from_the_layers_of_another_law():
+    assert OBS.origin_under(pr.LayeredModel(pr.KSparse(3, 1, SLAB), [LAYER])) == "layers"
+    assert OBS.origin_under(HEATED) == "elsewhere"
+
+
 def test_what_is_no_law_may_be_overridden():
     model = Named(PRIOR, [LAYER], offset=1.0)
     assert model.law_changes == ()
@@ -242,6 +247,16 @@ def test_a_layer_with_a_law_of_its_own_is_not_taken_for_the_built_in_one():
     assert model.law_changes == ("distribution of layers[0]",)
     with pytest.raises(ValueError, match=r"it changes distribution of layers\[0\]"):
         pr.gibbs(jax.random.key(1), model, OBS)
+    with pytest.raises(ValueError, match=r"evolve_state .* overrides distribution of layers\[0\]"):
+        pr.evolve_state(PRIOR, model.layers)
+    net = pr.FeedforwardNet.from_model(jax.random.key(1), model, "universal")
+    with pytest.raises(ValueError, match=r"predict_net_risk .* overrides distribution of layers"):
+        pr.predict_net_risk(jax.random.key(1), PRIOR, net)
+    # What such layers made is from elsewhere under a model that has them otherwise.
+    made = model.simulate(jax.random.key(1), 2)
+    assert made.origin_under(model) == "model"
+    other = pr.LayeredModel(pr.SpikeAndSlab(3, 0.4, SLAB), model.layers)
+    assert made.origin_under(other) == "elsewhere"
 
 
 @pytest.mark.slow

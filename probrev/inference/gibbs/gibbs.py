@@ -13,7 +13,7 @@ import probrev.inference.gibbs.layered_sweep  # noqa: F401
 from probrev.inference.gibbs.chain import run_chain
 from probrev.inference.gibbs.sweep import State, sweep_of
 from probrev.model.observations import Observations
-from probrev.model.protocol import Model, check_obs
+from probrev.model.protocol import Model, check_obs, check_pytree
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior.posterior import Moments, Posterior, from_draws
@@ -71,6 +71,7 @@ def gibbs(
     as in George and McCulloch 1997.
     """
     sweep = sweep_of(model)
+    check_pytree(model)
     check_obs(model, obs)
     settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
     with stopwatch() as timing:
