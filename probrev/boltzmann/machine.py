@@ -78,7 +78,10 @@ class BoltzmannMachine(BinaryLayers):
 
     @property
     def law_changes(self) -> tuple[str, ...]:
-        """What a subclass overrides of the law: nothing is assumed of such a one."""
+        """What a subclass overrides of the law: nothing is assumed of such a one.
+
+        One that writes the same law in another way says so by giving () itself.
+        """
         return overridden(self, law_of(BoltzmannMachine, _ASIDE), BoltzmannMachine)
 
     @property

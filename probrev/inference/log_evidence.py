@@ -84,7 +84,7 @@ def estimate_log_evidence(
     return estimate(key, model, obs, num_chains, num_temperatures)
 
 
-@Question("log_evidence_estimator")
+@Question("log_evidence_estimator", Callable)
 def log_evidence_estimator_of(model: Model) -> Estimator:
     """What estimates the evidence of a model: what it offers, or what its class does.
 
@@ -112,7 +112,7 @@ def _of_layered(model: LayeredModel) -> Estimator:
             "estimate_log_evidence needs a Boltzmann machine or a LayeredModel of one layer, whose "
             f"p(x | h) has a closed form; got {len(model.layers)} layers"
         )
-    check_layered(model)
+    check_layered(model, "estimate_log_evidence")
     if model.sparse_prior.fixes_count:
         raise ValueError(
             "estimate_log_evidence needs a SpikeAndSlab prior: its chains start from it and renew "

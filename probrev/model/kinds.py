@@ -88,29 +88,41 @@ class Question:
 
     Args:
         method: name of the model's own method; it takes the arguments after the model.
+        returns: what that must return.
     """
 
-    def __init__(self, method: str):
-        self.method = method
+    def __init__(self, method: str, returns: Any = object):
+        self.method, self.returns = method, returns
 
     def __call__[Answer](self, default: Callable[..., Answer]) -> "Asked[Answer]":
         """Decorates the default: (model, *args) -> answer."""
-        return Asked(self.method, default)
+        return Asked(self, default)
 
 
 class Asked[Answer]:
     """A function that asks a model, see `Question`; `register` is that of `singledispatch`."""
 
-    def __init__(self, method: str, default: Callable[..., Answer]):
-        self._method, self._answers = method, singledispatch(default)
+    def __init__(self, question: Question, default: Callable[..., Answer]):
+        self._question, self._answers = question, singledispatch(default)
         self.register = self._answers.register
         update_wrapper(self, default)
 
     def __call__(self, model: Model, *args: Any) -> Answer:
-        """The model's answer."""
-        own = getattr(model, self._method, None)
-        if own is not None and not overridden(model, LAW, since=(self._method,)):
-            return own(*args)
+        """The model's answer.
+
+        Raises:
+            TypeError: the model's own method returns something else than it must.
+        """
+        method, returns = self._question.method, self._question.returns
+        own = getattr(model, method, None)
+        if own is not None and not overridden(model, LAW, since=(method,)):
+            answer = own(*args)
+            if not isinstance(answer, returns):
+                raise TypeError(
+                    f"{method} of {type(model).__name__} must return a {returns.__name__}; got "
+                    f"{type(answer).__name__}"
+                )
+            return answer
         kind = object if getattr(model, "law_changes", ()) else type(model)
         return self._answers.dispatch(kind)(model, *args)
 

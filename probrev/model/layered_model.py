@@ -96,7 +96,10 @@ class LayeredModel:
 
     @property
     def law_changes(self) -> tuple[str, ...]:
-        """What a subclass, or a layer's, overrides of the law: nothing is assumed of such a one."""
+        """What a subclass, or a layer's, overrides of the law: nothing is assumed of such a one.
+
+        One that writes the same law in another way says so by giving () itself.
+        """
         own = overridden(self, law_of(LayeredModel, _ASIDE_OF_MODEL), LayeredModel)
         return own + _layer_changes(self.layers)
 

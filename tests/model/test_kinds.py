@@ -185,6 +185,17 @@ def test_what_the_base_made_is_not_from_the_layers_of_another_law():
     assert OBS.origin_under(HEATED) == "elsewhere"
 
 
+def test_the_same_law_in_another_way_says_so():
+    @pr.pytree()
+    class Rewritten(Heated):
+        law_changes = ()
+
+        def log_likelihood(self, h, x):
+            return 2 * super().log_likelihood(h, x)
+
+    assert sweep_of(Rewritten(PRIOR, [LAYER])).size == "27 weights"
+
+
 def test_what_is_no_law_may_be_overridden():
     model = Named(PRIOR, [LAYER], offset=1.0)
     assert model.law_changes == ()
@@ -360,6 +371,22 @@ def test_a_models_own_method_is_asked_first():
     assert noise_curve(7, model) == 7
     sizes = pr.estimate_log_evidence(None, model, OBS, num_chains=2, num_temperatures=3)
     assert sizes == (2, 3)
+
+
+def test_what_a_models_own_method_returns_is_checked():
+    class Wrong(NamedTuple):
+        n_visible, n_hidden = 9, 3
+
+        def gibbs_sweep(self):
+            return abs, abs
+
+        def rungs(self):
+            return ["mine"]
+
+    with pytest.raises(TypeError, match="gibbs_sweep of Wrong must return a Sweep; got tuple"):
+        sweep_of(Wrong())
+    with pytest.raises(TypeError, match="rungs of Wrong must return a Mapping; got list"):
+        pr.list_rungs(Wrong())
 
 
 def test_a_method_that_is_older_than_the_law_is_not_asked():

@@ -39,7 +39,7 @@ class ExactPlan(NamedTuple):
     seconds_per_unit: float = math.nan
 
 
-@Question("exact_plan")
+@Question("exact_plan", ExactPlan)
 def exact_plan_of(model: Model) -> ExactPlan:
     """The exact method for a model, and its cost; cheap, nothing is computed.
 

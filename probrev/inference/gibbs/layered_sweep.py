@@ -199,18 +199,23 @@ def _sweep(
     return jax.lax.cond(augments, lambda: new, correct)
 
 
-def check_layered(model: LayeredModel) -> None:
-    """Raises ValueError unless Gibbs can sample the model; says what can."""
-    check_spike_and_slab("gibbs", model.prior)
+def check_layered(model: LayeredModel, method: str = "gibbs") -> None:
+    """Raises ValueError unless these sweeps can sample the model; says what can.
+
+    Args:
+        model: the model.
+        method: what makes the sweeps, to name in the error.
+    """
+    check_spike_and_slab(method, model.prior)
     for level, layer in enumerate(model.layers):
         if layer.noise_std == 0:
             raise ValueError(
-                f"gibbs needs noise_std > 0, and that of layers[{level}] is 0: "
+                f"{method} needs noise_std > 0, and that of layers[{level}] is 0: "
                 "without noise x pins h down and no unit moves"
             )
         if level > 0 and layer.activation != "relu":
             raise ValueError(
-                f"gibbs needs ReLU layers above the one next to x; layers[{level}] has "
+                f"{method} needs ReLU layers above the one next to x; layers[{level}] has "
                 f"activation {layer.activation!r}, so the units below it may be negative"
             )
 

@@ -51,7 +51,7 @@ def weights_sweep(init: Callable[..., Any], step: Callable[..., Any], num_weight
     return Sweep(init, step, num_weights * SECONDS_PER_WEIGHT, f"{num_weights:,} weights")
 
 
-@Question("gibbs_sweep")
+@Question("gibbs_sweep", Sweep)
 def sweep_of(model: Model) -> Sweep:
     """The sweep that a model offers by its method `gibbs_sweep`, or that of its class.
 

@@ -13,14 +13,14 @@ Rungs = Mapping[str, Callable[[PRNGKeyArray], Inverse]]
 Samplers = Mapping[str, Callable[[PRNGKeyArray], RandomInverse]]
 
 
-@Question("rungs")
+@Question("rungs", Mapping)
 def rungs_of(model: Model) -> Rungs:
     """The rungs that a model offers by its method `rungs`, or those of its class; else none."""
     del model
     return {}
 
 
-@Question("samplers")
+@Question("samplers", Mapping)
 def samplers_of(model: Model) -> Samplers:
     """The random inverses that it offers by `samplers`, or those of its class; else none."""
     del model
