@@ -8,7 +8,10 @@ from .comparison.metrics.case import Case, Measured, Row
 from .comparison.metrics.family import MetricFamily
 from .inference.choice import choose_methods
 from .inference.exact.exact import exact
+from .inference.exact.exact_result import ExactOptions, ExactResult
+from .inference.exact.plan import ExactPlan
 from .inference.gibbs.gibbs import GibbsKernel, gibbs
+from .inference.gibbs.sweep import Sweep
 from .inference.hmc import hmc
 from .inference.log_evidence import estimate_log_evidence
 from .inference.messages.message_passing import message_passing
@@ -72,6 +75,9 @@ __all__ = [
     "Classifier",
     "ClippedRelu",
     "Comparison",
+    "ExactOptions",
+    "ExactPlan",
+    "ExactResult",
     "FeedforwardNet",
     "FiniteSlab",
     "FiniteStates",
@@ -104,6 +110,7 @@ __all__ = [
     "SigmoidPass",
     "SpikeAndSlab",
     "StochasticPass",
+    "Sweep",
     "Threshold",
     "TrainedLayer",
     "TrainedNet",

@@ -13,14 +13,21 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.boltzmann.binary_draws import simulate
 from probrev.boltzmann.binary_layers import BinaryLayers, binary_states, draw_units
+from probrev.model.kinds import check_one_law, law_of, overridden
 from probrev.model.observations import Observations, Origin
-from probrev.model.protocol import check_shape
+from probrev.model.protocol import DENSITIES, check_shape
 from probrev.model.states import FiniteStates
 from probrev.plumbing.arrays import check_real
-from probrev.plumbing.pytree import is_concrete, pytree
+from probrev.plumbing.pytree import check_registered, is_concrete, pytree
+
+# What says nothing of the law of x and h.
+_ASIDE = (
+    "check", "check_draws", "setting", "num_weights", "observe_from", "visible_mean",
+    "sampled_program", "law_changes",
+)  # fmt: skip
 
 
-@pytree(data=("weights", "biases"))
+@pytree()
 @dataclass(frozen=True, init=False)
 class BoltzmannMachine(BinaryLayers):
     """Binary layers x = s_0, h^1 = s_1, h^2 = s_2, ..., each coupled with its neighbours only.
@@ -52,6 +59,7 @@ class BoltzmannMachine(BinaryLayers):
         )
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "biases", biases)
+        check_registered("the machine", self)
 
     @property
     def n_visible(self) -> int:
@@ -67,6 +75,14 @@ class BoltzmannMachine(BinaryLayers):
     def num_weights(self) -> int:
         """Number of couplings."""
         return sum(matrix.size for matrix in self.weights)
+
+    @property
+    def law_changes(self) -> tuple[str, ...]:
+        """What a subclass overrides of the law: nothing is assumed of such a one.
+
+        One that writes the same law in another way says so by giving () itself.
+        """
+        return overridden(self, law_of(BoltzmannMachine, _ASIDE), BoltzmannMachine)
 
     @property
     def setting(self) -> str:
@@ -143,7 +159,11 @@ class BoltzmannMachine(BinaryLayers):
         """Draws x and h: exactly where the units of one parity can be enumerated, else by Gibbs.
 
         Warns where its chains have not converged; see `binary_draws.simulate`.
+
+        Raises:
+            ValueError: a subclass overrides a density, but not this.
         """
+        check_one_law(self, uses=("simulate",), others=DENSITIES)
         x, *hidden = simulate(key, self, num_obs)
         return Observations(x, jnp.concatenate(hidden, axis=-1)).made_by(self)
 

@@ -11,13 +11,21 @@ from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import print_json, print_result
 from probrev.cli.output import REPORT, RUN, check_folder, default_folder
 from probrev.cli.plan import Plan
+from probrev.inference.methods import METHODS
+from probrev.inverses.rung_names import RUNGS
 from probrev.runs import registry
 
 if TYPE_CHECKING:
     from probrev import Comparison
 
 # An option that can be given several times.
-Names = Annotated[tuple[str, ...], Parameter(negative="", show_default=False, metavar="NAME")]
+SEVERAL = Parameter(negative="", show_default=False, metavar="NAME")
+Names = Annotated[tuple[str, ...], SEVERAL]
+POSTERIOR_HELP = f"{', '.join(METHODS)}; by default the best for the model's size."
+INVERSE_HELP = (
+    f"{', '.join(RUNGS)}, or one of the model's own; by default all that the model has, and beside "
+    "them its random ones, such as the net with dropout at test time, as samplers."
+)
 
 
 def compare(
@@ -25,8 +33,8 @@ def compare(
     /,
     *,
     assignments: Annotated[Names, Parameter(name="--set", metavar="NAME=VALUE")] = (),
-    posterior: Names = (),
-    inverse: Names = (),
+    posterior: Annotated[Names, Parameter(help=POSTERIOR_HELP)] = (),
+    inverse: Annotated[Names, Parameter(help=INVERSE_HELP)] = (),
     num_obs: PositiveInt | None = None,
     num_weights: PositiveInt = 1,
     seed: NonNegativeInt = 0,
@@ -39,10 +47,8 @@ def compare(
         model: a named model (see `probrev models`), or a path to a .py file with a function build.
         assignments: a parameter of the model; a value that ends in .npy is a file with an array.
             Like the next two, can be given several times.
-        posterior: exact, gibbs, message_passing or hmc; by default the best for the model's size.
-        inverse: theory, universal, calibrated, trained, scalar, first_step, two_steps, three_steps,
-            converged, or one of the model's own; by default all that it has, and beside them the
-            net with dropout at test time, as a sampler.
+        posterior: names of methods.
+        inverse: names of inverses.
         num_obs: number of observations to simulate; by default 32, then 128 and 512 while a verdict
             is undecided.
         num_weights: number of draws of the weights; more than one shows the spread over them.

@@ -17,7 +17,7 @@ from probrev.cli.display import Stages, stages
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.refusal import is_refusal, line_at_fault
 from probrev.comparison.looks import LOOKS
-from probrev.inference.choice import estimate_seconds, infer
+from probrev.inference.choice import EVERY_OBS, estimate_seconds, infer
 from probrev.inverses.ladder import build_samplers
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
@@ -70,6 +70,11 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
         built = build_model(make, settings)
     model = built.model
     check_names("inverse", plan.inverses, built.inverse_names)
+    if not built.inverse_names:
+        raise ValueError(
+            f"model {plan.info.name} has no inverse to compare: add a function inverses(model) to "
+            "its file that returns some by name, callables x -> h, or a method rungs to the model"
+        )
     samplers = {}
     if not plan.inverses and not weight_draw:
         samplers = build_samplers(stream(root, "dropout"), model)
@@ -84,8 +89,8 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
         model,
         inverses=built.inverses(stream(root, "ladder"), plan.inverses or built.inverse_names),
         posteriors={
-            method: partial(infer_with_progress, method, stage)
-            for method in (list(methods)[:1] if weight_draw else methods)
+            method: partial(infer_with_progress, method, stage, is_judge=number == 0)
+            for number, method in enumerate(list(methods)[:1] if weight_draw else methods)
         },
         looks=looks,
         observe=lambda key, num_obs: obs[:num_obs],
@@ -168,13 +173,20 @@ def refusing(info: registry.ModelInfo) -> Iterator[None]:
 
 
 def infer_with_progress(
-    method: str, stage: Stages, key: jax.Array, model: pr.Model, obs: pr.Observations
+    method: str,
+    stage: Stages,
+    key: jax.Array,
+    model: pr.Model,
+    obs: pr.Observations,
+    *,
+    is_judge: bool,
 ) -> pr.Posterior:
-    """One posterior, its progress shown."""
+    """One posterior, its progress shown; a judge's is of every observation."""
     progress = stage(method)
     if method == "gibbs":
         return sample_until_converged(key, model, obs, progress=progress)
-    return infer(method, key, model, obs, progress=progress)
+    settings = EVERY_OBS.get(method, {}) if is_judge else {}
+    return infer(method, key, model, obs, progress=progress, **settings)
 
 
 def sample_until_converged(

@@ -20,7 +20,7 @@ from probrev.comparison.metrics.risk import spares_truth
 from probrev.comparison.verdict import Doubt, Ratio, Verdict, Word, judge
 from probrev.inverses.estimates import Estimates
 from probrev.model.observations import Observations
-from probrev.model.protocol import Model, check_pytree
+from probrev.model.protocol import Model, check_obs, check_pytree
 from probrev.posterior.external import External, from_datatree, note_draws
 from probrev.posterior.posterior import Kind, Posterior
 
@@ -86,7 +86,7 @@ def decide(
     if not 0 < interval_prob < 1:
         raise ValueError(f"interval_prob must lie between 0 and 1; got {interval_prob}")
     check_pytree(model)
-    model.check(obs)
+    check_obs(model, obs)
     estimates = estimates._replace(h=estimates.h[:, : obs.num_obs])
     inverses = [str(name) for name in estimates.h["inverse"].to_numpy()]
     planned = inverses if planned is None else planned

@@ -12,10 +12,10 @@ from probrev.comparison.decision import Decision, check_names, decide
 from probrev.comparison.metrics.case import INTERVAL_PROB
 from probrev.comparison.metrics.family import Metric, MetricFamily
 from probrev.comparison.own_metrics import read_metrics
-from probrev.inference.choice import infer
+from probrev.inference.choice import EVERY_OBS, infer
 from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
 from probrev.model.observations import Observations
-from probrev.model.protocol import Model
+from probrev.model.protocol import Model, simulate
 from probrev.plumbing.streams import stream
 from probrev.posterior.joined import join_posteriors
 from probrev.posterior.posterior import Posterior
@@ -90,14 +90,14 @@ def compare_until(
     if not looks or any(more <= few for few, more in zip((0, *looks), looks, strict=False)):
         raise ValueError(f"looks must be positive and increase; got {looks}")
     if not isinstance(posteriors, Mapping):
-        posteriors = {name: _by_name(name) for name in posteriors}
+        posteriors = {
+            name: _by_name(name, **EVERY_OBS.get(name, {}) if name == posteriors[0] else {})
+            for name in posteriors
+        }
     check_names(posteriors, inverses, random_inverses or {})
     own = read_metrics(metrics)
     key_obs = stream(key, "simulate")
-    if observe is None:
-        obs = model.simulate(key_obs, looks[-1]).simulated_by(model)
-    else:
-        obs = observe(key_obs, looks[-1])
+    obs = simulate(model, key_obs, looks[-1]) if observe is None else observe(key_obs, looks[-1])
     if obs.num_obs < looks[-1]:
         raise ValueError(f"observe was asked for {looks[-1]} observations; it gave {obs.num_obs}")
     obs = obs[: looks[-1]]
@@ -135,5 +135,5 @@ def compare_until(
     )  # fmt: skip
 
 
-def _by_name(method: str) -> Inference:
-    return lambda key, model, obs: infer(method, key, model, obs)
+def _by_name(method: str, **settings: Any) -> Inference:
+    return lambda key, model, obs: infer(method, key, model, obs, **settings)

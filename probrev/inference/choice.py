@@ -1,37 +1,30 @@
 """Inference methods by name: how to call one, and which suit a model where the user names none."""
 
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import PRNGKeyArray
 
-from probrev.boltzmann.machine import BoltzmannMachine
-from probrev.inference.exact.exact import exact, plan_exact
-from probrev.inference.gibbs.gibbs import find_sweep, gibbs
-from probrev.inference.hmc import hmc
+from probrev.inference.exact.exact import exact
+from probrev.inference.exact.plan import exact_plan_of
+from probrev.inference.gibbs.gibbs import gibbs
+from probrev.inference.gibbs.sweep import SECONDS_PER_WEIGHT, sweep_of
+from probrev.inference.hmc import check_program, hmc
 from probrev.inference.messages.message_passing import check_model as check_message_passing
 from probrev.inference.messages.message_passing import message_passing
-from probrev.model.layered_model import LayeredModel
+from probrev.inference.methods import METHODS
 from probrev.model.observations import Observations
-from probrev.model.priors import SparsePrior, undeclared_members
 from probrev.model.protocol import Model
 from probrev.posterior.posterior import Posterior
 
-_SEEDED = {"exact": exact, "message_passing": message_passing}
-_SAMPLERS = {"gibbs": gibbs, "hmc": hmc}
 # What a default may cost for each observation, of one method.
 MAX_SECONDS = 10.0
-# Seconds of a unit of each exact method, and of Gibbs (default settings) for each weight: rounded
-# up from runs on 2 CPU cores.
-SECONDS_PER_UNIT = {
-    "enumeration": 3e-6,
-    "collapsed_enumeration": 3e-6,
-    "integration": 2e-3,
-    "two_layer": 1e-4,
-    "noiseless": 1e-5,
-    "noiseless_enumeration": 3e-6,
-}
-GIBBS_SECONDS_PER_WEIGHT = 1.5e-5
+# What serves a model that no other method does.
+LAST_RESORT = "hmc"
+# Settings with which a method covers every observation, where by default it does not: a judge must.
+EVERY_OBS = {"hmc": {"num_obs": None}}
 # From here on independent units are a fair approximation (see `message_passing`).
 MANY_UNITS = 200
 
@@ -42,6 +35,25 @@ class _Candidate(NamedTuple):
     seconds: float
     reason: str
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether it takes no longer than a default may; what is not known may."""
+        return not self.seconds > MAX_SECONDS
+
+
+class _Method(NamedTuple):
+    """How a method is called, and how it judges a model, with ValueError where it does not serve.
+
+    Attributes:
+        run: the method.
+        takes_key: whether its first argument is a key; else it has an argument `seed`.
+        judge: model -> what it would cost.
+    """
+
+    run: Callable[..., Posterior]
+    takes_key: bool
+    judge: Callable[[Any], _Candidate]
+
 
 def infer(
     method: str, key: PRNGKeyArray, model: Model, obs: Observations, **settings: Any
@@ -49,49 +61,55 @@ def infer(
     """The posterior by the method of that name.
 
     Args:
-        method: "exact", "gibbs", "hmc" or "message_passing".
+        method: one of `methods.METHODS`.
         key: random key; methods that take a seed get one that is drawn with it.
         model: a model that the method can do.
         obs: observations.
         **settings: further arguments of the method.
+
+    Raises:
+        ValueError: there is no method of that name, or what it refuses.
     """
-    if method in _SEEDED:
-        settings = {"seed": int(jax.random.bits(key) >> 1), **settings}
-        return _SEEDED[method](model, obs, **settings)
-    return _SAMPLERS[method](key, model, obs, **settings)
+    if method not in METHODS:
+        raise ValueError(
+            f"method must be one of {', '.join(METHODS)}; got {method!r}: for another one call it "
+            "yourself, and give compare what it returns"
+        )
+    run, takes_key, _ = _METHODS[method]
+    if takes_key:
+        return run(key, model, obs, **settings)
+    return run(model, obs, **{"seed": int(jax.random.bits(key) >> 1), **settings})
 
 
 def choose_methods(model: Model) -> dict[str, str]:
     """The best methods for a model of its size, the most trusted first, each with the reason.
 
     Exact inference where it takes seconds; Gibbs where that does, as a check of it or in its
-    place; message passing where the units are many. Where none is quick, the quickest; where the
-    prior is a NumPyro function, NumPyro's own kernels.
+    place; message passing where the units are many. Where none is quick, the quickest; where none
+    serves, NumPyro's own kernels on the model's program.
 
     Args:
         model: any Model.
 
     Returns:
-        Name of a method ("exact", "gibbs", "message_passing", "hmc") -> why it was chosen.
+        Name of a method, see `methods.METHODS` -> why it was chosen.
 
     Raises:
         ValueError: no method here serves the model; says why.
     """
-    if isinstance(model, LayeredModel) and not isinstance(model.prior, SparsePrior):
-        return _hmc_only(model, "a prior that is a NumPyro function")
-    candidates, refusals = {}, []
-    for name, judge in (("exact", _exact), ("gibbs", _gibbs), ("message_passing", _messages)):
+    candidates: dict[str, _Candidate] = {}
+    refusals = []
+    for name in METHODS:
+        if name == LAST_RESORT and candidates:
+            continue
         try:
-            candidates[name] = judge(model)
+            candidates[name] = _METHODS[name].judge(model)
         except ValueError as error:
             refusals.append(str(error))
-    if not candidates and isinstance(model, LayeredModel) and undeclared_members(model.prior):
-        return _hmc_only(model, "a spike-and-slab prior with a law of its own")
     if not candidates:
         raise ValueError("no inference method here serves this model: " + "; ".join(refusals))
-    quick = {name for name, (seconds, _) in candidates.items() if seconds <= MAX_SECONDS}
-    few = isinstance(model, LayeredModel) and model.n_hidden < MANY_UNITS
-    if few and len(quick) > 1:
+    quick = {name for name, candidate in candidates.items() if candidate.is_quick}
+    if model.n_hidden < MANY_UNITS and len(quick) > 1:
         quick.discard("message_passing")
     chosen = quick or {min(candidates, key=lambda name: candidates[name].seconds)}
     return {name: reason for name, (_, reason) in candidates.items() if name in chosen}
@@ -99,39 +117,36 @@ def choose_methods(model: Model) -> dict[str, str]:
 
 def estimate_seconds(method: str, model: Model) -> float:
     """About how long a method takes for each observation, compilation apart; NaN if unknown."""
-    judges = {"exact": _exact, "gibbs": _gibbs, "message_passing": _messages}
-    if method not in judges:
-        return float("nan")
-    return judges[method](model).seconds
-
-
-def _hmc_only(model: LayeredModel, prior: str) -> dict[str, str]:
-    """NumPyro's own kernels, which run the prior's program."""
-    if any(layer.noise_std == 0 for layer in model.layers):
-        raise ValueError("noise_std = 0 gives x no density, so hmc has nothing to sample")
-    return {"hmc": f"only NumPyro's own kernels sample {prior}"}
+    return _METHODS[method].judge(model).seconds
 
 
 def _exact(model: Model) -> _Candidate:
-    plan = plan_exact(model)
-    # Of another Model it is not known what a state costs.
-    known = isinstance(model, LayeredModel | BoltzmannMachine)
-    seconds = plan.size * SECONDS_PER_UNIT[plan.method] if known else 0.0
+    plan = exact_plan_of(model)
     size = f"{plan.size:,} {plan.unit.removeprefix('num_')}"
-    return _Candidate(seconds, f"it is exact, and quick with {size}")
+    return _Candidate(plan.size * plan.seconds_per_unit, f"it is exact, and quick with {size}")
 
 
 def _gibbs(model: Model) -> _Candidate:
-    find_sweep(model)
-    assert isinstance(model, LayeredModel | BoltzmannMachine)
-    size = model.num_weights
-    reason = f"it samples the posterior itself, and is quick with {size:,} weights"
-    return _Candidate(size * GIBBS_SECONDS_PER_WEIGHT, reason)
+    sweep = sweep_of(model)
+    quick = f", and is quick with {sweep.size}" if sweep.size else ""
+    return _Candidate(sweep.seconds, f"it samples the posterior itself{quick}")
 
 
-def _messages(model: Model) -> _Candidate:
+def _messages(model: Any) -> _Candidate:
     check_message_passing(model)
-    assert isinstance(model, LayeredModel)
     size = model.num_weights
     reason = f"it approximates the posterior in tens of passes over {size:,} weights"
-    return _Candidate(size * GIBBS_SECONDS_PER_WEIGHT / 100, reason)
+    return _Candidate(size * SECONDS_PER_WEIGHT / 100, reason)
+
+
+def _hmc(model: Model) -> _Candidate:
+    check_program(model)
+    return _Candidate(math.nan, "only NumPyro's own kernels, which run the program, sample it")
+
+
+_METHODS = {
+    "exact": _Method(exact, False, _exact),
+    "gibbs": _Method(gibbs, True, _gibbs),
+    "message_passing": _Method(message_passing, False, _messages),
+    "hmc": _Method(hmc, True, _hmc),
+}

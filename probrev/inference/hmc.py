@@ -3,7 +3,6 @@
 import re
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -12,10 +11,9 @@ import numpyro
 from jaxtyping import PRNGKeyArray
 from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, Predictive
 
-from probrev.model.layered_model import LayeredModel
+from probrev.model.kinds import check_one_law, overridden, refusal
 from probrev.model.observations import Observations
-from probrev.model.priors import KSparse
-from probrev.model.protocol import Model
+from probrev.model.protocol import DENSITIES, Model, check_obs
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior.posterior import Moments, Posterior, from_draws
@@ -38,6 +36,8 @@ def hmc(
 ) -> Posterior:
     """Draws from p(h | x) with NumPyro's samplers, straight from `model.program(x)`.
 
+    It asks for nothing else: h may be of any law that NumPyro's kernels sample, negative too.
+
     The program's sites choose the kernel: all continuous NUTS, all discrete DiscreteGibbs, both
     DiscreteHMCGibbs around NUTS. Above x, masks and noise are sites of their own, so that what is
     left is smooth: with several layers this is a check at small size, not a method for large ones.
@@ -55,14 +55,11 @@ def hmc(
         progress: where to report progress, in observations.
 
     Raises:
-        ValueError: x does not fit the model, or its prior fixes the number of active units.
+        ValueError: x does not fit the model, or the model has no program that these kernels can
+            sample: none at all, one without a density, or one in which no single unit can move.
     """
-    if isinstance(getattr(model, "prior", None), KSparse):
-        raise ValueError(
-            "hmc flips one unit at a time and cannot move when exactly n_active units must be "
-            "active: use gibbs, which swaps units, or exact"
-        )
-    model.check(obs)
+    program = sampled_program(model)
+    check_obs(model, obs)
     obs = obs if num_obs is None else obs[:num_obs]
     settings = {
         "num_warmup": num_warmup,
@@ -71,7 +68,6 @@ def hmc(
         "target_accept_prob": target_accept_prob,
     }
     with stopwatch() as timing:
-        program = sampled_program(model)
         mcmc = MCMC(
             choose_kernel(program, model.n_visible, target_accept_prob),
             num_warmup=num_warmup,
@@ -101,17 +97,29 @@ def hmc(
 
 
 def sampled_program(model: Model) -> Callable[..., Any]:
-    """The program that NumPyro's kernels run, with smooth and discrete sites only."""
-    if isinstance(model, LayeredModel) and len(model.layers) > 1:
-        return partial(model.program, explicit_from=1)
-    return model.program
+    """The program that NumPyro's kernels run: the model's `sampled_program()`, else its `program`.
+
+    Raises:
+        ValueError: it has none, or none for these kernels.
+    """
+    check_one_law(model, uses=("program", "sampled_program"), others=DENSITIES)
+    own = getattr(model, "sampled_program", None)
+    if own is not None and not overridden(model, ("program",), since=("sampled_program",)):
+        return own()
+    program = getattr(model, "program", None)
+    if program is None:
+        raise refusal("hmc", model, "needs a model with a NumPyro program(x) that has a site h")
+    return program
+
+
+def check_program(model: Model) -> None:
+    """Raises ValueError unless the model has a program that NumPyro's kernels can run."""
+    _trace(sampled_program(model), model.n_visible)
 
 
 def choose_kernel(program: Callable[..., Any], n_visible: int, target_accept_prob: float) -> Any:
     """The NumPyro kernel that fits the kinds of latent sites in a program."""
-    x = np.zeros(n_visible)
-    with numpyro.handlers.block(), numpyro.handlers.seed(rng_seed=0):
-        trace = numpyro.handlers.trace(program).get_trace(x)
+    trace = _trace(program, n_visible)
     latent = [
         site["fn"].is_discrete
         for site in trace.values()
@@ -121,6 +129,22 @@ def choose_kernel(program: Callable[..., Any], n_visible: int, target_accept_pro
         return DiscreteGibbs(program)
     nuts = NUTS(program, target_accept_prob=target_accept_prob)
     return DiscreteHMCGibbs(nuts) if any(latent) else nuts
+
+
+def _trace(program: Callable[..., Any], n_visible: int) -> dict[str, Any]:
+    """The sites of a program, by name.
+
+    Raises:
+        ValueError: none of them is `h`.
+    """
+    with numpyro.handlers.block(), numpyro.handlers.seed(rng_seed=0):
+        trace = numpyro.handlers.trace(program).get_trace(np.zeros(n_visible))
+    if "h" not in trace:
+        raise ValueError(
+            f"hmc needs a program with a site h; its sites are {', '.join(trace)}: name the hidden "
+            'vector by numpyro.sample("h", ...) or numpyro.deterministic("h", ...)'
+        )
+    return trace
 
 
 def _run(

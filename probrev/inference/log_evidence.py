@@ -1,6 +1,8 @@
 """The evidence log p(x) of models too large to sum: by particles that are annealed to x."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +18,23 @@ from probrev.inference.partition import (
     estimate_log_mean,
     machine_log_evidence,
 )
+from probrev.model.kinds import Question, refusal
 from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
-from probrev.model.priors import KSparse, SparsePrior, sample_prior
+from probrev.model.priors import sample_prior
+from probrev.model.protocol import Model, check_obs
 
 # Numbers in one temporary array, (case, visible): observations are taken in groups of that size.
 GROUP_ELEMENTS = 2**22
+# (key, model, obs, num_chains, num_temperatures) -> log p(x), (obs,).
+Estimator = Callable[[PRNGKeyArray, Any, Observations, int, int], Estimate]
 # Populations of chains that never meet: their spread is the error.
 NUM_POPULATIONS = 8
 
 
 def estimate_log_evidence(
     key: PRNGKeyArray,
-    model: LayeredModel | BoltzmannMachine,
+    model: Model,
     obs: Observations,
     *,
     num_chains: int = 1000,
@@ -55,7 +61,9 @@ def estimate_log_evidence(
 
     Args:
         key: random key.
-        model: a Boltzmann machine; or one layer with noise_std > 0 under a `SpikeAndSlab`.
+        model: a Boltzmann machine; one layer with noise_std > 0 under a `SpikeAndSlab`; or a model
+            with a method `log_evidence_estimator` that returns a function (key, model, obs,
+            num_chains, num_temperatures) -> an estimate and its standard error.
         obs: observations.
         num_chains: chains per observation; of a layer a multiple of 8.
         num_temperatures: steps of the path; of a layer at least as many as x has rows let them
@@ -71,16 +79,62 @@ def estimate_log_evidence(
     Boltzmann machines Salakhutdinov and Murray 2008.
     """
     check_sizes(num_chains, num_temperatures)
-    if isinstance(model, BoltzmannMachine):
-        model.check(obs)
-        return machine_log_evidence(key, model, obs, num_chains, num_temperatures)
-    _check(model)
+    estimate = log_evidence_estimator_of(model)
+    check_obs(model, obs)
+    return estimate(key, model, obs, num_chains, num_temperatures)
+
+
+@Question("log_evidence_estimator", Callable)
+def log_evidence_estimator_of(model: Model) -> Estimator:
+    """What estimates the evidence of a model: what it offers, or what its class does.
+
+    Raises:
+        ValueError: nothing does; says what would.
+    """
+    raise refusal(
+        "estimate_log_evidence",
+        model,
+        "needs a Boltzmann machine, a LayeredModel of one layer, or a model with a method "
+        "log_evidence_estimator",
+    )
+
+
+@log_evidence_estimator_of.register
+def _of_machine(model: BoltzmannMachine) -> Estimator:
+    del model
+    return machine_log_evidence
+
+
+@log_evidence_estimator_of.register
+def _of_layered(model: LayeredModel) -> Estimator:
+    if len(model.layers) > 1:
+        raise ValueError(
+            "estimate_log_evidence needs a Boltzmann machine or a LayeredModel of one layer, whose "
+            f"p(x | h) has a closed form; got {len(model.layers)} layers"
+        )
+    check_layered(model, "estimate_log_evidence")
+    if model.sparse_prior.fixes_count:
+        raise ValueError(
+            "estimate_log_evidence needs a SpikeAndSlab prior: its chains start from it and renew "
+            f"one unit at a time; got {type(model.prior).__name__}, which fixes the number of "
+            "active ones"
+        )
+    return _layered_log_evidence
+
+
+def _layered_log_evidence(
+    key: PRNGKeyArray,
+    model: LayeredModel,
+    obs: Observations,
+    num_chains: int,
+    num_temperatures: int,
+) -> Estimate:
+    """Log p(x) of one layer, each population of chains by itself."""
     if num_chains % NUM_POPULATIONS:
         raise ValueError(
             f"num_chains must be a multiple of {NUM_POPULATIONS}, one population each; "
             f"got {num_chains}"
         )
-    model.check(obs)
     key_order, key_chains = jax.random.split(key)
     rank = jax.random.permutation(key_order, model.n_visible)
     size = max(1, GROUP_ELEMENTS // (num_chains * model.n_visible))
@@ -92,26 +146,6 @@ def estimate_log_evidence(
         for start in range(0, obs.num_obs, size)
     ]  # fmt: skip
     return estimate_log_mean(np.concatenate(log_evidence))
-
-
-def _check(model: LayeredModel) -> None:
-    if not isinstance(model, LayeredModel) or len(model.layers) > 1:
-        raise ValueError(
-            "estimate_log_evidence needs a Boltzmann machine or a LayeredModel of one layer, whose "
-            f"p(x | h) has a closed form; got {_describe(model)}"
-        )
-    if not isinstance(model.prior, SparsePrior) or isinstance(model.prior, KSparse):
-        raise ValueError(
-            "estimate_log_evidence needs a SpikeAndSlab prior: its chains start from it and renew "
-            f"one unit at a time; got {type(model.prior).__name__}"
-        )
-    check_layered(model)
-
-
-def _describe(model: LayeredModel) -> str:
-    if isinstance(model, LayeredModel):
-        return f"{len(model.layers)} layers"
-    return type(model).__name__
 
 
 @partial(jax.jit, static_argnames=("num_chains", "num_temperatures"))

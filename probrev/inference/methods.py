@@ -1,3 +1,4 @@
 """Names of the inference methods, known without loading any."""
 
-METHODS = ("exact", "gibbs", "hmc", "message_passing")
+# The most trusted first: the order in which a default is chosen.
+METHODS = ("exact", "gibbs", "message_passing", "hmc")

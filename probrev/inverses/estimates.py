@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.model.observations import Observations
-from probrev.model.protocol import Model
+from probrev.model.protocol import Model, check_obs
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.streams import stream
 
@@ -55,7 +55,7 @@ def run_inverses(model: Model, obs: Observations, inverses: Mapping[str, Inverse
 
 def estimate(model: Model, obs: Observations, inverses: Mapping[str, Inverse]) -> xr.DataArray:
     """Every inverse's estimates, (inverse, obs, hidden); see `run_inverses`."""
-    model.check(obs)
+    check_obs(model, obs)
     h = [as_estimate(name, inverse(obs.x), model, obs) for name, inverse in inverses.items()]
     coords = {
         "inverse": list(inverses),

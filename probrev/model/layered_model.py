@@ -1,9 +1,10 @@
 """The layered model of Arora, Liang and Ma: a sparse prior, and layers from the top down to x."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +14,37 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from probrev.model.kinds import check_one_law as check_same_law
+from probrev.model.kinds import law_of, overridden, refusal
 from probrev.model.layer import Layer
 from probrev.model.observations import Observations, Origin
 from probrev.model.priors import Prior, SparsePrior, check_one_law, is_spike_and_slab, sample_prior
-from probrev.model.protocol import check_shape
+from probrev.model.protocol import DENSITIES, Model, check_shape
 from probrev.model.states import FiniteStates
-from probrev.plumbing.pytree import is_concrete
+from probrev.plumbing.pytree import check_registered, is_concrete, pytree
+
+# Of the model and of a layer, what says nothing of the law of x and h.
+_ASIDE_OF_MODEL = (
+    "check", "check_draws", "setting", "num_weights", "observe_from", "visible_mean",
+    "sampled_program", "law_changes",
+)  # fmt: skip
+_ASIDE_OF_LAYER = (
+    "weight_std", "readout", "readout_scale", "readout_std", "prior_readout_std",
+)  # fmt: skip
+# What the rest of a layer's law follows from.
+_LAW_OF_LAYER = ("pre_activation", "distribution")
 
 
-@jax.tree_util.register_pytree_node_class
+@pytree(data=("prior", "layers"))
 @dataclass(frozen=True)
 class LayeredModel:
     """A prior on h and the layers below it: h = h^(t) -> h^(t-1) -> ... -> h^(0) = x.
 
     `model(x)` is a NumPyro program for one observation, dropout summed out.
+
+    A subclass that overrides part of the law, or has a layer that does, is a model of its own: it
+    offers to methods what it defines itself, see `Model`. `log_likelihood`, `generate` and
+    `program` say one law; `log_joint` follows from the first, `simulate` from the second.
 
     Attributes:
         prior: `SpikeAndSlab`, `KSparse`, or any NumPyro program that returns h (n_hidden,). A
@@ -49,28 +67,17 @@ class LayeredModel:
                     f"layers[{level}] has n_hidden = {below.n_hidden}, but layers[{level + 1}] "
                     f"above it has n_visible = {above.n_visible}; layers[0] is the one next to x"
                 )
+        check_registered("the model", self)
         check_one_law(self.prior)
+        for level, layer in enumerate(self.layers):
+            check_registered(f"layers[{level}]", layer)
+            _check_layer_law(level, layer)
         h = jax.eval_shape(lambda: sample_prior(jax.random.key(0), self.prior, 1))
         if h.shape != (1, self.n_hidden):
             raise ValueError(
                 f"prior returns h of shape {h.shape[1:]}, but the top layer, "
                 f"layers[{len(self.layers) - 1}], has n_hidden = {self.n_hidden}"
             )
-
-    def tree_flatten(self):
-        """Leaves are the numbers of the prior and the layers; a prior function is structure."""
-        if isinstance(self.prior, SparsePrior):
-            return (self.prior, self.layers), None
-        return (None, self.layers), self.prior
-
-    @classmethod
-    def tree_unflatten(cls, aux, children):
-        """The model with these leaves, unchecked: they may be tracers."""
-        prior, layers = children
-        model = object.__new__(cls)
-        object.__setattr__(model, "prior", prior if aux is None else aux)
-        object.__setattr__(model, "layers", layers)
-        return model
 
     @property
     def n_visible(self) -> int:
@@ -86,6 +93,15 @@ class LayeredModel:
     def num_weights(self) -> int:
         """Number of weights, all layers together."""
         return sum(layer.weights.size for layer in self.layers)
+
+    @property
+    def law_changes(self) -> tuple[str, ...]:
+        """What a subclass, or a layer's, overrides of the law: nothing is assumed of such a one.
+
+        One that writes the same law in another way says so by giving () itself.
+        """
+        own = overridden(self, law_of(LayeredModel, _ASIDE_OF_MODEL), LayeredModel)
+        return own + _layer_changes(self.layers)
 
     @property
     def setting(self) -> str:
@@ -177,13 +193,42 @@ class LayeredModel:
                     signal = jnp.asarray(numpyro.deterministic(name, layer.gain * kept))
         return signal
 
+    def sampled_program(self) -> Callable[..., Any]:
+        """The program for NumPyro's kernels, with smooth and discrete sites only.
+
+        Raises:
+            ValueError: x has no density, or no single unit can move.
+        """
+        if any(layer.noise_std == 0 for layer in self.layers):
+            raise ValueError(
+                "noise_std = 0 gives x no density, so hmc has nothing to sample: a small noise_std "
+                "gives one"
+            )
+        prior = self.prior
+        if isinstance(prior, SparsePrior) and is_spike_and_slab(prior) and prior.fixes_count:
+            raise ValueError(
+                "hmc flips one unit at a time and cannot move when exactly n_active units must be "
+                "active: use gibbs, which swaps units, or exact"
+            )
+        if len(self.layers) > 1:
+            return partial(self.program, explicit_from=1)
+        return self.program
+
     def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations:
         """Draws h from the prior and x below it, noise_std = 0 included.
 
         Args:
             key: random key.
             num_obs: number of observations.
+
+        Raises:
+            ValueError: a subclass overrides `log_likelihood` or `log_joint`, but not `generate`.
         """
+        check_same_law(self, uses=("generate", "simulate"), others=DENSITIES)
+        if overridden(self, ("generate",), LayeredModel):
+            key_prior, key_layers = jax.random.split(key)
+            h = sample_prior(key_prior, self.prior, num_obs)
+            return Observations(self.generate(key_layers, h), h).made_by(self)
         return _simulate(key, self, num_obs).made_by(self)
 
     def observe_from(self, key: PRNGKeyArray, h: ArrayLike) -> Observations:
@@ -222,7 +267,7 @@ class LayeredModel:
         Raises:
             ValueError: the prior is a function, or see `log_likelihood`.
         """
-        return self.sparse_prior.log_prob(h) + self._likelihood_layer.log_likelihood(h, x)
+        return self.sparse_prior.log_prob(h) + self.log_likelihood(h, x)
 
     def visible_mean(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch visible"]:
         """E[x | h], noise and dropout averaged out.
@@ -237,6 +282,8 @@ class LayeredModel:
         self, h: Float[Array, "state hidden"], x: Float[Array, "obs visible"]
     ) -> Float[Array, "state obs"]:
         """`log_joint` of every state with every observation, as matrix products."""
+        if self.law_changes:
+            return self.log_joint(h[:, None, :], x[None, :, :])
         log_prior = self.sparse_prior.log_prob(h)[:, None]
         return log_prior + self._likelihood_layer.log_likelihood_table(h, x)
 
@@ -247,6 +294,11 @@ class LayeredModel:
             ValueError: the prior is a function or has a continuous slab.
         """
         return self.sparse_prior.states()
+
+    @property
+    def has_sparse_prior(self) -> bool:
+        """Whether the prior has a spike, a slab and a density, whatever its law."""
+        return isinstance(self.prior, SparsePrior)
 
     @property
     def sparse_prior(self) -> SparsePrior:
@@ -281,6 +333,57 @@ class LayeredModel:
                 "simulate and generate work, and a small noise_std gives a density"
             )
         return layer
+
+
+def has_layered_law(model: Any) -> bool:
+    """Whether the law of a model is that of its prior and its layers."""
+    return isinstance(model, LayeredModel) and not model.law_changes
+
+
+def check_layered_law(method: str, model: Model) -> None:
+    """Raises ValueError unless the law of a model is that of its prior and its layers.
+
+    Args:
+        method: what needs it, to name in the error.
+        model: any model.
+    """
+    if not has_layered_law(model):
+        raise refusal(method, model, "needs a LayeredModel")
+
+
+def check_layer_laws(method: str, layers: Sequence[Layer]) -> None:
+    """Raises ValueError for layers of a subclass that overrides their law.
+
+    Args:
+        method: what needs that law, to name in the error.
+        layers: the layers.
+    """
+    changes = _layer_changes(layers)
+    if changes:
+        raise ValueError(
+            f"{method} needs the law of a Layer, and a subclass of it overrides "
+            f"{', '.join(changes)}: use draws from the model instead"
+        )
+
+
+def _layer_changes(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """What layers override of their law."""
+    return tuple(
+        f"{name} of layers[{level}]"
+        for level, layer in enumerate(layers)
+        for name in overridden(layer, law_of(Layer, _ASIDE_OF_LAYER), Layer)
+    )
+
+
+def _check_layer_law(level: int, layer: Layer) -> None:
+    """Raises ValueError for a layer whose density and draws cannot be of one law."""
+    names = [name for name in law_of(Layer, _ASIDE_OF_LAYER) if name not in _LAW_OF_LAYER]
+    changed = overridden(layer, names, Layer)
+    if changed and not overridden(layer, _LAW_OF_LAYER, Layer):
+        raise ValueError(
+            f"layers[{level}], a {type(layer).__name__}, overrides {', '.join(changed)}, but not "
+            "distribution, from which program, generate and log_likelihood follow: override that"
+        )
 
 
 @partial(jax.jit, static_argnames="num_obs")

@@ -118,7 +118,10 @@ class Observations:
         made = self.maker.model
         if same_numbers(made, model):
             return self.origin
-        layers, own = getattr(made, "layers", None), getattr(model, "layers", None)
+        layers, own = (
+            None if getattr(one, "law_changes", ()) else getattr(one, "layers", None)
+            for one in (made, model)
+        )
         shares_layers = layers is not None and same_numbers(layers, own)
         return Origin.LAYERS if shares_layers else Origin.ELSEWHERE
 

@@ -7,7 +7,7 @@ exact enumeration, Gibbs sampling and message passing need.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, override
+from typing import ClassVar, NamedTuple, override
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.model.capped_categorical import CappedCategorical
-from probrev.model.slabs import FiniteSlab, Slab, canonical_slab, check_slab
+from probrev.model.kinds import overridden
+from probrev.model.slabs import FiniteSlab, LogQuadraticSlab, Slab, canonical_slab, check_slab
 from probrev.model.states import FiniteStates
 from probrev.model.tilted import Tilted, slab_moments, tilted
 from probrev.plumbing.arrays import check_real
-from probrev.plumbing.pytree import is_concrete, pytree
+from probrev.plumbing.pytree import check_registered, is_concrete, pytree
 
 Prior = Callable[[], ArrayLike]
 
@@ -30,7 +31,9 @@ Prior = Callable[[], ArrayLike]
 # units: those of its density and of its states, those of its program, and marginals of both.
 _DENSITY = ("log_prob", "log_support_normaliser", "states", "_support_law", "_slab_point")
 _PROGRAM = ("__call__", "_spike_logits", "_level_logits", "_condition", "_sample_levels")
-_MARGINALS = ("marginal_inclusion_prob", "second_moment")
+_MARGINALS = ("marginal_inclusion_prob", "second_moment", "tilt")
+# What says that a prior's units are independent given how many of them are active.
+_DECLARATION = "independent_given_count"
 
 
 class SparsePrior:
@@ -38,9 +41,15 @@ class SparsePrior:
 
     A subclass may give `inclusion_logit` and `active_range` of its own: all else follows. One that
     overrides `log_prob` must override `__call__` too, and the reverse: they are one law. What such
-    a law is only those two know, so methods that ask for spike and slab refuse it.
+    a law is only those two know, so methods that ask for spike and slab refuse it, unless the
+    subclass says again that it is what its spike, slab and bound say.
+
+    Attributes:
+        independent_given_count: whether units are independent given how many of them are active. A
+            class that overrides the law loses it, unless it says so itself.
     """
 
+    independent_given_count: ClassVar[bool] = True
     n_hidden: int
     slab: dist.Distribution
     tilting_slab: Slab  # the slab in the form that `tilted` is quickest with
@@ -54,6 +63,32 @@ class SparsePrior:
     def inclusion_logit(self) -> Float[Array, " hidden"]:
         """Log odds that a unit is active, before conditioning on the number of active units."""
         raise AttributeError
+
+    @property
+    def fixes_count(self) -> bool:
+        """Whether the number of active units is fixed, so that no unit moves alone."""
+        fewest, most = self.active_range
+        return 0 < fewest == most
+
+    @property
+    def has_states(self) -> bool:
+        """Whether its states can be listed: its slab is finite, or it lists them itself."""
+        return isinstance(self.slab, FiniteSlab) or bool(overridden(self, ("states",), SparsePrior))
+
+    @property
+    def log_quadratic_slab(self) -> LogQuadraticSlab:
+        """The slab as the exponential of a quadratic.
+
+        Raises:
+            ValueError: it is of another form.
+        """
+        if not isinstance(self.tilting_slab, LogQuadraticSlab):
+            raise ValueError(
+                f"a prior with slab {type(self.slab).__name__} has no finite list of states, and "
+                "exact integrates over HalfNormal, Exponential and TruncatedNormal(low=0) slabs "
+                "only: use gibbs, or a FiniteSlab"
+            )
+        return self.tilting_slab
 
     def __call__(self) -> Float[Array, " hidden"]:
         """The prior as a NumPyro program: samples and returns h."""
@@ -170,57 +205,70 @@ class SparsePrior:
         return numpyro.sample(name, self._condition(logits))
 
 
+def is_sparse(prior: Prior) -> bool:
+    """Whether a prior has a spike, a slab and a density, whatever its law."""
+    return isinstance(prior, SparsePrior)
+
+
 def undeclared_members(prior: Prior) -> tuple[str, ...]:
-    """What a spike-and-slab prior overrides of that which follows from spike, slab and bound.
+    """What a spike-and-slab prior overrides of its law without a word on its units.
 
     Empty where it is what its spike and slab say, which all but exact enumeration and hmc rely on.
     """
-    return _overridden(prior, _DENSITY + _PROGRAM + _MARGINALS)
+    if not isinstance(prior, SparsePrior):
+        return ()
+    return overridden(prior, _DENSITY + _PROGRAM + _MARGINALS, since=(_DECLARATION,))
 
 
 def is_spike_and_slab(prior: Prior) -> bool:
     """Whether a prior is what its spike, slab and bound on active units say."""
-    return isinstance(prior, SparsePrior) and not undeclared_members(prior)
+    if not isinstance(prior, SparsePrior):
+        return False
+    return prior.independent_given_count and not undeclared_members(prior)
 
 
-def check_spike_and_slab(method: str, prior: SparsePrior) -> None:
+def check_spike_and_slab(method: str, prior: Prior) -> None:
     """Raises ValueError for a prior that is not what its spike and slab say.
 
     Args:
         method: what needs it, to name in the error.
         prior: the prior.
     """
-    names = undeclared_members(prior)
-    if names:
+    if not isinstance(prior, SparsePrior):
         raise ValueError(
-            f"{method} needs units that are independent but for their number, as spike and slab "
-            f"say, and {type(prior).__name__} overrides {', '.join(names)}: use hmc, or exact if "
-            "its states can be enumerated"
+            f"{method} needs a prior with a spike and a slab (SpikeAndSlab or KSparse); "
+            "for a prior written as a NumPyro function use hmc"
         )
+    if is_spike_and_slab(prior):
+        return
+    names = ", ".join(undeclared_members(prior))
+    change = f"overrides {names}" if names else f"says that {_DECLARATION} is False"
+    raise ValueError(
+        f"{method} needs units that are independent but for their number, as spike and slab "
+        f"say, and {type(prior).__name__} {change}: use hmc, or exact if "
+        "its states can be enumerated"
+    )
 
 
 def check_one_law(prior: Prior) -> None:
-    """Raises ValueError for a subclass whose density and program cannot be of one law."""
-    density, program = _overridden(prior, _DENSITY), _overridden(prior, _PROGRAM)
-    if bool(density) == bool(program):
-        return
-    missing = "__call__, the program that draws h" if density else "log_prob, the density of h"
-    raise ValueError(
-        f"{type(prior).__name__} overrides {', '.join(density or program)} of a spike-and-slab "
-        f"prior, but not {missing}: the two are one law, so override both, or neither"
-    )
+    """Raises for a subclass that JAX does not know, or whose density and program differ in law.
 
-
-def _overridden(prior: Prior, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the names that a spike-and-slab prior does not have from `SparsePrior`."""
+    Raises:
+        TypeError: its class is not registered.
+        ValueError: it overrides one of density and program.
+    """
     if not isinstance(prior, SparsePrior):
-        return ()
-    kind, own = type(prior), vars(prior)
-    return tuple(
-        name
-        for name in names
-        if name in own or getattr(kind, name) is not getattr(SparsePrior, name)
-    )
+        return
+    check_registered("prior", prior)
+    for since in (SparsePrior, (_DECLARATION,)):
+        density, program = (overridden(prior, names, since) for names in (_DENSITY, _PROGRAM))
+        if bool(density) == bool(program):
+            continue
+        missing = "__call__, the program that draws h" if density else "log_prob, the density of h"
+        raise ValueError(
+            f"{type(prior).__name__} overrides {', '.join(density or program)} of a spike-and-slab "
+            f"prior, but not {missing}: the two are one law, so override both, or neither"
+        )
 
 
 def _rows(vector: Float[Array, " hidden"], like: Array) -> Array:

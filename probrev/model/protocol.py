@@ -1,7 +1,9 @@
 """What any model of x and h is."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -20,16 +22,43 @@ class States(Protocol):
 
 
 class Model(Protocol):
-    """What `compare`, reports, the command line and enumeration ask of a model.
+    """A model of x and h: two widths, and whatever else it can do.
 
-    Densities broadcast over leading axes: h (..., n_hidden), x (..., n_visible). `log_joint` may
-    leave out a constant. Of `states`, `program` and `log_likelihood` those that a model does not
-    have raise ValueError. It may also have `visible_mean(h)`, E[x | h], which raises alike;
-    `setting`, in words what a verdict holds for; `log_joint_table(h, x)`; and `check_draws(h)`,
-    which raises ValueError for draws of h that the model cannot have, and returns what is odd about
-    those that it can, or an empty string. Models are passed to
-    compiled functions, so they are pytrees: a NamedTuple of arrays, or a class registered with
-    `jax.tree_util.register_dataclass`.
+    A method asks for what it needs, and says so where a model does not have it: a member that is
+    absent and one that raises ValueError are the same. Models are passed to compiled functions, so
+    they are pytrees: a NamedTuple of arrays, or a class with `probrev.pytree` above it.
+
+    The law of x and h. Densities broadcast over leading axes, h (..., n_hidden), x (...,
+    n_visible); h may be negative.
+
+    - `program(x)`: the NumPyro program of one observation, x given or None, with a site `h`. `hmc`
+      runs it.
+    - `simulate(key, num_obs) -> Observations`: draws h and x. The command line needs it, unless a
+      file has observations of its own.
+    - `states()`: every h of positive probability, a `FiniteStates` or an array (state, hidden), and
+      `log_joint(h, x)`: log p(h, x) up to a constant. `exact` sums over them;
+      `log_joint_table(h, x)`, (state, obs), may be quicker.
+    - `log_likelihood(h, x)`: log p(x | h). `generate(key, h)`: draws x given h.
+      `visible_mean(h)`: E[x | h]. Metrics that need one are left out without it.
+
+    What it says besides.
+
+    - `check(obs)` raises ValueError for observations that it cannot have made; without it only
+      shapes are checked.
+    - `check_draws(h)` raises ValueError for draws of h that it cannot have, and returns what is odd
+      about those that it can, or an empty string.
+    - `setting`: in words, what a verdict holds for.
+
+    What it brings for a method.
+
+    - `gibbs_sweep() -> Sweep`, `exact_plan() -> ExactPlan`, for `gibbs` and `exact`.
+    - `log_evidence_estimator()`: what does `estimate_log_evidence`, called alike.
+    - `sampled_program()`: the program for `hmc`, where it is not `program`.
+    - `rungs()` and `samplers()`: a dict by name, lowest first, of functions of a random key that
+      build an inverse or a random one.
+    - `noise_curve(key)`: a Dataset as `theory.curve.noise_curve` describes it.
+
+    A subclass that overrides part of the law does not have what its base brings: it brings its own.
     """
 
     @property
@@ -42,41 +71,61 @@ class Model(Protocol):
         """Length of h."""
         ...
 
-    def check(self, obs: Observations) -> None:
-        """Raises ValueError for observations that the model cannot have made."""
-        ...
 
-    def log_joint(self, h: Array, x: Array) -> Array:
-        """Log p(h, x)."""
-        ...
+# What of a model is its law.
+DENSITIES = ("log_joint", "log_likelihood", "log_joint_table")
+LAW = ("program", "simulate", "generate", "states", *DENSITIES)
 
-    def log_likelihood(self, h: Array, x: Array) -> Array:
-        """Log p(x | h)."""
-        ...
 
-    def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations:
-        """Draws h from the prior and x given h, marked by `Observations.made_by`."""
-        ...
+def method_of(model: Model, name: str) -> Callable[..., Any]:
+    """A method of a model.
 
-    def generate(self, key: PRNGKeyArray, h: Array) -> Array:
-        """Draws x given h."""
-        ...
+    Raises:
+        ValueError: it has none of that name.
+    """
+    found = getattr(model, name, None)
+    if found is None:
+        raise ValueError(f"{type(model).__name__} has no method {name}")
+    return found
 
-    def states(self) -> States:
-        """Every h of positive probability."""
-        ...
 
-    def program(self, x: Array | None = None) -> Any:
-        """The NumPyro program of one observation, with a site `h`."""
-        ...
+def has_answer(model: Model, name: str, *args: Any) -> bool:
+    """Whether a model has a method and it takes these arguments; nothing is computed."""
+    try:
+        jax.eval_shape(method_of(model, name), *args)
+    except ValueError:
+        return False
+    return True
+
+
+def simulate(model: Model, key: PRNGKeyArray, num_obs: int) -> Observations:
+    """Draws of h and x, marked as the model's.
+
+    Raises:
+        ValueError: the model has no `simulate`.
+        TypeError: it returns something else.
+    """
+    obs = method_of(model, "simulate")(key, num_obs)
+    if not isinstance(obs, Observations):
+        raise TypeError(f"simulate must return probrev.Observations; got {type(obs).__name__}")
+    return obs.simulated_by(model)
+
+
+def check_obs(model: Model, obs: Observations) -> None:
+    """Raises ValueError for observations that a model cannot have made, as far as it says."""
+    check = getattr(model, "check", None)
+    if check is None:
+        check_shape(model, obs)
+    else:
+        check(obs)
 
 
 def check_pytree(model: Model) -> None:
     """Raises ValueError unless the model can be passed to compiled functions."""
     if not is_concrete(model):
         raise ValueError(
-            f"{type(model).__name__} is no JAX pytree of arrays: make it a NamedTuple, or register "
-            "it with jax.tree_util.register_dataclass"
+            f"{type(model).__name__} is no JAX pytree of arrays: make it a NamedTuple, or put "
+            "@probrev.pytree(data=(...)) above the class, with the names of its fields"
         )
 
 

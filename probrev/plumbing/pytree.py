@@ -1,7 +1,8 @@
 """Classes whose numbers JAX can trace, and telling numbers from tracers."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.core
@@ -9,32 +10,55 @@ import numpy as np
 
 T = TypeVar("T")
 
+# Where a class that was registered here keeps the names of its fields.
+FIELDS = "_pytree_fields"
 
-def pytree(data: tuple[str, ...], meta: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:
+
+class _Fields(NamedTuple):
+    """Names of a registered class's fields."""
+
+    data: tuple[str, ...]
+    meta: tuple[str, ...]
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Function:
+    """A function in a field of `data`: it has no numbers, so it is structure."""
+
+    call: Callable[..., Any]
+
+
+def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:
     """Registers a class with JAX: fields `data` are traced, fields `meta` are structure.
 
     JAX rebuilds pytrees with tracers and placeholders in them. It does so without `__init__` here,
-    so a class may check and convert what users give it.
+    so a class may check and convert what users give it. A subclass of a registered class is
+    registered too, and has the fields of that class before its own.
 
     Args:
-        data: names of the fields that hold arrays or pytrees.
+        data: names of the fields that hold arrays, pytrees or functions; a function is structure.
         meta: names of the fields that are hashable and the same in every call of a jitted function.
     """
 
-    def flatten(node: Any) -> tuple[tuple, tuple]:
-        return tuple(getattr(node, name) for name in data), tuple(
-            getattr(node, name) for name in meta
-        )
-
-    def flatten_with_keys(node: Any) -> tuple[tuple, tuple]:
-        children, structure = flatten(node)
-        keys = map(jax.tree_util.GetAttrKey, data)
-        return tuple(zip(keys, children, strict=True)), structure
-
     def register(cls: type[T]) -> type[T]:
+        base = getattr(cls, FIELDS, _Fields((), ()))
+        fields = _Fields((*base.data, *data), (*base.meta, *meta))
+        setattr(cls, FIELDS, fields)
+
+        def flatten(node: Any) -> tuple[tuple, tuple]:
+            children = tuple(_as_node(getattr(node, name)) for name in fields.data)
+            return children, tuple(getattr(node, name) for name in fields.meta)
+
+        def flatten_with_keys(node: Any) -> tuple[tuple, tuple]:
+            children, structure = flatten(node)
+            keys = map(jax.tree_util.GetAttrKey, fields.data)
+            return tuple(zip(keys, children, strict=True)), structure
+
         def unflatten(structure: Any, children: Any) -> T:
             node = object.__new__(cls)
-            for name, value in zip((*data, *meta), (*children, *structure), strict=True):
+            values = (*map(_as_value, children), *structure)
+            for name, value in zip((*fields.data, *fields.meta), values, strict=True):
                 object.__setattr__(node, name, value)
             return node
 
@@ -42,6 +66,30 @@ def pytree(data: tuple[str, ...], meta: tuple[str, ...] = ()) -> Callable[[type[
         return cls
 
     return register
+
+
+def _as_node(value: Any) -> Any:
+    return _Function(value) if callable(value) and jax.tree_util.all_leaves([value]) else value
+
+
+def _as_value(child: Any) -> Any:
+    return child.call if isinstance(child, _Function) else child
+
+
+def check_registered(name: str, value: Any) -> None:
+    """Raises TypeError for an object of a class that is not registered, though its base is.
+
+    Args:
+        name: what it is, to begin the error.
+        value: the object.
+    """
+    cls = type(value)
+    if hasattr(cls, FIELDS) and FIELDS not in vars(cls):
+        raise TypeError(
+            f"{name} is of class {cls.__name__}, which JAX does not know: put @pr.pytree() above "
+            "the class, before @dataclass, with the names of the fields that it adds, as in "
+            '@pr.pytree(data=("slope",))'
+        )
 
 
 def is_concrete(tree: Any) -> bool:

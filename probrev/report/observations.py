@@ -51,7 +51,7 @@ def _errors(summary: Summary, number: int) -> str:
         return f"{claimed}; {summary.net} is {excess} from the posterior mean (squared distance)."
     h = summary.result.tree["truth/h"].to_numpy()[number]
     return (
-        f"{(h > 0).sum()} of {h.size} units are active, Σh² = {plain(float((h**2).sum()))}. "
+        f"{(h != 0).sum()} of {h.size} units are active, Σh² = {plain(float((h**2).sum()))}. "
         f"Squared error of {summary.net} {plain(float(net['squared_error']))}, of the posterior "
         f"mean {plain(max(float(found['bayes_squared_error']), 0.0))}. {claimed}."
     )
@@ -60,11 +60,11 @@ def _errors(summary: Summary, number: int) -> str:
 def _circumstances(summary: Summary, number: int) -> str:
     """What is special about it: zeros, evidence, likelihood and support."""
     found = summary.result.tree[f"metrics/{summary.judge}"].to_dataset().sel(obs=number)
-    replicated = found["zero_share_posterior"].to_numpy()
-    said = [
-        f"{percent(float(found['zero_share_observed']))} of x is 0 "
-        f"(posterior predictive: {percent(float(replicated.mean()))} on average)"
-    ]
+    x = summary.result.tree["data/x"].to_numpy()[number]
+    said = [f"{percent(float((x == 0).mean()))} of x is 0"]
+    if "zero_share_posterior" in found:
+        replicated = found["zero_share_posterior"].to_numpy()
+        said[0] += f" (posterior predictive: {percent(float(replicated.mean()))} on average)"
     posterior = summary.posteriors[summary.judge]
     if posterior.kind is Kind.EXACT:
         evidence = posterior.tree["exact"].to_dataset()["log_evidence"]

@@ -40,7 +40,7 @@ def describe(result: Comparison) -> dict[str, Any]:
         ladder(summary),
         *gap(summary),
         *samplers(summary),
-        predictive(summary),
+        *predictive(summary),
         full_table(summary),
         glossary(summary),
         *provenance(summary),
@@ -227,8 +227,8 @@ SURPRISES = {
 }
 
 
-def predictive(summary: Summary) -> Section:
-    """Whether the model could have made x."""
+def predictive(summary: Summary) -> list[Section]:
+    """Whether the model could have made x, where it can be drawn from."""
     said, high = [], []
     for name, words in SURPRISES.items():
         row = summary.get(f"predictive_surprise_{name}", POSTERIOR)
@@ -237,6 +237,8 @@ def predictive(summary: Summary) -> Section:
             # Two standard errors above what a model that made x may show.
             if row.low > 0.1:
                 high.append(words)
+    if not said:
+        return []
     line = (
         f"Observations whose statistic lies outside 90 % of its posterior predictive: "
         f"{', '.join(said)}. A model that made x shows 10 % or less, but for chance."
@@ -254,4 +256,4 @@ def predictive(summary: Summary) -> Section:
     )
     figure = plot_predictive(summary.result, summary.judge)
     alt = "Observed statistics of x on their posterior and prior predictive intervals"
-    return Section("What the model predicts of x", [line], [image(figure, alt, caption)])
+    return [Section("What the model predicts of x", [line], [image(figure, alt, caption)])]

@@ -103,9 +103,12 @@ def _behaviour(posterior: Posterior) -> str:
     line = (
         f"{chains} chains of {draws:,} draws. Of {behaviour.size:,} units (over all observations) "
         f"{counts['mixes']:,} move, {counts['constant']:,} have one value in every draw, "
-        f"{counts['stuck']:,} are stuck at different values in different chains; "
-        f"{int(((flips > 0) & (flips < 10)).sum()):,} switched on or off fewer than 10 times."
+        f"{counts['stuck']:,} are stuck at different values in different chains"
     )
+    if bool((posterior.draws == 0).any()):
+        seldom = int(((flips > 0) & (flips < 10)).sum())
+        line += f"; {seldom:,} switched on or off fewer than 10 times"
+    line += "."
     stats = posterior.tree.children.get("sample_stats")
     if stats is not None and "diverging" in stats:
         line += f" Divergences: {int(stats['diverging'].to_numpy().sum()):,}."

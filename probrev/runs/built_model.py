@@ -7,8 +7,10 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 
 from probrev.inverses.estimates import Inverse
-from probrev.inverses.ladder import RUNGS, build_ladder, list_rungs
+from probrev.inverses.ladder import build_ladder, list_rungs
+from probrev.inverses.rung_names import RUNGS
 from probrev.model.observations import Observations
+from probrev.model.protocol import simulate
 from probrev.runs import registry
 
 
@@ -37,13 +39,13 @@ class BuiltModel:
         """Observations by the model file's own `observe`, or else simulated by the model.
 
         Raises:
-            TypeError: what the file returns is no observations.
+            TypeError: what the file or the model returns is no observations.
+            ValueError: neither makes any.
         """
         given = {"key": key, "model": self.model, "num_obs": num_obs}
         obs = registry.call_hook(self.build, "observe", self.arguments, **given)
         if obs is None:
-            obs = self.model.simulate(key, num_obs)
-            obs = obs.simulated_by(self.model) if isinstance(obs, Observations) else obs
+            return simulate(self.model, key, num_obs)
         if not isinstance(obs, Observations):
             raise TypeError(f"observe must return probrev.Observations; got {type(obs).__name__}")
         return obs
@@ -71,7 +73,7 @@ def build_model(build: registry.Build, settings: dict[str, Any]) -> BuiltModel:
         raise TypeError(
             f"inverses must return a dict of callables by name; got {type(own).__name__}"
         )
-    taken = [name for name in own if name in RUNGS]
+    taken = [name for name in own if name in (*RUNGS, *list_rungs(model))]
     if taken:
         raise ValueError(
             f"inverses has {taken[0]!r}, which is a rung of the ladder: choose another name"

@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 
 from probrev.inverses.feedforward import FeedforwardNet, bias_rules
+from probrev.model.kinds import Question
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import is_spike_and_slab
 from probrev.model.protocol import NUM_SIMULATED, Model
@@ -33,11 +34,22 @@ def noise_curve(key: PRNGKeyArray, model: Model) -> xr.Dataset | None:
         model: the model.
 
     Returns:
-        The curve, or None where state evolution does not apply: a layer without noise, an
-        intermediate one without a rectifier, or a prior without a spike and a slab of finite
-        variance.
+        The curve, or None where the model has none: it is no LayeredModel, and has no method
+        `noise_curve`, or state evolution does not apply: a layer without noise, an intermediate one
+        without a rectifier, or a prior without a spike and a slab of finite variance.
     """
-    if not isinstance(model, LayeredModel) or not is_spike_and_slab(model.prior):
+    return curve_of(model, key)
+
+
+@Question("noise_curve")
+def curve_of(model: Model, key: PRNGKeyArray) -> xr.Dataset | None:
+    """The curve that a model offers by its method `noise_curve`, or that of its class, or None."""
+    del model, key
+
+
+@curve_of.register
+def _of_layers(model: LayeredModel, key: PRNGKeyArray) -> xr.Dataset | None:
+    if not is_spike_and_slab(model.prior):
         return None
     prior, layers = model.sparse_prior, model.layers
     if any(layer.noise_std == 0 for layer in layers):

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.inverses.feedforward import Bias, FeedforwardNet
 from probrev.model.layer import Layer
+from probrev.model.layered_model import check_layer_laws
 from probrev.model.priors import Prior, sample_prior
 from probrev.model.protocol import NUM_SIMULATED
 from probrev.numerics.truncated_normal import rectified_moments
@@ -57,12 +58,13 @@ def predict_net_risk(key: PRNGKeyArray, prior: Prior, net: FeedforwardNet) -> Fl
         net: a net made from a model.
 
     Raises:
-        ValueError: the bias of an intermediate layer differs between its units, or a layer of the
-            model has a bias or an activation whose readout is not unbiased.
+        ValueError: the bias of an intermediate layer differs between its units, a layer has a law
+            of its own, or one has a bias or an activation whose readout is not unbiased.
 
     Source: theory of Arora, Liang and Ma 2015 (arXiv:1511.05653), lemma 2.5, with the constants
     worked out; deeper layers are ours.
     """
+    check_layer_laws("predict_net_risk", net.layers)
     for level, bias in enumerate(net.biases[:-1]):
         if jnp.ndim(bias.offset) or jnp.ndim(bias.multiple):
             raise ValueError(

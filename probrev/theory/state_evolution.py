@@ -13,6 +13,7 @@ from numpy.polynomial.legendre import leggauss
 from probrev.model.channel import fisher_information, hidden_belief, hidden_score
 from probrev.model.distributions import LayerUnit
 from probrev.model.layer import Layer
+from probrev.model.layered_model import check_layer_laws
 from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.slabs import Slab
 from probrev.model.tilted import slab_moments, tilted
@@ -115,14 +116,15 @@ def evolve_state(
         start: where to start from.
 
     Raises:
-        ValueError: an unknown start, an intermediate layer that is not of ReLU, or a prior that is
-            not what its spike and slab say.
+        ValueError: an unknown start, an intermediate layer that is not of ReLU, a layer with a law
+            of its own, or a prior that is not what its spike and slab say.
 
     Source: Rangan 2011 (GAMP) and Manoel, Krzakala, Mezard and Zdeborova 2017 (several layers);
     the channels are those of `LayerUnit`.
     """
     if start not in ("uninformed", "informed"):
         raise ValueError(f'start must be "uninformed" or "informed"; got {start!r}')
+    check_layer_laws("evolve_state", layers)
     if not all(layer.activation.is_rectifier for layer in layers[1:]):
         raise ValueError("state evolution needs activation relu in every layer but layers[0]")
     start_share = 0.0 if start == "informed" else 1.0

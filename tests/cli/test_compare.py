@@ -200,6 +200,15 @@ def test_an_observe_that_fails_is_one_line(probrev, tmp_path, body, message):
     assert message in done.err
 
 
+def test_a_model_without_an_inverse_is_refused(probrev, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "class Widths:\n    n_visible = n_hidden = 1\n\ndef build():\n    return Widths()\n"
+    )
+    done = probrev("compare", "mine.py")
+    assert (done.status, done.out) == (2, "")
+    assert "model mine.py has no inverse to compare: add a function inverses(model)" in done.err
+
+
 def test_a_folder_that_holds_a_run_is_refused_before_any_work(probrev, tmp_path, monkeypatch):
     monkeypatch.delattr(registry, "load")
     (tmp_path / "o").mkdir()

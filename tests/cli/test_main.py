@@ -4,6 +4,8 @@ import sys
 import pytest
 
 from probrev import cli
+from probrev.inference.methods import METHODS
+from probrev.inverses.rung_names import RUNGS
 
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "xarray", "pandas", "scipy", "numpy")
 IMPORTED = """
@@ -45,6 +47,13 @@ def test_help_names_every_command(probrev):
     status, out, _ = probrev("--help")
     assert status == 0
     assert all(name in out for name in ("models", "compare", "weights", "report"))
+
+
+def test_help_names_every_method_and_rung(probrev):
+    status, out, _ = probrev("compare", "--help")
+    words = set(out.replace(",", " ").replace(";", " ").split())
+    assert status == 0
+    assert {*METHODS, *RUNGS} <= words
 
 
 def test_models_lists_every_model_with_its_parameters(probrev):

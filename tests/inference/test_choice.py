@@ -1,10 +1,13 @@
 """The methods that are chosen for a model, from its size alone."""
 
+import jax
 import numpy as np
 import pytest
 from numpyro.distributions import HalfNormal
 
 import probrev as pr
+from probrev.inference import choice
+from probrev.inference.methods import METHODS
 
 
 def model_of(prior, n_visible=40, noise_std=1.0, **layer):
@@ -54,3 +57,11 @@ def test_no_method_says_why():
     model = pr.LayeredModel(pr.SpikeAndSlab(3, 0.1, HalfNormal(1.0)), layers)
     with pytest.raises(ValueError, match=r"no inference method here serves this model: .*gibbs"):
         pr.choose_methods(model)
+
+
+def test_methods_have_one_list_of_names():
+    assert tuple(choice._METHODS) == METHODS
+    model = model_of(pr.SpikeAndSlab(3, 0.1, FINITE))
+    obs = pr.Observations(np.ones((1, 40)))
+    with pytest.raises(ValueError, match="one of exact, gibbs, message_passing, hmc; got 'exat'"):
+        choice.infer("exat", jax.random.key(0), model, obs)

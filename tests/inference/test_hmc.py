@@ -9,7 +9,7 @@ from numpyro.distributions import HalfCauchy, HalfNormal
 from numpyro.infer import NUTS, DiscreteGibbs, DiscreteHMCGibbs
 
 import probrev as pr
-from probrev.inference.hmc import choose_kernel, sampled_program
+from probrev.inference.hmc import check_program, choose_kernel, sampled_program
 from tests.inference import brute_force
 
 WEIGHTS = np.random.default_rng(2).normal(0.1, 1, (14, 3))
@@ -105,6 +105,22 @@ def test_by_default_only_the_first_two_observations():
     posterior = pr.hmc(jax.random.key(5), model, obs, num_warmup=10, num_samples=10)
     np.testing.assert_array_equal(posterior.obs, [0, 1])
     np.testing.assert_array_equal(posterior.tree["observed_data/x"], obs.x[:2])
+
+
+def test_what_kernels_cannot_run_is_refused():
+    class Without:
+        n_visible = n_hidden = 1
+
+        def program(self, x=None):
+            return numpyro.sample("x", HalfNormal(1.0), obs=x)
+
+    silent = pr.LayeredModel(EASY["finite"], [pr.Layer(WEIGHTS, 0.7)])
+    for model, match in (
+        (silent, "noise_std = 0 gives x no density, so hmc has nothing to sample"),
+        (Without(), "hmc needs a program with a site h; its sites are x: name the hidden"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            check_program(model)
 
 
 def test_a_fixed_number_of_active_units_is_refused():

@@ -12,7 +12,7 @@ import pytest
 import probrev as pr
 from probrev.inference.choice import choose_methods
 from probrev.inference.gibbs.gibbs import GibbsKernel
-from probrev.inverses.ladder.layered import build_rung, list_rungs
+from probrev.inverses.ladder.layered import build_rung
 from probrev.model.priors import is_spike_and_slab, sample_prior, undeclared_members
 from probrev.plumbing.pytree import pytree
 from probrev.theory.curve import noise_curve
@@ -168,7 +168,7 @@ def test_what_asks_for_spike_and_slab_refuses_a_law_of_its_own():
     ):
         with pytest.raises(ValueError, match=why):
             call()
-    assert list_rungs(model) == ("theory", "universal", "calibrated", "trained")
+    assert pr.list_rungs(model) == ("theory", "universal", "calibrated", "trained")
     assert noise_curve(key, model) is None
     assert list(choose_methods(model)) == ["exact"]
 
@@ -181,7 +181,7 @@ def test_over_a_continuous_slab_only_hmc_is_left():
         ):
             pr.exact(model, pr.Observations(np.ones((1, 12))))
     assert choose_methods(pairs(dist.HalfNormal(1.0))) == {
-        "hmc": "only NumPyro's own kernels sample a spike-and-slab prior with a law of its own"
+        "hmc": "only NumPyro's own kernels, which run the program, sample it"
     }
 
 

@@ -57,8 +57,9 @@ class Case:
 
     @property
     def has_atom(self) -> bool:
-        """Whether the posterior puts mass on h_i = 0 at all, so that it has a support."""
-        return bool((self.posterior.draws == 0).any())
+        """Whether the posterior puts mass on h_i = 0 and none below, so that it has a support."""
+        draws = self.posterior.draws
+        return bool((draws == 0).any()) and not bool((draws < 0).any())
 
     def rng(self, use: str) -> np.random.Generator:
         """The generator of one use, named "family/use"."""

@@ -1,5 +1,7 @@
 """How well an estimate explains x, beside draws from the posterior."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import xarray as xr
@@ -7,7 +9,7 @@ from jaxtyping import Array, Float
 
 from probrev.comparison.metrics.case import Case, Measured, row_of_mean, row_of_share
 from probrev.comparison.metrics.family import MetricFamily
-from probrev.model.protocol import Model
+from probrev.model.protocol import has_answer
 
 # Draws of an observation: the more observations, the fewer, since figures are pooled over them.
 FEWEST_DRAWS, MOST_DRAWS = 100, 400
@@ -48,16 +50,13 @@ LIKELIHOOD = MetricFamily(
 
 def has_likelihood(case: Case) -> bool:
     """Whether the model's likelihood has a closed form; the model says so itself."""
-    try:
-        jax.eval_shape(case.model.log_likelihood, case.estimates[0].to_numpy(), case.x.to_numpy())
-    except ValueError:
-        return False
-    return True
+    h, x = case.estimates[0].to_numpy(), case.x.to_numpy()
+    return has_answer(case.model, "log_likelihood", h, x)
 
 
 @jax.jit
 def log_likelihoods(
-    model: Model,
+    model: Any,
     h: Float[Array, "draw obs hidden"],
     x: Float[Array, "obs visible"] | Float[Array, "draw obs visible"],
 ) -> Float[Array, "draw obs"]:

@@ -1,5 +1,7 @@
 """Whether the model could have made x: what it predicts, before and after seeing x."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import xarray as xr
@@ -9,7 +11,7 @@ from scipy.stats import binom
 from probrev.comparison.metrics.case import POSTERIOR, Case, Measured, Row, row_of_share
 from probrev.comparison.metrics.family import MetricFamily
 from probrev.comparison.metrics.likelihood import has_likelihood, log_likelihoods, thin
-from probrev.model.protocol import NUM_SIMULATED, Model
+from probrev.model.protocol import NUM_SIMULATED, has_answer, simulate
 from probrev.plumbing.streams import stream
 
 NUM_DRAWS = 100
@@ -26,14 +28,20 @@ def predictive(case: Case) -> Measured:
     the central 90 % of its predictive: near .1 or below for a model that made x, less being normal
     since x is used twice. `predictive_p` is the probability of so many or more if each had a chance
     of .1: one-sided, since only too many speak against the model. Observations must be independent,
-    and in no fit.
+    and in no fit. Empty where the model does not simulate, or does not draw x given h.
 
     Source: Gelman, Meng and Stern 1996, posterior predictive discrepancies.
     """
     x = case.x.to_numpy()
     h = thin(case.draws, NUM_DRAWS).to_numpy()
+    key_prior = stream(case.seed, "predictive/prior")
+    try:
+        prior = np.asarray(simulate(case.model, key_prior, NUM_SIMULATED).x)
+    except ValueError:
+        return Measured()
+    if not has_answer(case.model, "generate", key_prior, h[0]):
+        return Measured()
     replicates = np.asarray(_replicate(stream(case.seed, "predictive/x"), case.model, h))
-    prior = np.asarray(case.model.simulate(stream(case.seed, "predictive/prior"), NUM_SIMULATED).x)
     arrays, rows = {}, []
     for name, statistic in STATISTICS.items():
         seen, replicated = statistic(x), statistic(replicates)
@@ -90,7 +98,7 @@ def _surprise(name: str, seen: np.ndarray, replicated: np.ndarray) -> list[Row]:
 
 
 @jax.jit
-def _replicate(key: PRNGKeyArray, model: Model, h: Float[Array, "draw obs hidden"]) -> Array:
+def _replicate(key: PRNGKeyArray, model: Any, h: Float[Array, "draw obs hidden"]) -> Array:
     """X drawn given each h, draw by draw."""
     keys = jax.random.split(key, len(h))
     return jax.lax.map(lambda pair: model.generate(*pair), (keys, h))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from probrev.comparison.metrics.case import POSTERIOR, Case, Measured, row_of_ratio
 from probrev.comparison.metrics.family import MetricFamily
 from probrev.comparison.metrics.likelihood import thin_pooled
-from probrev.model.protocol import Model
+from probrev.model.protocol import Model, has_answer
 
 
 def reconstruction(case: Case) -> Measured:
@@ -74,14 +74,7 @@ RECONSTRUCTION = MetricFamily(
 
 def find_visible_mean(model: Model, h: np.ndarray) -> Callable[..., Array] | None:
     """E[x | h] of a model as a compiled function, or None where it has none in closed form."""
-    own = getattr(model, "visible_mean", None)
-    if own is None:
-        return None
-    try:
-        jax.eval_shape(own, h)
-    except ValueError:
-        return None
-    return _visible_means
+    return _visible_means if has_answer(model, "visible_mean", h) else None
 
 
 @jax.jit

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.boltzmann.binary_layers import EVEN, ODD, draw_units
 from probrev.boltzmann.machine import BoltzmannMachine
+from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
 
 # Sweeps a step of a deep machine: they are cheap, and at strong couplings neighbours are alike.
 NUM_SWEEPS = 20
@@ -26,11 +27,6 @@ class BlockState(NamedTuple):
     h: Float[Array, "chain obs hidden"]
     rng_key: PRNGKeyArray
     intermediates: tuple[()] = ()
-
-
-def check_block(machine: BoltzmannMachine) -> None:
-    """Block Gibbs samples every machine."""
-    del machine
 
 
 @partial(jax.jit, static_argnames="num_chains")
@@ -65,3 +61,9 @@ def block_step(
     layers = jax.lax.fori_loop(0, NUM_SWEEPS if len(machine.weights) > 1 else 1, sweep, start)
     h = jnp.concatenate([layers[level] for level in range(1, len(layers))], axis=-1)
     return BlockState(h, rng_key)
+
+
+@sweep_of.register
+def block_sweep(machine: BoltzmannMachine) -> Sweep:
+    """The sweep of a machine."""
+    return weights_sweep(init_block, block_step, machine.num_weights)

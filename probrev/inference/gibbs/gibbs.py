@@ -1,57 +1,30 @@
 """Gibbs sampling of p(h | x), any size and depth: one pure step for all chains together."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, override
+from typing import Any, override
 
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpyro.infer.mcmc import MCMCKernel
 
-from probrev.boltzmann.machine import BoltzmannMachine
-from probrev.inference.gibbs.block_sweep import BlockState, block_step, check_block, init_block
+# They register the sweeps of their models.
+import probrev.inference.gibbs.block_sweep
+import probrev.inference.gibbs.layered_sweep  # noqa: F401
 from probrev.inference.gibbs.chain import run_chain
-from probrev.inference.gibbs.layered_sweep import (
-    LayeredState,
-    check_layered,
-    init_layered,
-    layered_step,
-)
-from probrev.model.layered_model import LayeredModel
+from probrev.inference.gibbs.sweep import State, sweep_of
 from probrev.model.observations import Observations
-from probrev.model.protocol import Model
+from probrev.model.protocol import Model, check_obs, check_pytree
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior.posterior import Moments, Posterior, from_draws
 
-State = LayeredState | BlockState
-
-
-class Sweep(NamedTuple):
-    """How one kind of model is sampled.
-
-    Attributes:
-        check: (model), raises ValueError for a model that it cannot sample.
-        init: (key, model, x, num_chains, num_warmup) -> the start of a group of chains.
-        step: (state, model, x) -> state after one sweep.
-    """
-
-    check: Callable[[Any], None]
-    init: Callable[..., Any]
-    step: Callable[..., Any]
-
-
-SWEEPS = {
-    LayeredModel: Sweep(check_layered, init_layered, layered_step),
-    BoltzmannMachine: Sweep(check_block, init_block, block_step),
-}
 # Fixed, so that draws do not depend on the machine: two keep most cores busy (see `run_chain`).
 NUM_GROUPS = 2
 
 
 def gibbs(
     key: PRNGKeyArray,
-    model: LayeredModel | BoltzmannMachine,
+    model: Model,
     obs: Observations,
     *,
     num_warmup: int = 500,
@@ -73,10 +46,13 @@ def gibbs(
     Of a Boltzmann machine by blocks: the odd layers together, then the even ones; of a deep one
     every 20th such sweep is one of the sweeps counted here. Chains start from fair coins.
 
+    Of another model by its own sweep, see `Sweep`.
+
     Args:
         key: random key.
         model: a Boltzmann machine; or ReLU layers (the one next to x may be an identity), all with
-            noise_std > 0, under a prior with a spike and a slab.
+            noise_std > 0, under a prior with a spike and a slab; or a model with a method
+            `gibbs_sweep`.
         obs: observations; all of them, and all chains, advance in one compiled call.
         num_warmup: sweeps per chain that are thrown away.
         num_samples: sweeps per chain that are kept.
@@ -94,8 +70,9 @@ def gibbs(
     Source: data augmentation after Albert and Chib 1993; the spike and its value are drawn jointly
     as in George and McCulloch 1997.
     """
-    sweep = find_sweep(model)
-    model.check(obs)
+    sweep = sweep_of(model)
+    check_pytree(model)
+    check_obs(model, obs)
     settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
     with stopwatch() as timing:
         chain = run_chain(
@@ -120,43 +97,32 @@ def top_layer(state: State) -> tuple[Array, ...]:
 
 def every_layer(state: State) -> tuple[Array, ...]:
     """All hidden vectors, the top first, then from x up."""
-    return (state.h, *state.intermediates)
+    return (state.h, *_between(state))
 
 
 def powers(state: State) -> tuple[tuple[Array, ...], ...]:
     """What the moments of each intermediate layer are averages of."""
-    return tuple((h, h**2, (h > 0).astype(h.dtype)) for h in state.intermediates)
+    return tuple((h, h**2, (h > 0).astype(h.dtype)) for h in _between(state))
+
+
+def _between(state: State) -> tuple[Array, ...]:
+    return getattr(state, "intermediates", ())
 
 
 def init_groups(
     key: PRNGKeyArray,
-    model: LayeredModel | BoltzmannMachine,
+    model: Model,
     x: Float[Array, "obs visible"],
     num_chains: int,
     num_warmup: int,
 ) -> list[State]:
     """Starts of all chains, in groups of equal size that can run side by side."""
-    init = find_sweep(model).init
+    init = sweep_of(model).init
     num_groups = NUM_GROUPS if num_chains % NUM_GROUPS == 0 else 1
     return [
         init(jax.random.fold_in(key, group), model, x, num_chains // num_groups, num_warmup)
         for group in range(num_groups)
     ]
-
-
-def find_sweep(model: Model) -> Sweep:
-    """The sweep for a model.
-
-    Raises:
-        ValueError: Gibbs cannot sample it; says what can.
-    """
-    for kind, sweep in SWEEPS.items():
-        if isinstance(model, kind):
-            sweep.check(model)
-            return sweep
-    raise ValueError(
-        f"gibbs samples a LayeredModel or a BoltzmannMachine; got {type(model).__name__}"
-    )
 
 
 class GibbsKernel(MCMCKernel):
@@ -169,12 +135,12 @@ class GibbsKernel(MCMCKernel):
         model: see `gibbs`.
     """
 
-    def __init__(self, model: LayeredModel | BoltzmannMachine):
-        self._sweep = find_sweep(model)
+    def __init__(self, model: Model):
+        self._sweep = sweep_of(model)
         self._model = model
 
     @property
-    def model(self) -> LayeredModel | BoltzmannMachine:
+    def model(self) -> Model:
         """The model whose posteriors are drawn from."""
         return self._model
 
@@ -185,7 +151,7 @@ class GibbsKernel(MCMCKernel):
 
     @override
     def init(self, rng_key, num_warmup, init_params, model_args, model_kwargs) -> Any:
-        """Starts from a draw of the prior; `init_params` is not used."""
+        """Starts as the sweep does; `init_params` is not used."""
         return self._sweep.init(rng_key, self._model, model_args[0], 1, num_warmup)
 
     @override

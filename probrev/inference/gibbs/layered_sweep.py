@@ -15,9 +15,10 @@ from probrev.inference.gibbs.surrogate import (
     log_neglected,
     surrogate_rows,
 )
+from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
-from probrev.model.priors import SparsePrior, check_spike_and_slab
+from probrev.model.priors import check_spike_and_slab
 from probrev.model.slabs import rectified_slab
 
 # A relocation costs as much as a pass over all units, and helps only between correlated columns.
@@ -211,22 +212,29 @@ def _sweep(
     return jax.lax.cond(augments, lambda: new, correct)
 
 
-def check_layered(model: LayeredModel) -> None:
-    """Raises ValueError unless Gibbs can sample the model; says what can."""
-    if not isinstance(model.prior, SparsePrior):
-        raise ValueError(
-            "gibbs needs a prior with a spike and a slab (SpikeAndSlab or KSparse); "
-            "for a prior written as a NumPyro function use hmc"
-        )
-    check_spike_and_slab("gibbs", model.prior)
+def check_layered(model: LayeredModel, method: str = "gibbs") -> None:
+    """Raises ValueError unless these sweeps can sample the model; says what can.
+
+    Args:
+        model: the model.
+        method: what makes the sweeps, to name in the error.
+    """
+    check_spike_and_slab(method, model.prior)
     for level, layer in enumerate(model.layers):
         if layer.noise_std == 0:
             raise ValueError(
-                f"gibbs needs noise_std > 0, and that of layers[{level}] is 0: "
+                f"{method} needs noise_std > 0, and that of layers[{level}] is 0: "
                 "without noise x pins h down and no unit moves"
             )
         if level > 0 and not layer.activation.is_rectifier:
             raise ValueError(
-                f"gibbs needs ReLU layers above the one next to x; layers[{level}] has "
+                f"{method} needs ReLU layers above the one next to x; layers[{level}] has "
                 f"activation {layer.activation}, so the units below it are no spike and slab"
             )
+
+
+@sweep_of.register
+def layered_sweep(model: LayeredModel) -> Sweep:
+    """The sweep of a LayeredModel."""
+    check_layered(model)
+    return weights_sweep(init_layered, layered_step, model.num_weights)

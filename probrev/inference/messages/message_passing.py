@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.inference.messages.message_check import check_messages, plan_check
 from probrev.inference.messages.messages import MessageState, init_messages, iterate_messages
 from probrev.inference.messages.weight_check import check_weights
-from probrev.model.layered_model import LayeredModel
+from probrev.model.layered_model import LayeredModel, check_layered_law
 from probrev.model.observations import Observations
-from probrev.model.priors import KSparse, SparsePrior, check_spike_and_slab
-from probrev.model.protocol import Model
+from probrev.model.priors import SparsePrior, check_spike_and_slab
+from probrev.model.protocol import check_obs
 from probrev.model.tilted import sample_tilted
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.streams import stream
@@ -70,7 +70,7 @@ def message_passing(
     2017 (several layers). Ours: the channels of rectified dropout, and the rule for damping.
     """
     check_model(model)
-    model.check(obs)
+    check_obs(model, obs)
     if num_draws % NUM_CHAINS or num_draws < NUM_CHAINS:
         raise ValueError(f"num_draws must be a multiple of {NUM_CHAINS}; got {num_draws}")
     if max_iterations < 1:
@@ -214,21 +214,16 @@ def _doubt(
     return "; ".join(oddities), "; ".join(complaints)
 
 
-def check_model(model: Model) -> None:
+def check_model(model: LayeredModel) -> None:
     """Raises ValueError unless message passing can do the model; says what can."""
-    if not isinstance(model, LayeredModel):
-        raise ValueError(f"message_passing needs a LayeredModel; got {type(model).__name__}")
-    if isinstance(model.prior, KSparse):
-        raise ValueError(
-            "message_passing needs units that are independent under the prior, and KSparse fixes "
-            "the number of active ones: use gibbs or exact, or a SpikeAndSlab"
-        )
-    if not isinstance(model.prior, SparsePrior):
-        raise ValueError(
-            "message_passing needs a prior with a spike and a slab (SpikeAndSlab); "
-            "for a prior written as a NumPyro function use hmc"
-        )
+    check_layered_law("message_passing", model)
     check_spike_and_slab("message_passing", model.prior)
+    if model.sparse_prior.fixes_count:
+        raise ValueError(
+            f"message_passing needs units that are independent under the prior, and "
+            f"{type(model.prior).__name__} fixes the number of active ones: use gibbs or exact, or "
+            "a SpikeAndSlab"
+        )
     if any(layer.noise_std == 0 for layer in model.layers):
         raise ValueError(
             "message_passing needs noise_std > 0 in every layer: without noise there is no "
@@ -239,7 +234,7 @@ def check_model(model: Model) -> None:
             "message_passing needs activation relu in every layer but the one next to x: use "
             "simulate and FeedforwardNet for others"
         )
-    if not np.all(np.isfinite(model.prior.second_moment)):
+    if not np.all(np.isfinite(model.sparse_prior.second_moment)):
         raise ValueError(
             "message_passing starts from the prior's variance, and this slab's is infinite: "
             "use gibbs, or a slab with lighter tails"

@@ -1,22 +1,19 @@
 """The ladder of inverses: from a plain net towards Bayesian inference, rung by rung.
 
-Each kind of model has its rungs in a file of its own: their names, lowest first, how to build one,
-and the random inverses that go with them. A new kind of model is a new file, and an entry here.
+A model offers its rungs. Those of built-in kinds are in a file each: how to build one, and the
+random inverses that go with them.
 """
 
 from collections.abc import Sequence
-from types import ModuleType
 
 from jaxtyping import PRNGKeyArray
 
-from probrev.boltzmann.machine import BoltzmannMachine
+# They register the rungs of their models.
+import probrev.inverses.ladder.binary
+import probrev.inverses.ladder.layered  # noqa: F401
 from probrev.inverses.estimates import Inverse, RandomInverse
-from probrev.inverses.ladder import binary, layered
-from probrev.model.layered_model import LayeredModel
+from probrev.inverses.ladder.rungs import rungs_of, samplers_of
 from probrev.model.protocol import Model
-
-RUNGS = (*layered.RUNGS, *binary.RUNGS)
-_KINDS: dict[type, ModuleType] = {LayeredModel: layered, BoltzmannMachine: binary}
 
 
 def build_ladder(
@@ -32,32 +29,28 @@ def build_ladder(
     Raises:
         ValueError: the model has no rung of that name.
     """
-    kind, known = _kind_of(model), list_rungs(model)
-    wanted = known if names is None else names
+    rungs = rungs_of(model)
+    wanted = tuple(rungs) if names is None else names
     for name in wanted:
-        if name not in known:
+        if name not in rungs:
             raise ValueError(
-                f"this model has no rung {name!r}; it has {', '.join(known) or 'none'}"
+                f"this model has no rung {name!r}; it has {', '.join(rungs) or 'none'}"
             )
-    if kind is None:
-        return {}
-    return {name: kind.build_rung(key, model, name) for name in known if name in wanted}
+    return {name: build(key) for name, build in rungs.items() if name in wanted}
 
 
 def list_rungs(model: Model) -> tuple[str, ...]:
-    """Names of the rungs that a model has, lowest first; of a user's own Model none.
+    """Names of the rungs that a model has, lowest first: those of its class, or of its own.
 
-    See `ladder.layered.list_rungs` and `ladder.binary.list_rungs`.
+    See `ladder.layered.layered_rungs` and `ladder.binary.binary_rungs`. A model of one's own has
+    those that its method `rungs` returns: by name, functions of a random key that build an inverse.
     """
-    kind = _kind_of(model)
-    return () if kind is None else kind.list_rungs(model)
+    return tuple(rungs_of(model))
 
 
 def build_samplers(key: PRNGKeyArray, model: Model) -> dict[str, RandomInverse]:
-    """The random inverses of a model, by name: might they be posterior samplers?"""
-    kind = _kind_of(model)
-    return {} if kind is None else kind.build_samplers(key, model)
+    """The random inverses of a model, by name: might they be posterior samplers?
 
-
-def _kind_of(model: Model) -> ModuleType | None:
-    return next((kind for type_, kind in _KINDS.items() if isinstance(model, type_)), None)
+    A model of one's own has those that its method `samplers` returns.
+    """
+    return {name: build(key) for name, build in samplers_of(model).items()}

@@ -1,7 +1,7 @@
 """The rungs of a Boltzmann machine: from a pass of sigmoids up to mean field."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,28 +9,32 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.boltzmann.binary_layers import draw_units
 from probrev.boltzmann.machine import BoltzmannMachine
+from probrev.inverses.estimates import Inverse
+from probrev.inverses.ladder.rungs import Rungs, Samplers, rungs_of, samplers_of
 from probrev.inverses.minimize import minimize
+from probrev.inverses.rung_names import BINARY
 from probrev.model.protocol import NUM_SIMULATED
 from probrev.plumbing.pytree import pytree
 
-RUNGS = ("sigmoid", "bottom_up", "affine", "mean_field")
 # Mean field: share of the old value that is kept, and when to stop.
 DAMPING, TOLERANCE, MAX_ITERATIONS = 0.5, 1e-12, 2000
 
 
-def list_rungs(machine: BoltzmannMachine) -> tuple[str, ...]:
-    """Names of the rungs that a machine has, lowest first.
+@rungs_of.register
+def binary_rungs(machine: BoltzmannMachine) -> Rungs:
+    """The rungs that a machine has, lowest first.
 
     "sigmoid" is the pass up, exact for a restricted machine; "bottom_up" the same with doubled
     input from below, where a layer above is yet to speak; "affine" the pass with slope and offset
     of each unit calibrated; "mean_field" the fixed point of all layers. A restricted machine has
     nothing above, so "bottom_up" and "mean_field" would be "sigmoid" again.
     """
-    return RUNGS if len(machine.weights) > 1 else ("sigmoid", "affine")
+    names = BINARY if len(machine.weights) > 1 else ("sigmoid", "affine")
+    return {name: partial(_build_rung, machine=machine, name=name) for name in names}
 
 
-def build_rung(key: PRNGKeyArray, machine: BoltzmannMachine, name: str) -> Callable[[Array], Array]:
-    """A rung by name; see `list_rungs`."""
+def _build_rung(key: PRNGKeyArray, machine: BoltzmannMachine, name: str) -> Inverse:
+    """A rung by name; see `binary_rungs`."""
     if name == "affine":
         return calibrate_pass(key, machine)
     if name == "mean_field":
@@ -38,10 +42,10 @@ def build_rung(key: PRNGKeyArray, machine: BoltzmannMachine, name: str) -> Calla
     return plain_pass(machine, doubled=name == "bottom_up")
 
 
-def build_samplers(key: PRNGKeyArray, machine: BoltzmannMachine) -> dict[str, "StochasticPass"]:
+@samplers_of.register
+def binary_samplers(machine: BoltzmannMachine) -> Samplers:
     """The pass up whose units are drawn, not averaged."""
-    del key
-    return {"stochastic": StochasticPass(machine)}
+    return {"stochastic": lambda _: StochasticPass(machine)}
 
 
 @pytree(data=("machine", "slopes", "offsets"))

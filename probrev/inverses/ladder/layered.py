@@ -1,7 +1,7 @@
 """The rungs of a LayeredModel: from the paper's net towards Bayesian inference."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.inference.messages.message_passing import MAX_ITERATIONS, TOLERANCE, check_model
 from probrev.inference.messages.messages import init_messages, iterate_messages
+from probrev.inverses.estimates import Inverse
 from probrev.inverses.feedforward import BIAS_RULES, FeedforwardNet, bias_rules
+from probrev.inverses.ladder.rungs import Rungs, Samplers, rungs_of, samplers_of
+from probrev.inverses.rung_names import LAYERED as RUNGS
 from probrev.inverses.trained_net import train_net
 from probrev.model.channel import fisher_information, observed_score
 from probrev.model.layer import Layer
@@ -19,15 +22,15 @@ from probrev.plumbing.pytree import pytree
 
 # Iterations of message passing in each rung that it has.
 UNROLLED = {"two_steps": 2, "three_steps": 3, "converged": MAX_ITERATIONS}
-RUNGS = (*BIAS_RULES, "trained", "scalar", "first_step", *UNROLLED)
 # Dropout of the net at test time, as in theorem 2.4 of Arora, Liang and Ma.
 DROPOUT_KEEP_PROB = 0.5
 # Up to so many weights training takes seconds: 3 at 400 x 24, 7 at 1000 x 32, on 2 CPU cores.
 MAX_TRAINED_WEIGHTS = 2**15
 
 
-def list_rungs(model: LayeredModel) -> tuple[str, ...]:
-    """Names of the rungs that a model has, lowest first.
+@rungs_of.register
+def layered_rungs(model: LayeredModel) -> Rungs:
+    """The rungs that a LayeredModel has, lowest first.
 
     "theory", "universal" and "calibrated" are feedforward nets with that bias rule, of any depth;
     the first two, and "scalar", need a top layer whose readout is unbiased (`Layer.has_readout`).
@@ -35,21 +38,22 @@ def list_rungs(model: LayeredModel) -> tuple[str, ...]:
     seconds. "scalar" and "first_step" need one layer under a prior with a spike and a slab.
     "two_steps", "three_steps" and "converged" need a model that `message_passing` can do.
     """
-    names = [*bias_rules(model)]
+    names = {*bias_rules(model)}
     one_layer = len(model.layers) == 1
     if one_layer and model.layers[0].weights.size <= MAX_TRAINED_WEIGHTS:
-        names.append("trained")
+        names.add("trained")
     if one_layer and is_spike_and_slab(model.prior):
-        names += ["scalar"] * model.layers[0].has_readout + ["first_step"]
+        names |= {"scalar", "first_step"} if model.layers[0].has_readout else {"first_step"}
     try:
         check_model(model)
+        names |= {*UNROLLED}
     except ValueError:
-        return tuple(names)
-    return (*names, *UNROLLED)
+        pass
+    return {name: partial(build_rung, model=model, name=name) for name in RUNGS if name in names}
 
 
-def build_rung(key: PRNGKeyArray, model: LayeredModel, name: str) -> Callable[[Array], Array]:
-    """A rung by name; see `list_rungs`."""
+def build_rung(key: PRNGKeyArray, model: LayeredModel, name: str) -> Inverse:
+    """A rung by name; see `layered_rungs`."""
     if name in BIAS_RULES:
         return FeedforwardNet.from_model(key, model, name)
     if name == "trained":
@@ -62,15 +66,18 @@ def build_rung(key: PRNGKeyArray, model: LayeredModel, name: str) -> Callable[[A
     return denoiser(model.sparse_prior, model.layers[0])
 
 
-def build_samplers(key: PRNGKeyArray, model: LayeredModel) -> dict[str, FeedforwardNet]:
+@samplers_of.register
+def layered_samplers(model: LayeredModel) -> Samplers:
     """The net that keeps its dropout at test time, as in theorem 2.4, calibrated under it.
 
     That gives dropout its best chance of being a posterior sampler: of all multiples of ||x|| the
     calibrated one has the least squared error of a single pass, while the universal one of the
     theorem shrinks what it keeps, so that the mean of its samples alone would tell it apart.
     """
-    net = FeedforwardNet.from_model(key, model, "calibrated", keep_prob=DROPOUT_KEEP_PROB)
-    return {"dropout": net}
+    build = partial(
+        FeedforwardNet.from_model, model=model, bias="calibrated", keep_prob=DROPOUT_KEEP_PROB
+    )
+    return {"dropout": build}
 
 
 @pytree(data=("prior", "layer"))

@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from probrev.comparison.metrics.case import row_of_mean, row_of_ratio, row_of_share
+from probrev.comparison.metrics.case import Case, row_of_mean, row_of_ratio, row_of_share
+from probrev.posterior.posterior import from_draws
+
+
+@pytest.mark.parametrize(("low", "zero", "expected"), [(0, 0, True), (-1, 0, False), (1, 2, False)])
+def test_a_support_is_of_what_is_never_negative(low, zero, expected):
+    """Active means above 0, which says nothing of an h of both signs."""
+    h = np.full((4, 500, 2, 3), 1.5)
+    h[:, ::2, :, 0] = zero
+    h[:, ::2, :, 1] = low
+    posterior = from_draws("any", h, np.ones((2, 5)), sampling="iid")
+    case = Case(posterior, posterior.mean, None, posterior.mean, None, 0)  # pyright: ignore[reportArgumentType]
+    assert case.has_atom is expected
 
 
 def test_row_of_mean():

@@ -9,8 +9,14 @@ from jaxtyping import Array, Float, Int
 
 from probrev.boltzmann.binary_layers import EVEN, ODD, BinaryLayers
 from probrev.boltzmann.machine import BoltzmannMachine
-from probrev.inference.exact.enumeration.enumeration import check_count, enumerate_table
+from probrev.inference.exact.enumeration.enumeration import enumerate_table
 from probrev.inference.exact.exact_result import ExactOptions, ExactResult
+from probrev.inference.exact.plan import (
+    SECONDS_PER_STATE,
+    ExactPlan,
+    exact_plan_of,
+    plan_enumeration,
+)
 from probrev.inference.partition import log_partition
 from probrev.model.states import FiniteStates
 from probrev.plumbing.pytree import pytree
@@ -44,9 +50,19 @@ def enumerate_collapsed(
     )
 
 
-def count_collapsed(model: BoltzmannMachine) -> int:
-    """Number of states to visit; raises ValueError where they are too many."""
-    return check_count(model.states_of(ODD))
+@exact_plan_of.register
+def plan_collapsed(model: BoltzmannMachine) -> ExactPlan:
+    """The exact method for a machine.
+
+    Raises:
+        ValueError: the states of its odd layers are too many.
+    """
+    plan = plan_enumeration(model.states_of(ODD), SECONDS_PER_STATE)
+    return plan._replace(
+        method="collapsed_enumeration",
+        reason=f"all {plan.size:,} states of the odd layers enumerated",
+        solve=enumerate_collapsed,
+    )
 
 
 @pytree(data=("machine",))

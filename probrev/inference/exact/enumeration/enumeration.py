@@ -1,6 +1,7 @@
 """Complete enumeration of a finite prior's states, in bounded memory."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from probrev.inference.exact.enumeration.joint_table import JointTable, make_table
 from probrev.inference.exact.enumeration.state_sums import Sums, add_block, merge_sums, no_sums
 from probrev.inference.exact.exact_result import ExactOptions, ExactResult
-from probrev.model.protocol import Model, States
+from probrev.model.protocol import States
 from probrev.model.states import FiniteStates
 from probrev.plumbing.streams import stream
 
@@ -25,7 +26,7 @@ SHARD = "shard"
 
 
 def enumerate_posterior(
-    model: Model,
+    model: Any,
     x: Float[Array, "obs visible"],
     options: ExactOptions,
 ) -> ExactResult:

@@ -1,13 +1,13 @@
 """log p(h, x) of many states with every observation, whichever way is quicker."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from probrev.model.layered_model import LayeredModel
+from probrev.model.kinds import overridden
+from probrev.model.layered_model import has_layered_law
 from probrev.model.priors import SparsePrior
-from probrev.model.protocol import Model
 from probrev.model.row_terms import RowTerms, gather_terms, has_terms
 
 # Up to so many observations each has its own silent rows; more of them share the terms of all rows.
@@ -23,14 +23,15 @@ class JointTable(Protocol):
 
 
 class _Shared(NamedTuple):
-    """By the model's own table, or pair by pair where it has none."""
+    """By the model's own table, or pair by pair where it has none of its law."""
 
-    model: Model
+    model: Any
     x: Float[Array, "obs visible"]
 
     def __call__(self, h: Float[Array, "state hidden"]) -> Float[Array, "state obs"]:
         table = getattr(self.model, "log_joint_table", None)
-        if table:
+        densities = ("log_joint", "log_likelihood")
+        if table and not overridden(self.model, densities, since=("log_joint_table",)):
             return table(h, self.x)
         return self.model.log_joint(h[:, None, :], self.x[None, :, :])
 
@@ -46,9 +47,9 @@ class _Separate(NamedTuple):
         return self.prior.log_prob(h)[:, None] + jnp.stack(columns, axis=1)
 
 
-def make_table(model: Model, x: Float[Array, "obs visible"]) -> JointTable:
+def make_table(model: Any, x: Float[Array, "obs visible"]) -> JointTable:
     """The quicker table for so many observations; a pytree, to be passed to compiled functions."""
-    if type(model) is LayeredModel and len(x) <= MAX_SEPARATE and has_terms(model.layers[0]):
+    if has_layered_law(model) and len(x) <= MAX_SEPARATE and has_terms(model.layers[0]):
         terms = tuple(gather_terms(model.layers[0], row) for row in x)
         return _Separate(model.sparse_prior, terms)
     return _Shared(model, x)

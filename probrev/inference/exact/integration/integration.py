@@ -40,7 +40,6 @@ from probrev.inference.exact.integration.support_problem import (
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.row_terms import RowTerms, gather_terms, has_terms, row_lengths
-from probrev.model.slabs import LogQuadraticSlab
 from probrev.plumbing.streams import stream
 
 MAX_ACTIVE = 4
@@ -56,12 +55,7 @@ def check_continuous(model: LayeredModel) -> int:
     """Number of supports; raises ValueError where they cannot be integrated over."""
     prior = model.sparse_prior
     check_spike_and_slab("exact, over a continuous slab,", prior)
-    if not isinstance(prior.tilting_slab, LogQuadraticSlab):
-        raise ValueError(
-            f"a prior with slab {type(prior.slab).__name__} has no finite list of states, and "
-            "exact integrates over HalfNormal, Exponential and TruncatedNormal(low=0) slabs only: "
-            "use gibbs, or a FiniteSlab"
-        )
+    _ = prior.log_quadratic_slab  # it refuses another
     if not has_terms(model.layers[0]):
         raise ValueError(
             "exact integrates over layers whose activation is flat up to, or from, some point; "
@@ -115,9 +109,7 @@ def integrate_supports(
 
 def unit_laws(prior: SparsePrior) -> UnitLaws:
     """The prior of every unit, the bound on the number of active units left to the supports."""
-    slab = prior.tilting_slab
-    assert isinstance(slab, LogQuadraticSlab)
-    parts = [jnp.broadcast_to(leaf, (prior.n_hidden,)) for leaf in slab]
+    parts = [jnp.broadcast_to(leaf, (prior.n_hidden,)) for leaf in prior.log_quadratic_slab]
     log_on = jax.nn.log_sigmoid(prior.inclusion_logit)
     return UnitLaws(
         log_off=jax.nn.log_sigmoid(-prior.inclusion_logit),

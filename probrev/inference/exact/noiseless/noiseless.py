@@ -48,7 +48,7 @@ def check_noiseless(model: LayeredModel) -> None:
             "exact solves a layer with noise_std = 0 only where its activation is relu; here it "
             f"is {model.layers[0].activation}: a small noise_std gives x a density"
         )
-    if not isinstance(model.prior, SparsePrior):
+    if not model.has_sparse_prior:
         raise ValueError(
             "exact solves a layer with noise_std = 0 only under SpikeAndSlab or KSparse: write the "
             "prior as one of these, or use hmc with a small noise_std"

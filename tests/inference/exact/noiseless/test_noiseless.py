@@ -11,7 +11,7 @@ from scipy import integrate
 from scipy.stats import halfnorm, norm
 
 import probrev as pr
-from probrev.inference.exact.exact import plan_exact
+from probrev.inference.exact.plan import exact_plan_of
 from tests.inference import brute_force
 
 RNG = np.random.default_rng(3)
@@ -286,12 +286,12 @@ def test_other_models_are_refused():
 
 
 def test_plans():
-    assert plan_exact(build())[:3] == ("noiseless", "max_supports", 21)
+    assert exact_plan_of(build())[:3] == ("noiseless", "max_supports", 21)
     finite = pr.SpikeAndSlab(6, 0.3, pr.FiniteSlab([1.0], [1.0]), 2)
-    assert plan_exact(build(prior=finite))[:3] == ("noiseless_enumeration", "num_states", 22)
+    assert exact_plan_of(build(prior=finite))[:3] == ("noiseless_enumeration", "num_states", 22)
     uncapped = pr.SpikeAndSlab(6, 0.3, HalfNormal(1.0))
-    assert plan_exact(build(prior=uncapped)).size == 63
-    assert plan_exact(build(max_active=1, noise_std=0.1)).method == "integration"
+    assert exact_plan_of(build(prior=uncapped)).size == 63
+    assert exact_plan_of(build(max_active=1, noise_std=0.1)).method == "integration"
     assert list(pr.choose_methods(build())) == ["exact"]
 
 

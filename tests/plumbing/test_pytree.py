@@ -1,0 +1,75 @@
+"""Classes as pytrees: their fields, those of their bases, and functions among them."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+import pytest
+
+from probrev.plumbing.pytree import check_registered, pytree
+
+
+@pytree(data=("value",), meta=("name",))
+@dataclass(frozen=True)
+class Base:
+    """A number and a name."""
+
+    value: object
+    name: str = "base"
+
+
+@pytree(data=("slope",), meta=("power",))
+@dataclass(frozen=True)
+class Wider(Base):
+    """Two fields more."""
+
+    slope: object = 0.5
+    power: int = 2
+
+
+@pytree()
+class Same(Wider):
+    """None more, and no dataclass of its own."""
+
+
+class Unknown(Wider):
+    """Not registered."""
+
+
+@pytest.mark.parametrize("kind", [Wider, Same])
+def test_a_subclass_has_the_fields_of_its_base_first(kind):
+    one = kind(np.ones(2), "own", 0.7, 3)
+    leaves, structure = jax.tree.flatten(one)
+    np.testing.assert_array_equal(leaves[0], [1, 1])
+    assert leaves[1] == 0.7
+    again = jax.tree.unflatten(structure, leaves)
+    assert type(again) is kind
+    assert (again.name, again.slope, again.power) == ("own", 0.7, 3)
+    assert structure != jax.tree.structure(replace(one, power=4))
+    assert jax.jit(lambda node: node.value.sum() * node.slope**node.power)(one) == pytest.approx(
+        2 * 0.7**3
+    )
+
+
+def test_paths_are_names_of_fields():
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(
+        Wider(1.0, "x", 2.0))]  # fmt: skip
+    assert paths == [".value", ".slope"]
+
+
+def test_a_function_is_structure():
+    def double(x):
+        return 2 * x
+
+    one = Base(double)
+    assert jax.tree.leaves(one) == []
+    assert jax.tree.map(lambda leaf: leaf, one).value is double
+    assert jax.tree.structure(one) == jax.tree.structure(Base(double))
+    assert jax.tree.structure(one) != jax.tree.structure(Base(abs))
+
+
+def test_a_subclass_that_is_not_registered_is_refused():
+    check_registered("one", Same(1.0))
+    check_registered("one", object())
+    with pytest.raises(TypeError, match=r"prior is of class Unknown.* put @pr\.pytree\(\) above"):
+        check_registered("prior", Unknown(1.0))

@@ -1,0 +1,47 @@
+"""No method asks what a model is: it asks what the model, its prior or its layers offer."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import probrev
+
+ROOT = Path(probrev.__file__).parent
+KINDS = {
+    "LayeredModel", "BoltzmannMachine", "BinaryLayers", "Layer", "SparsePrior", "SpikeAndSlab",
+    "KSparse", "FiniteSlab", "LogQuadraticSlab",
+}  # fmt: skip
+# The rooms in which they live.
+OWN = ("model", "boltzmann")
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).parts[0] not in OWN]
+
+
+def kinds_asked_for(source):
+    """Lines that hold a class against one of the kinds: by isinstance, issubclass or type()."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        asks = is_call and node.func.id in ("isinstance", "issubclass")
+        if asks or (isinstance(node, ast.Compare) and "type(" in ast.unparse(node)):
+            names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+            names |= {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)}
+            found += [node.lineno] if names & KINDS else []
+    return found
+
+
+def test_no_file_asks_for_a_kind():
+    found = {str(path): kinds_asked_for(path.read_text(encoding="utf-8")) for path in FILES}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "isinstance(model, LayeredModel)",
+        "isinstance(prior.slab, int | slabs.FiniteSlab)",
+        "type(model) is pr.LayeredModel",
+    ],
+)
+def test_it_would_be_seen(source):
+    assert kinds_asked_for(source) == [1]
