@@ -275,22 +275,6 @@ def test_likelihoods_of_a_layer_with_bias_are_the_law_written_down(name, keep_pr
         (lambda: pr.ClippedRelu(0.0), "top of ClippedRelu must be positive and finite; got 0.0"),
         (lambda: pr.ClippedRelu(np.inf), "top of ClippedRelu must be positive and finite; got inf"),
         (
-            lambda: pr.Increasing(jnp.tanh, jnp.arcsinh, jnp.zeros_like, name="mine"),
-            r"activation mine: inverse_function\(function\(z\)\) must be z",
-        ),
-        (
-            lambda: pr.Increasing(jnp.tanh, jnp.arctanh, jnp.zeros_like, name="mine"),
-            "activation mine: log_inverse_derivative must be -log of the derivative",
-        ),
-        (
-            lambda: pr.Increasing(jnp.cos, jnp.arccos, jnp.zeros_like, name="mine"),
-            "activation mine must be strictly increasing",
-        ),
-        (
-            lambda: pr.Increasing(jnp.tanh, jnp.arctanh, jnp.zeros_like, high=0.5, name="mine"),
-            "values between low = -inf and high = 0.5; on z from -2 to 2 it is not",
-        ),
-        (
             lambda: pr.Layer(np.ones((3, 2)), activation=pr.Relu),
             "or an Activation such as .*got <class",
         ),
@@ -325,3 +309,75 @@ def test_a_model_refuses_x_that_its_activation_cannot_make(name, value):
     x[1, 2] = value
     with pytest.raises(ValueError, match=f"observation 1 has x_2 = {value:g},.*probability 0"):
         pr.exact(model, pr.Observations(x))
+
+
+class Wrong(pr.Relu):
+    """Leaks, and says nothing of it."""
+
+    def __call__(self, z):
+        return jnp.where(z > 0, z, 0.2 * z)
+
+
+class Flatless(pr.ClippedRelu):
+    """Forgets its flat at the top."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "flats", self.flats[:1])
+
+
+class Steeper(pr.Identity):
+    """Twice the pre-activation, whose inverse is changed too, but not all that follows."""
+
+    def __call__(self, z):
+        return 2 * z
+
+    def inverse(self, y):
+        return y / 2
+
+
+class Named(pr.LeakyRelu):
+    """Says that it is ReLU."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "negative_slope", 0.0)
+
+    def __call__(self, z):
+        return jnp.where(z > 0, z, 0.2 * z)
+
+    def inverse(self, y):
+        return jnp.where(y > 0, y, y / 0.2)
+
+    def log_inverse_slope(self, y):
+        return jnp.where(y > 0, 0.0, -np.log(0.2))
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (Wrong, r"relu must be 0 on Flat.* and nowhere else: it does not at z = -3"),
+        (lambda: Flatless(1.3), r"top=1.3\) must have values in `stretches` off flats"),
+        (Steeper, "identity must have the log derivative of `inverse` as `log_inverse_slope`"),
+        (lambda: Named(0.2), "must be z above 0 and `negative_slope` z below"),
+        (
+            lambda: pr.Increasing(jnp.tanh, jnp.arcsinh, jnp.zeros_like, name="mine"),
+            "activation mine must have `inverse` undo it off flats: it does not at z = -3",
+        ),
+        (
+            lambda: pr.Increasing(jnp.tanh, jnp.arctanh, jnp.zeros_like, name="mine"),
+            "activation mine must have the log derivative of `inverse`",
+        ),
+        (
+            lambda: pr.Increasing(jnp.cos, jnp.arccos, jnp.zeros_like, name="mine"),
+            "activation mine must be nondecreasing: it does not at z = 0",
+        ),
+        (
+            lambda: pr.Increasing(jnp.tanh, jnp.arctanh, jnp.zeros_like, high=0.5, name="mine"),
+            "activation mine must have values in `stretches` off flats: it does not at z = 0.55",
+        ),
+    ],
+)
+def test_an_activation_that_contradicts_itself_is_refused(make, match):
+    with pytest.raises(ValueError, match=match):
+        pr.Layer(np.ones((3, 2)), 0.5, 0.7, 1.0, make())
