@@ -93,7 +93,9 @@ def spoil(model: pr.LayeredModel, parameter: str, factor: float) -> pr.LayeredMo
         assert isinstance(prior, pr.SpikeAndSlab)
         prior = replace(prior, inclusion_prob=factor * prior.inclusion_prob)
     else:
-        layer = replace(layer, **{parameter: factor * getattr(layer, parameter)})
+        # A default gain would follow the parameter.
+        wrong = {"gain": layer.gain, parameter: factor * getattr(layer, parameter)}
+        layer = replace(layer, **wrong)
     return pr.LayeredModel(prior, [layer])
 
 

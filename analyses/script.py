@@ -12,7 +12,7 @@ import numpyro
 import xarray as xr
 
 from analyses.settings import Sizes, describe_settings, list_settings, parse_settings
-from probrev.cli.refusal import is_refusal
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.replacing import replacing
 from probrev.runs.provenance import surroundings
 
@@ -73,9 +73,7 @@ def run(
             compute(arguments.out, **{**sizes[arguments.size], **changed})
     except (FileNotFoundError, OtherRunError) as error:
         sys.exit(f"{parser.prog}: {error}")
-    except ValueError as error:
-        if not is_refusal(error):
-            raise
+    except Refusal as error:
         _refuse(parser.prog, error)
 
 

@@ -54,6 +54,7 @@ from .nets.weights.layers import TrainedLayer, read_layers
 from .nets.weights.random_like import RandomLike, random_like
 from .numerics.marchenko_pastur import MarchenkoPastur
 from .plumbing.pytree import pytree
+from .plumbing.refusal import Refusal
 from .posterior.agreement import measure_agreement
 from .posterior.external import from_datatree
 from .posterior.posterior import Posterior, from_draws
@@ -103,6 +104,7 @@ __all__ = [
     "Posterior",
     "RandomLike",
     "Recipe",
+    "Refusal",
     "Relu",
     "Row",
     "ScalarActivation",

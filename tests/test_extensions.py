@@ -125,6 +125,81 @@ def test_a_dependent_prior_is_sampled_by_its_program():
     np.testing.assert_allclose(hmc.inclusion_prob, pairs_by_hand(np.asarray(obs.x)), atol=0.05)
 
 
+# An activation
+
+
+class Leaky(pr.Activation):
+    """z above 0, a fifth of it below: it has no flats, so every row that is kept is seen."""
+
+    stretches = ((-np.inf, np.inf),)
+
+    def __call__(self, z):
+        return jnp.where(z > 0, z, z / 5)
+
+    def inverse(self, y):
+        return jnp.where(y > 0, y, 5 * y)
+
+    def log_inverse_slope(self, y):
+        return jnp.where(y > 0, 0.0, np.log(5))
+
+
+LEAKY = pr.LayeredModel(
+    pr.SpikeAndSlab(4, 0.4, ONE),
+    [pr.Layer(WEIGHTS, 0.6, 1.3, gain=0.7, activation=Leaky(), bias=np.linspace(-1, 1, 12))],
+)
+
+
+def leaky_by_hand(x):
+    z = STATES @ WEIGHTS.T + np.linspace(-1, 1, 12)
+    y = x[:, None] / 0.7
+    root, slope = np.where(y > 0, y, 5 * y), np.where(y > 0, 1, 5)
+    density = 0.6 / 0.7 * slope * np.exp(-((root - z) ** 2) / (2 * 1.3**2)) / 1.3
+    likelihood = np.where(y == 0, 0.4, density / np.sqrt(2 * np.pi))
+    return inclusion_probs(np.where(STATES > 0, 0.4, 0.6).prod(1), likelihood.prod(-1))
+
+
+def test_an_activation_of_ones_own_is_enumerated():
+    obs = LEAKY.simulate(jax.random.key(1), 3)
+    for part in (obs[:1], obs):  # summed in different ways
+        exact = pr.exact(LEAKY, part, num_draws=4)
+        np.testing.assert_allclose(exact.mean, leaky_by_hand(np.asarray(part.x)), rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_an_activation_of_ones_own_is_sampled():
+    obs = LEAKY.simulate(jax.random.key(1), 16)
+    exact, gibbs = pr.exact(LEAKY, obs), pr.gibbs(jax.random.key(2), LEAKY, obs)
+    assert gibbs.status == "ok", gibbs.status_reason
+    found = pr.measure_agreement(gibbs, exact)
+    assert found.agrees, found.reason
+
+
+# A metric
+
+
+def cosine(case):
+    """Cosine of an estimate and the posterior mean."""
+    mean = case.posterior.mean
+    norms = np.sqrt((case.estimates**2).sum("hidden") * (mean**2).sum("hidden"))
+    return (case.estimates * mean).sum("hidden") / norms.where(norms > 0, 1)
+
+
+@pytest.mark.slow
+def test_a_metric_of_ones_own_is_in_table_and_report(tmp_path):
+    obs = RAMP.simulate(jax.random.key(1), 16)
+    exact = pr.exact(RAMP, obs)
+    net = pr.FeedforwardNet.from_model(jax.random.key(2), RAMP)
+    result = pr.compare(RAMP, obs, {"net": net}, {"exact": exact}, metrics={"cosine": cosine})
+    found = result.table().set_index(["metric", "subject"])["value"]["cosine", "net"]
+    h, mean = np.asarray(net(obs.x)), exact.mean.to_numpy()
+    norms = np.linalg.norm(h, axis=1) * np.linalg.norm(mean, axis=1)
+    assert found == pytest.approx(((h * mean).sum(1) / np.where(norms > 0, norms, 1)).mean())
+    result.save(tmp_path / "run.nc")
+    pr.write_report(pr.load(tmp_path / "run.nc"), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Cosine of an estimate and the posterior mean." in page
+
+
 # A model of a script that brings its own sweep, plan and rungs, and an inference method
 
 

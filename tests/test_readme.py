@@ -60,6 +60,9 @@ def test_a_prior_a_model_a_metric_a_method_and_an_inverse_of_ones_own():
     log_prob = -(rest**2).sum(-1) / (2 * 0.7**2)
     prob = np.exp(log_prob - log_prob.max(1, keepdims=True))
     np.testing.assert_allclose(posterior.mean, prob @ states / prob.sum(1)[:, None], rtol=1e-9)
+    # The activation: Gibbs, which knows of flats and stretches only, against every state.
+    shrunk = session["pr"].exact(session["shrunk"], session["shrunk_obs"])
+    assert session["pr"].measure_agreement(session["under_shrunk"], shrunk).agrees
     # The model that is a program and no more.
     assert list(session["chosen"]) == ["hmc"]
     # The metrics: of the net, by hand; of the posterior, the prior's three in ten or so.

@@ -19,6 +19,7 @@ from probrev.model.protocol import DENSITIES, check_shape
 from probrev.model.states import FiniteStates
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
+from probrev.plumbing.refusal import Refusal
 
 # What says nothing of the law of x and h.
 _ASIDE = (
@@ -100,7 +101,7 @@ class BoltzmannMachine(BinaryLayers):
             bad = np.argwhere((value != 0) & (value != 1))
             if bad.size:
                 row, column = bad[0]
-                raise ValueError(
+                raise Refusal(
                     f"{name} must be binary, 0 or 1; got {value[row, column]:g} in observation "
                     f"{row}: make it binary first, as in ({name} > threshold).astype(float)"
                 )
@@ -114,7 +115,7 @@ class BoltzmannMachine(BinaryLayers):
         """Raises ValueError for draws of h that are not binary; nothing else is odd about any."""
         bad = h[(h != 0) & (h != 1)]
         if bad.size:
-            raise ValueError(f"h of a Boltzmann machine is 0 or 1; got {bad[0]:g} among the draws")
+            raise Refusal(f"h of a Boltzmann machine is 0 or 1; got {bad[0]:g} among the draws")
         return ""
 
     # Densities and draws
@@ -196,9 +197,9 @@ class BoltzmannMachine(BinaryLayers):
 def _check(weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]) -> None:
     """Raises ValueError unless the layers fit together and no energy can overflow."""
     if not len(weights):
-        raise ValueError("weights must hold at least one matrix; got none")
+        raise Refusal("weights must hold at least one matrix; got none")
     if len(biases) != len(weights) + 1:
-        raise ValueError(
+        raise Refusal(
             f"{len(weights)} matrices join {len(weights) + 1} layers, so biases must have as many "
             f"entries, that of x first; got {len(biases)}"
         )
@@ -207,19 +208,19 @@ def _check(weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]) -> None:
     for level, matrix in enumerate(weights):
         check_real(f"weights[{level}]", matrix)
         if np.ndim(matrix) != 2 or 0 in np.shape(matrix):
-            raise ValueError(
+            raise Refusal(
                 f"weights[{level}] must be a matrix (units below, units above); "
                 f"got shape {np.shape(matrix)}"
             )
         if level and np.shape(weights[level - 1])[1] != np.shape(matrix)[0]:
-            raise ValueError(
+            raise Refusal(
                 f"weights[{level}] has {np.shape(matrix)[0]} rows, but weights[{level - 1}] below "
                 f"it has {np.shape(weights[level - 1])[1]} columns; weights[0] is next to x"
             )
     widths = (np.shape(weights[0])[0], *(np.shape(matrix)[1] for matrix in weights))
     for level, (bias, width) in enumerate(zip(biases, widths, strict=True)):
         if np.shape(bias) not in ((), (width,)):
-            raise ValueError(
+            raise Refusal(
                 f"biases[{level}] must be one number or have shape ({width},), one entry per unit; "
                 f"got shape {np.shape(bias)}"
             )
@@ -231,12 +232,12 @@ def _check_energy(weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]) -> 
     for name, arrays in (("weights", weights), ("biases", biases)):
         for level, array in enumerate(arrays):
             if not np.isfinite(np.asarray(array)).all():
-                raise ValueError(f"{name}[{level}] must be finite; got NaN or infinity")
+                raise Refusal(f"{name}[{level}] must be finite; got NaN or infinity")
     dtype = jnp.asarray(0.0).dtype
     with np.errstate(over="ignore"):
         largest = sum(np.abs(np.asarray(a, dtype)).sum() for a in (*weights, *biases))
     if not np.isfinite(largest):
-        raise ValueError(
+        raise Refusal(
             f"weights and biases are so large that the energy overflows {dtype}: their absolute "
             "values must have a finite sum; scale them down"
         )

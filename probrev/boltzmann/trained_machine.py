@@ -14,6 +14,7 @@ from probrev.boltzmann.binary_layers import EVEN, ODD, BinaryLayers, draw_units
 from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.model.observations import Observations
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 
 # Standard deviation of the first weights.
 INIT_STD = 0.1
@@ -77,9 +78,9 @@ def train_machine(
     their mean field.
     """
     if not len(widths) or min(widths) < 1:
-        raise ValueError(f"widths must name at least one hidden layer, each >= 1; got {widths}")
+        raise Refusal(f"widths must name at least one hidden layer, each >= 1; got {widths}")
     if num_steps < 1 or not learning_rate > 0:
-        raise ValueError(
+        raise Refusal(
             "num_steps must be at least 1 and learning_rate positive; "
             f"got {num_steps} and {learning_rate}"
         )

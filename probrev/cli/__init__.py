@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from probrev.cli.refusal import is_refusal
+from probrev.plumbing.refusal import Refusal
 
 BAD_INPUT = 2
 INCONCLUSIVE = 3
@@ -57,9 +57,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
         return _complain("interrupted; no file was left half-written", INTERRUPTED)
     except CycloptsError as error:
         return _complain(f"{error} See probrev --help.", BAD_INPUT)
-    except (ValueError, TypeError, OSError) as error:
-        if not is_refusal(error):
-            raise
+    except Refusal as error:
         return _complain(str(error), BAD_INPUT)
     return status or 0
 

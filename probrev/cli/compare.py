@@ -13,6 +13,7 @@ from probrev.cli.output import REPORT, RUN, check_folder, default_folder
 from probrev.cli.plan import Plan
 from probrev.inference.methods import METHODS
 from probrev.inverses.rung_names import RUNGS
+from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
 
 if TYPE_CHECKING:
@@ -82,4 +83,4 @@ def write(result: "Comparison", folder: Path) -> None:
         result.save(folder / RUN)
         pr.write_report(result, folder / REPORT)
     except OSError as error:
-        raise ValueError(f"--out {folder}: cannot write there: {error}") from error
+        raise Refusal(f"--out {folder}: cannot write there: {error}") from error

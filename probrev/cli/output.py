@@ -4,6 +4,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from probrev.plumbing.refusal import Refusal
+
 RUN, REPORT = "run.nc", "report.html"
 
 
@@ -16,9 +18,9 @@ def check_folder(folder: Path) -> None:
     """Raises ValueError unless a run can be written there, overwriting none; creates nothing."""
     for name in (RUN, REPORT):
         if (folder / name).exists():
-            raise ValueError(f"{folder} already holds {name}: choose another folder with --out")
+            raise Refusal(f"{folder} already holds {name}: choose another folder with --out")
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise ValueError(f"--out {folder}: {existing} is a file; choose a folder")
+        raise Refusal(f"--out {folder}: {existing} is a file; choose a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise ValueError(f"--out {folder}: no permission to write in {existing}")
+        raise Refusal(f"--out {folder}: no permission to write in {existing}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probrev.inference.methods import METHODS
+from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
 from probrev.runs.registry import WEIGHT_SEED
 from probrev.runs.settings import parse_settings
@@ -36,7 +37,7 @@ class Plan:
         check_names("posterior", self.posteriors, METHODS)
         settings = self.settings
         if self.num_weights > 1 and ("weights" in settings or self._first_weight_seed is None):
-            raise ValueError(
+            raise Refusal(
                 f"--num-weights {self.num_weights}: the weights of model {self.info.name} are not "
                 f"drawn from a parameter {WEIGHT_SEED}; leave --num-weights out"
             )
@@ -79,7 +80,7 @@ def check_names(option: str, names: Sequence[str], known: Sequence[str]) -> None
     """Raises ValueError for a name that is not known."""
     for name in names:
         if name not in known:
-            raise ValueError(
+            raise Refusal(
                 f"--{option} {name}: unknown{registry.did_you_mean(name, known)}; "
                 f"expected one of {', '.join(known)}"
             )

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import probrev as pr
+from probrev.plumbing.refusal import Refusal
 
 
 def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")] = None) -> None:
@@ -17,12 +18,12 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
     """
     target = out or run.with_name("report.html")
     if not run.is_file():
-        raise ValueError(f"no run {run}: give the run.nc that probrev compare wrote")
+        raise Refusal(f"no run {run}: give the run.nc that probrev compare wrote")
     if target.is_dir() or not target.parent.is_dir() or target.resolve() == run.resolve():
-        raise ValueError(f"--out {target}: expected an HTML file in a folder that exists")
+        raise Refusal(f"--out {target}: expected an HTML file in a folder that exists")
     try:
         result = pr.load(run)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{run} is not a run that probrev compare wrote: {error}") from error
+        raise Refusal(f"{run} is not a run that probrev compare wrote: {error}") from error
     pr.write_report(result, target)
     print(target)

@@ -14,12 +14,13 @@ import xarray as xr
 
 import probrev as pr
 from probrev.cli.display import Stages, stages
+from probrev.cli.fault import line_at_fault
 from probrev.cli.plan import Plan, check_names
-from probrev.cli.refusal import is_refusal, line_at_fault
 from probrev.comparison.looks import LOOKS
 from probrev.inference.choice import EVERY_OBS, estimate_seconds, infer
 from probrev.inverses.ladder import build_samplers
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.posterior.status import Status
 from probrev.runs import registry
@@ -71,7 +72,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     model = built.model
     check_names("inverse", plan.inverses, built.inverse_names)
     if not built.inverse_names:
-        raise ValueError(
+        raise Refusal(
             f"model {plan.info.name} has no inverse to compare: add a function inverses(model) to "
             "its file that returns some by name, callables x -> h, or a method rungs to the model"
         )
@@ -166,10 +167,10 @@ def refusing(info: registry.ModelInfo) -> Iterator[None]:
         yield
     except (ValueError, TypeError, ImportError, OSError) as error:
         line = line_at_fault(error, info.path)
-        if line is None and not is_refusal(error):
+        if line is None and not isinstance(error, Refusal):
             raise
         where = info.name if line is None else f"{info.name}, line {line}"
-        raise ValueError(f"model {where}: {error}") from error
+        raise Refusal(f"model {where}: {error}") from error
 
 
 def infer_with_progress(

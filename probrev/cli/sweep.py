@@ -10,6 +10,7 @@ from cyclopts.types import PositiveInt
 
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import stages
+from probrev.plumbing.refusal import Refusal
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,7 +42,7 @@ def sweep(
     """
     found = SHARD.fullmatch(shard)
     if found is None:
-        raise ValueError(f"--shard {shard}: expected I/N, such as 1/4")
+        raise Refusal(f"--shard {shard}: expected I/N, such as 1/4")
     store = out or Path("runs") / f"{grid.stem}.zarr"
 
     import numpyro

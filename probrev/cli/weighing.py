@@ -17,6 +17,7 @@ import probrev as pr
 from probrev.cli.output import REPORT, check_folder
 from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 from probrev.report.weights import summarize
 from probrev.runs.provenance import surroundings
 
@@ -75,7 +76,7 @@ def write(
         folder.mkdir(parents=True, exist_ok=True)
         pr.write_weights_report(layers, folder / REPORT, title=path.name, provenance=provenance)
     except OSError as error:
-        raise ValueError(f"--out {folder}: cannot write there: {error}") from error
+        raise Refusal(f"--out {folder}: cannot write there: {error}") from error
     return folder / REPORT
 
 

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from probrev.cli.output import check_folder, default_folder
+from probrev.plumbing.refusal import Refusal
 
 
 def weights(
@@ -59,4 +60,4 @@ def split_tensor(file: str) -> tuple[Path, str | None]:
         path = Path(":".join(parts[:count]))
         if path.exists():
             return path, ":".join(parts[count:]) or None
-    raise ValueError(f"no file {parts[0]}: give a file of weights, or FILE:TENSOR")
+    raise Refusal(f"no file {parts[0]}: give a file of weights, or FILE:TENSOR")

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from probrev.comparison.verdict import Doubt, Verdict, Word
+from probrev.plumbing.refusal import ExistingFileRefusal, MissingFileRefusal, Refusal
 from probrev.plumbing.replacing import replacing
 from probrev.posterior.posterior import Posterior
 
@@ -107,7 +108,9 @@ class Comparison:
         """
         path = Path(path)
         if path.exists():
-            raise FileExistsError(f"{path} exists, and a run is never overwritten: name another")
+            raise ExistingFileRefusal(
+                f"{path} exists, and a run is never overwritten: name another"
+            )
         encoding = {
             node.path: {
                 name: {"zlib": True} for name, var in node.data_vars.items() if var.ndim > 2
@@ -128,20 +131,20 @@ def load(path: str | Path) -> Comparison:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give the run.nc of a saved comparison")
+        raise MissingFileRefusal(f"{path} does not exist: give the run.nc of a saved comparison")
     try:
         with xr.open_datatree(path, engine="h5netcdf") as stored:
             tree = stored.load()
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a saved comparison: {error}") from error
+        raise Refusal(f"{path} is not a saved comparison: {error}") from error
     missing = {"data", "inverses", "metrics", "posteriors", "table", "verdicts"} - set(
         tree.children
     )
     if missing:
-        raise ValueError(f"{path} is not a saved comparison: it has no group {min(missing)!r}")
+        raise Refusal(f"{path} is not a saved comparison: it has no group {min(missing)!r}")
     nodes = tree["metrics"].children.values()
     if "glossary" not in tree or any("doubt" not in node.attrs for node in nodes):
-        raise ValueError(
+        raise Refusal(
             f"{path} was saved by an earlier probrev, whose runs this one cannot read: run its "
             "command again"
         )

@@ -21,6 +21,7 @@ from probrev.comparison.verdict import Doubt, Ratio, Verdict, Word, judge
 from probrev.inverses.estimates import Estimates
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, check_pytree
+from probrev.plumbing.refusal import Refusal
 from probrev.posterior.external import External, from_datatree, note_draws
 from probrev.posterior.posterior import Kind, Posterior
 
@@ -84,7 +85,7 @@ def decide(
         ValueError: a name or a posterior's x does not fit; says which.
     """
     if not 0 < interval_prob < 1:
-        raise ValueError(f"interval_prob must lie between 0 and 1; got {interval_prob}")
+        raise Refusal(f"interval_prob must lie between 0 and 1; got {interval_prob}")
     check_pytree(model)
     check_obs(model, obs)
     estimates = estimates._replace(h=estimates.h[:, : obs.num_obs])
@@ -92,7 +93,7 @@ def decide(
     planned = inverses if planned is None else planned
     for name in planned:
         if name not in inverses:
-            raise ValueError(f"planned names {name!r}, which is none of the inverses")
+            raise Refusal(f"planned names {name!r}, which is none of the inverses")
     trusted = {name: _as_posterior(name, given, model, obs) for name, given in posteriors.items()}
     cases = {
         name: make_case(model, obs, estimates.h, posterior, seed, interval_prob)
@@ -132,15 +133,15 @@ def check_names(
 ) -> None:
     """Raises ValueError for names that a table could not tell apart, a file not hold, or none."""
     if not inverses or not posteriors:
-        raise ValueError("compare needs at least one inverse and one posterior")
+        raise Refusal("compare needs at least one inverse and one posterior")
     inverses = [*inverses, *random_inverses]
     for name in (*inverses, *posteriors):
         if not NAME.fullmatch(name):
-            raise ValueError(f"names must match [A-Za-z0-9_-]+; got {name!r}")
+            raise Refusal(f"names must match [A-Za-z0-9_-]+; got {name!r}")
     named = [POSTERIOR, *posteriors, *inverses]
     taken = {name for name in inverses if named.count(name) > 1}
     if taken:
-        raise ValueError(
+        raise Refusal(
             f"an inverse must not be named {POSTERIOR!r}, nor as a posterior or another inverse "
             f"is, since the table could not tell them apart; got {min(taken)!r}"
         )
@@ -164,16 +165,16 @@ def _as_posterior(
         if posterior.model is None:
             posterior = note_draws(posterior, model)
     except ValueError as error:
-        raise ValueError(f"posterior {name!r}: {error}") from None
+        raise Refusal(f"posterior {name!r}: {error}") from None
     numbers, width = posterior.obs, posterior.draws.sizes["hidden"]
     if width != model.n_hidden:
-        raise ValueError(
+        raise Refusal(
             f"posterior {name!r} has {width} hidden units, but the model has {model.n_hidden}"
         )
     if numbers.size == 0 or numbers.max() >= obs.num_obs:
-        raise ValueError(f"posterior {name!r} covers observations that are not there: {numbers}")
+        raise Refusal(f"posterior {name!r} covers observations that are not there: {numbers}")
     if not np.array_equal(posterior.tree["observed_data/x"], np.asarray(obs.x)[numbers]):
-        raise ValueError(
+        raise Refusal(
             f"posterior {name!r} was computed from another x than the observations given: "
             "compute it from these, or pass the observations it was computed from"
         )

@@ -16,6 +16,7 @@ from probrev.inference.choice import EVERY_OBS, infer
 from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, simulate
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.posterior.joined import join_posteriors
 from probrev.posterior.posterior import Posterior
@@ -88,7 +89,7 @@ def compare_until(
     """
     looks = tuple(looks)
     if not looks or any(more <= few for few, more in zip((0, *looks), looks, strict=False)):
-        raise ValueError(f"looks must be positive and increase; got {looks}")
+        raise Refusal(f"looks must be positive and increase; got {looks}")
     if not isinstance(posteriors, Mapping):
         posteriors = {
             name: _by_name(name, **EVERY_OBS.get(name, {}) if name == posteriors[0] else {})
@@ -99,7 +100,7 @@ def compare_until(
     key_obs = stream(key, "simulate")
     obs = simulate(model, key_obs, looks[-1]) if observe is None else observe(key_obs, looks[-1])
     if obs.num_obs < looks[-1]:
-        raise ValueError(f"observe was asked for {looks[-1]} observations; it gave {obs.num_obs}")
+        raise Refusal(f"observe was asked for {looks[-1]} observations; it gave {obs.num_obs}")
     obs = obs[: looks[-1]]
     estimates = run_inverses(model, obs, inverses)
     judge, *checks = posteriors

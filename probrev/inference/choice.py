@@ -17,6 +17,7 @@ from probrev.inference.messages.message_passing import message_passing
 from probrev.inference.methods import METHODS
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model
+from probrev.plumbing.refusal import Refusal
 from probrev.posterior.posterior import Posterior
 
 # What a default may cost for each observation, of one method.
@@ -71,7 +72,7 @@ def infer(
         ValueError: there is no method of that name, or what it refuses.
     """
     if method not in METHODS:
-        raise ValueError(
+        raise Refusal(
             f"method must be one of {', '.join(METHODS)}; got {method!r}: for another one call it "
             "yourself, and give compare what it returns"
         )
@@ -107,7 +108,7 @@ def choose_methods(model: Model) -> dict[str, str]:
         except ValueError as error:
             refusals.append(str(error))
     if not candidates:
-        raise ValueError("no inference method here serves this model: " + "; ".join(refusals))
+        raise Refusal("no inference method here serves this model: " + "; ".join(refusals))
     quick = {name for name, candidate in candidates.items() if candidate.is_quick}
     if model.n_hidden < MANY_UNITS and len(quick) > 1:
         quick.discard("message_passing")

@@ -15,6 +15,7 @@ from probrev.model.kinds import check_one_law, overridden, refusal
 from probrev.model.observations import Observations
 from probrev.model.protocol import DENSITIES, Model, check_obs
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior.posterior import Moments, Posterior, from_draws
 
@@ -140,7 +141,7 @@ def _trace(program: Callable[..., Any], n_visible: int) -> dict[str, Any]:
     with numpyro.handlers.block(), numpyro.handlers.seed(rng_seed=0):
         trace = numpyro.handlers.trace(program).get_trace(np.zeros(n_visible))
     if "h" not in trace:
-        raise ValueError(
+        raise Refusal(
             f"hmc needs a program with a site h; its sites are {', '.join(trace)}: name the hidden "
             'vector by numpyro.sample("h", ...) or numpyro.deterministic("h", ...)'
         )

@@ -23,6 +23,7 @@ from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.model.priors import sample_prior
 from probrev.model.protocol import Model, check_obs
+from probrev.plumbing.refusal import Refusal
 
 # Numbers in one temporary array, (case, visible): observations are taken in groups of that size.
 GROUP_ELEMENTS = 2**22
@@ -108,13 +109,13 @@ def _of_machine(model: BoltzmannMachine) -> Estimator:
 @log_evidence_estimator_of.register
 def _of_layered(model: LayeredModel) -> Estimator:
     if len(model.layers) > 1:
-        raise ValueError(
+        raise Refusal(
             "estimate_log_evidence needs a Boltzmann machine or a LayeredModel of one layer, whose "
             f"p(x | h) has a closed form; got {len(model.layers)} layers"
         )
     check_layered(model, "estimate_log_evidence")
     if model.sparse_prior.fixes_count:
-        raise ValueError(
+        raise Refusal(
             "estimate_log_evidence needs a SpikeAndSlab prior: its chains start from it and renew "
             f"one unit at a time; got {type(model.prior).__name__}, which fixes the number of "
             "active ones"
@@ -131,7 +132,7 @@ def _layered_log_evidence(
 ) -> Estimate:
     """Log p(x) of one layer, each population of chains by itself."""
     if num_chains % NUM_POPULATIONS:
-        raise ValueError(
+        raise Refusal(
             f"num_chains must be a multiple of {NUM_POPULATIONS}, one population each; "
             f"got {num_chains}"
         )

@@ -12,6 +12,7 @@ from probrev.boltzmann.binary_layers import BinaryLayers, draw_units
 from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.exact.enumeration.enumeration import check_count
 from probrev.model.observations import Observations
+from probrev.plumbing.refusal import Refusal
 
 # Numbers in a temporary array.
 BLOCK_ELEMENTS = 2**19
@@ -112,7 +113,7 @@ def machine_log_evidence(
 def check_sizes(num_chains: int, num_temperatures: int) -> None:
     """Raises ValueError for fewer than two chains, or no step."""
     if num_chains < 2 or num_temperatures < 1:
-        raise ValueError(
+        raise Refusal(
             "num_chains must be at least 2 and num_temperatures at least 1; "
             f"got {num_chains} and {num_temperatures}"
         )

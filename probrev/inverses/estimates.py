@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 
 # x (obs, visible) -> h (obs, hidden).
@@ -122,10 +123,10 @@ def as_estimate(
     estimate = np.asarray(returned, dtype=float)
     wanted = (obs.num_obs, model.n_hidden)
     if estimate.shape != wanted:
-        raise ValueError(
+        raise Refusal(
             f"inverse {name!r} must return h of shape (num_obs, n_hidden) = {wanted}; "
             f"got {estimate.shape}"
         )
     if not np.all(np.isfinite(estimate)):
-        raise ValueError(f"inverse {name!r} returned NaN or infinity")
+        raise Refusal(f"inverse {name!r} returned NaN or infinity")
     return estimate

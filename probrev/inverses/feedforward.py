@@ -17,6 +17,7 @@ from probrev.model.layered_model import LayeredModel
 from probrev.model.protocol import NUM_SIMULATED
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import pytree
+from probrev.plumbing.refusal import Refusal
 
 BiasRule = str | ArrayLike
 BIAS_RULES = ("theory", "universal", "calibrated")
@@ -95,7 +96,7 @@ class FeedforwardNet:
                 entries, q outside (0, 1].
         """
         if not 0 < keep_prob <= 1:
-            raise ValueError(f"keep_prob of the net must lie in (0, 1]; got {keep_prob}")
+            raise Refusal(f"keep_prob of the net must lie in (0, 1]; got {keep_prob}")
         rules = _rules_per_layer(bias, len(model.layers))
         key_draws, key_dropout = jax.random.split(key)
         draws = model.simulate(key_draws, NUM_SIMULATED)
@@ -131,14 +132,14 @@ class FeedforwardNet:
             ValueError: widths that do not fit each other, or see `Layer`.
         """
         if len(weights) != len(biases) or not len(weights):
-            raise ValueError(
+            raise Refusal(
                 "weights and biases must be lists of the same length, one of each per layer; "
                 f"got {len(weights)} and {len(biases)}"
             )
         layers = tuple(Layer(matrix, layer_keep_prob) for matrix in weights)
         for level, (below, above) in enumerate(pairwise(layers)):
             if below.n_hidden != above.n_visible:
-                raise ValueError(
+                raise Refusal(
                     f"weights[{level}] has {below.n_hidden} columns, but weights[{level + 1}] has "
                     f"{above.n_visible} rows; each must be (n_in, n_out), the one next to x first"
                 )
@@ -161,7 +162,7 @@ class FeedforwardNet:
     ) -> list[Array]:
         """X and the estimate of every hidden vector, from x up."""
         if key is None and self.keep_prob < 1:
-            raise ValueError(
+            raise Refusal(
                 f"this net drops its inputs (keep_prob = {self.keep_prob}), so it is random: "
                 "call net(x, key), or wrap it as an inverse: lambda x: net(x, key)"
             )
@@ -200,7 +201,7 @@ def _rules_per_layer(bias: BiasRule | Sequence[BiasRule], num_layers: int) -> li
     else:
         per_layer = [*["calibrated"] * (num_layers - 1), bias]
     if len(per_layer) != num_layers:
-        raise ValueError(
+        raise Refusal(
             f"bias must be one rule, or one per layer ({num_layers}); got {len(per_layer)}"
         )
     return per_layer
@@ -219,12 +220,12 @@ def _make_bias(
         keep_prob: the net's own q.
     """
     if isinstance(rule, str) and rule not in BIAS_RULES:
-        raise ValueError(f"bias must be one of {', '.join(BIAS_RULES)}, or an array; got {rule!r}")
+        raise Refusal(f"bias must be one of {', '.join(BIAS_RULES)}, or an array; got {rule!r}")
     threshold = float(np.sqrt(2 * np.log(layer.n_hidden)))
     is_calibrated = isinstance(rule, str) and rule == "calibrated"
     if not layer.has_readout:
         if not is_calibrated:
-            raise ValueError(
+            raise Refusal(
                 f"bias {rule!r} needs a layer whose readout is unbiased for every h; this one has "
                 f"a bias, or activation {layer.activation} is not homogeneous: use bias "
                 '"calibrated", which fits its scale and offsets'
@@ -247,7 +248,7 @@ def _check_bias(layer: Layer, values: ArrayLike) -> Bias:
     check_real("a bias array", values)
     values = np.asarray(values, dtype=float)
     if values.shape not in ((), (layer.n_hidden,)) or not np.isfinite(values).all():
-        raise ValueError(
+        raise Refusal(
             f"a bias array must be finite and have shape ({layer.n_hidden},), "
             f"one entry per hidden unit; got shape {values.shape}"
         )

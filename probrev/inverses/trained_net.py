@@ -13,6 +13,7 @@ from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.model.protocol import NUM_SIMULATED
 from probrev.plumbing.pytree import pytree
+from probrev.plumbing.refusal import Refusal
 
 BATCH_SIZE = 64
 LEARNING_RATE = 0.02
@@ -74,7 +75,7 @@ def train_net(key: PRNGKeyArray, model: LayeredModel) -> TrainedNet:
         ValueError: several layers.
     """
     if len(model.layers) != 1:
-        raise ValueError(
+        raise Refusal(
             f"train_net trains a net of one layer; got a model with {len(model.layers)}: "
             "use FeedforwardNet.from_model"
         )

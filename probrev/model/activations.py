@@ -20,6 +20,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from probrev.model.flat import Flat
 from probrev.numerics.truncated_normal import rectified_moments, upper_tail
+from probrev.plumbing.refusal import Refusal
 
 # Units in the last place by which x / gain may miss a flat's value.
 ROUNDING = 4.0
@@ -91,7 +92,7 @@ class Activation:
         Raises:
             ValueError: there is no closed form.
         """
-        raise ValueError(f"the mean of a unit with activation {self} has no closed form")
+        raise Refusal(f"the mean of a unit with activation {self} has no closed form")
 
     @property
     def is_rectifier(self) -> bool:
@@ -224,7 +225,7 @@ class LeakyRelu(Homogeneous):
 
     def __post_init__(self):
         if not 0 < self.slope < 1:
-            raise ValueError(
+            raise Refusal(
                 f"slope of LeakyRelu must lie in (0, 1), where at 0 it is Relu and at 1 Identity; "
                 f"got {self.slope}"
             )
@@ -246,7 +247,7 @@ class ClippedRelu(Activation):
 
     def __post_init__(self):
         if not 0 < self.top < math.inf:
-            raise ValueError(f"top of ClippedRelu must be positive and finite; got {self.top}")
+            raise Refusal(f"top of ClippedRelu must be positive and finite; got {self.top}")
         top = float(self.top)
         object.__setattr__(self, "flats", (Flat(0.0, upper=0.0), Flat(top, lower=top)))
         object.__setattr__(self, "stretches", ((0.0, top),))
@@ -362,7 +363,7 @@ def as_activation(given: str | Activation) -> Activation:
     found = NAMED.get(given) if isinstance(given, str) else given
     if not isinstance(found, Activation):
         known = ", ".join(f'"{name}"' for name in NAMED)
-        raise ValueError(
+        raise Refusal(
             f"activation must be {known}, or an Activation such as LeakyRelu(0.1), "
             f"ClippedRelu(6.0) or Increasing(...); got {given!r}"
         )
@@ -406,6 +407,6 @@ def _close(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 def _demand(activation: Activation, holds: np.ndarray, z: np.ndarray, what: str) -> None:
     if not holds.all():
-        raise ValueError(
+        raise Refusal(
             f"activation {activation} must {what}: it does not at z = {z[np.argmin(holds)]:.3g}"
         )

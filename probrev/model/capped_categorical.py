@@ -17,6 +17,7 @@ from numpyro.util import not_jax_tracer
 
 from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.truncated_normal import open_uniform
+from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 
 class CappedCategorical(dist.Distribution):
@@ -89,7 +90,7 @@ class CappedCategorical(dist.Distribution):
         levels = jnp.asarray(value)
         n_units = self.logits.shape[-2]
         if levels.ndim == 0 or levels.shape[-1] != n_units:
-            raise ValueError(
+            raise Refusal(
                 f"value must hold the levels of all {n_units} units in its last dimension, got "
                 f"shape {levels.shape}. CappedCategorical cannot be enumerated in parallel."
             )
@@ -211,29 +212,27 @@ def _suffix_table(
 def _check_capped_arguments(logits: ArrayLike, max_active: int, min_active: int) -> None:
     """Raise what the docstring of CappedCategorical says; values only where they are concrete."""
     if isinstance(max_active, bool) or not isinstance(max_active, int | np.integer):
-        raise TypeError(f"max_active must be a Python integer, got {type(max_active).__name__}.")
+        raise TypeRefusal(f"max_active must be a Python integer, got {type(max_active).__name__}.")
     if max_active < 0:
-        raise ValueError(f"max_active must be >= 0, got {max_active}.")
+        raise Refusal(f"max_active must be >= 0, got {max_active}.")
     if not 0 <= min_active <= max_active:
-        raise ValueError(
-            f"min_active must lie in [0, max_active = {max_active}], got {min_active}."
-        )
+        raise Refusal(f"min_active must lie in [0, max_active = {max_active}], got {min_active}.")
     shape = np.shape(logits)
     if len(shape) < 2 or shape[-1] < 2:
-        raise ValueError(
+        raise Refusal(
             f"logits must have shape (..., n, K + 1) with K >= 1 levels beside off, got {shape}."
         )
     if not not_jax_tracer(logits):
         return
     values = np.asarray(logits)
     if np.any(np.isnan(values) | np.isposinf(values)) or np.any(np.all(values == -np.inf, -1)):
-        raise ValueError(
+        raise Refusal(
             "logits must be finite or -inf, with a finite level for each unit; check for NaN, "
             "+inf or units without any possible level."
         )
     forced = np.max(np.sum(values[..., 0] == -np.inf, axis=-1))
     if forced > max_active:
-        raise ValueError(
+        raise Refusal(
             f"max_active={max_active} but logits force {forced} units on (level 0 has logit "
             "-inf): give them a finite level 0 or raise max_active."
         )

@@ -21,6 +21,7 @@ from probrev.model.flat import Score
 from probrev.model.layer import Layer
 from probrev.model.slabs import rectified_slab
 from probrev.model.tilted import Tilted, tilted
+from probrev.plumbing.refusal import Refusal
 
 
 def observed_score(
@@ -97,7 +98,7 @@ def hidden_belief(
         ValueError: the layer is no ReLU layer.
     """
     if not layer.activation.is_rectifier:
-        raise ValueError(
+        raise Refusal(
             f"an intermediate layer must have activation relu; got {layer.activation}: given those "
             "above them, only rectified units are a spike and a slab"
         )

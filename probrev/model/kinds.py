@@ -10,6 +10,7 @@ from itertools import takewhile
 from typing import Any
 
 from probrev.model.protocol import LAW, Model
+from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 
 def overridden(one: Any, names: Iterable[str], since: type | Iterable[str]) -> tuple[str, ...]:
@@ -72,7 +73,7 @@ def check_one_law(model: Any, uses: tuple[str, ...], others: tuple[str, ...]) ->
     """
     changed = overridden(model, others, since=uses)
     if changed:
-        raise ValueError(
+        raise Refusal(
             f"{type(model).__name__} overrides {', '.join(changed)}, but not {uses[0]}: they are "
             "one law, so override both"
         )
@@ -118,7 +119,7 @@ class Asked[Answer]:
         if own is not None and not overridden(model, LAW, since=(method,)):
             answer = own(*args)
             if not isinstance(answer, returns):
-                raise TypeError(
+                raise TypeRefusal(
                     f"{method} of {type(model).__name__} must return a {returns.__name__}; got "
                     f"{type(answer).__name__}"
                 )
@@ -127,7 +128,7 @@ class Asked[Answer]:
         return self._answers.dispatch(kind)(model, *args)
 
 
-def refusal(method: str, model: Model, needs: str) -> ValueError:
+def refusal(method: str, model: Model, needs: str) -> Refusal:
     """What a method says to a model that does not offer what it needs.
 
     Args:
@@ -138,4 +139,4 @@ def refusal(method: str, model: Model, needs: str) -> ValueError:
     changes = getattr(model, "law_changes", ())
     name = type(model).__name__
     why = f", which has a law of its own: it changes {', '.join(changes)}" if changes else ""
-    return ValueError(f"{method} {needs}; got {name}{why}")
+    return Refusal(f"{method} {needs}; got {name}{why}")

@@ -12,6 +12,7 @@ from probrev.model.activations import Activation, Location, as_activation
 from probrev.model.distributions import LayerUnit
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import is_concrete, pytree
+from probrev.plumbing.refusal import Refusal
 
 
 @pytree(
@@ -209,7 +210,7 @@ class Layer:
         """
         factor = self.activation.stein_factor
         if factor is None:
-            raise ValueError(
+            raise Refusal(
                 f"W^T x has no scale of its own under activation {self.activation}, whose mean "
                 "slope depends on how far W h + noise reaches: use bias rule "
                 '"calibrated", which fits one'
@@ -264,7 +265,7 @@ def _default_gain(
 ) -> Float[Array, ""]:
     """What makes W^T x itself unbiased."""
     if activation.stein_factor is None:
-        raise ValueError(
+        raise Refusal(
             f"gain has no default under activation {activation}, whose mean slope depends on how "
             "far W h + noise reaches: give one, such as gain=1.0"
         )
@@ -275,25 +276,23 @@ def _default_gain(
 def _check(weights, keep_prob, noise_std, gain, bias) -> None:
     weights = np.asarray(weights)
     if weights.ndim != 2 or not weights.size:
-        raise ValueError(
-            f"weights must have shape (n_visible, n_hidden); got shape {weights.shape}"
-        )
+        raise Refusal(f"weights must have shape (n_visible, n_hidden); got shape {weights.shape}")
     if not np.all(np.isfinite(weights)):
-        raise ValueError("weights must be finite; got NaN or infinity")
+        raise Refusal("weights must be finite; got NaN or infinity")
     if not 0 < np.asarray(keep_prob) <= 1:
-        raise ValueError(
+        raise Refusal(
             "keep_prob must lie in (0, 1]: it is the probability that a unit survives dropout; "
             f"got {keep_prob}"
         )
     if not 0 <= np.asarray(noise_std) < np.inf:
-        raise ValueError(f"noise_std must be a finite number, at least 0; got {noise_std}")
+        raise Refusal(f"noise_std must be a finite number, at least 0; got {noise_std}")
     if gain is None and not np.any(weights):
-        raise ValueError("weights are all 0, so gain has no default: give one")
+        raise Refusal("weights are all 0, so gain has no default: give one")
     if gain is not None and not 0 < np.asarray(gain) < np.inf:
-        raise ValueError(f"gain must be positive and finite; got {gain}")
+        raise Refusal(f"gain must be positive and finite; got {gain}")
     if bias is not None and np.shape(bias) != weights.shape[:1]:
-        raise ValueError(
+        raise Refusal(
             f"bias must have shape (n_visible,) = ({len(weights)},); got shape {np.shape(bias)}"
         )
     if bias is not None and not np.all(np.isfinite(np.asarray(bias))):
-        raise ValueError("bias must be finite; got NaN or infinity")
+        raise Refusal("bias must be finite; got NaN or infinity")

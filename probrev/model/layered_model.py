@@ -22,6 +22,7 @@ from probrev.model.priors import Prior, SparsePrior, check_one_law, is_spike_and
 from probrev.model.protocol import DENSITIES, Model, check_shape
 from probrev.model.states import FiniteStates
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
+from probrev.plumbing.refusal import Refusal
 
 # Of the model and of a layer, what says nothing of the law of x and h.
 _ASIDE_OF_MODEL = (
@@ -60,10 +61,10 @@ class LayeredModel:
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
-            raise ValueError("layers must hold at least one Layer")
+            raise Refusal("layers must hold at least one Layer")
         for level, (below, above) in enumerate(pairwise(self.layers)):
             if below.n_hidden != above.n_visible:
-                raise ValueError(
+                raise Refusal(
                     f"layers[{level}] has n_hidden = {below.n_hidden}, but layers[{level + 1}] "
                     f"above it has n_visible = {above.n_visible}; layers[0] is the one next to x"
                 )
@@ -74,7 +75,7 @@ class LayeredModel:
             _check_layer_law(level, layer)
         h = jax.eval_shape(lambda: sample_prior(jax.random.key(0), self.prior, 1))
         if h.shape != (1, self.n_hidden):
-            raise ValueError(
+            raise Refusal(
                 f"prior returns h of shape {h.shape[1:]}, but the top layer, "
                 f"layers[{len(self.layers) - 1}], has n_hidden = {self.n_hidden}"
             )
@@ -117,7 +118,7 @@ class LayeredModel:
         for number, possible in enumerate(np.asarray(layer.locate(obs.x).possible)):
             if not possible.all():
                 unit = int(np.argmin(possible))
-                raise ValueError(
+                raise Refusal(
                     f"x must be what a layer with activation {layer.activation}, gain "
                     f"{float(layer.gain):.3g} and keep_prob {float(layer.keep_prob):g} can make; "
                     f"observation {number} has x_{unit} = {float(obs.x[number, unit]):.6g}, which "
@@ -133,7 +134,7 @@ class LayeredModel:
         if not isinstance(self.prior, SparsePrior):
             return ""
         if h.size and h.min() < 0:
-            raise ValueError(
+            raise Refusal(
                 f"h is nonnegative under {type(self.prior).__name__}; got {h.min():.3g} among the "
                 "draws: no such h has a posterior density"
             )
@@ -200,13 +201,13 @@ class LayeredModel:
             ValueError: x has no density, or no single unit can move.
         """
         if any(layer.noise_std == 0 for layer in self.layers):
-            raise ValueError(
+            raise Refusal(
                 "noise_std = 0 gives x no density, so hmc has nothing to sample: a small noise_std "
                 "gives one"
             )
         prior = self.prior
         if isinstance(prior, SparsePrior) and is_spike_and_slab(prior) and prior.fixes_count:
-            raise ValueError(
+            raise Refusal(
                 "hmc flips one unit at a time and cannot move when exactly n_active units must be "
                 "active: use gibbs, which swaps units, or exact"
             )
@@ -309,7 +310,7 @@ class LayeredModel:
         """
         if not isinstance(self.prior, SparsePrior):
             name = getattr(self.prior, "__name__", type(self.prior).__name__)
-            raise ValueError(
+            raise Refusal(
                 f"the prior {name} is a NumPyro function, so its density at a given h is unknown: "
                 "use hmc, which runs the program itself, or write it as SpikeAndSlab or KSparse"
             )
@@ -318,7 +319,7 @@ class LayeredModel:
     @property
     def _only_layer(self) -> Layer:
         if len(self.layers) > 1:
-            raise ValueError(
+            raise Refusal(
                 f"p(x | h) of a model with {len(self.layers)} layers has no closed form; "
                 "a model with one layer has"
             )
@@ -328,7 +329,7 @@ class LayeredModel:
     def _likelihood_layer(self) -> Layer:
         layer = self._only_layer
         if is_concrete(layer.noise_std) and np.asarray(layer.noise_std) == 0:
-            raise ValueError(
+            raise Refusal(
                 "noise_std = 0 gives x no density, so there is nothing to evaluate; "
                 "simulate and generate work, and a small noise_std gives a density"
             )
@@ -360,7 +361,7 @@ def check_layer_laws(method: str, layers: Sequence[Layer]) -> None:
     """
     changes = _layer_changes(layers)
     if changes:
-        raise ValueError(
+        raise Refusal(
             f"{method} needs the law of a Layer, and a subclass of it overrides "
             f"{', '.join(changes)}: use draws from the model instead"
         )
@@ -380,7 +381,7 @@ def _check_layer_law(level: int, layer: Layer) -> None:
     names = [name for name in law_of(Layer, _ASIDE_OF_LAYER) if name not in _LAW_OF_LAYER]
     changed = overridden(layer, names, Layer)
     if changed and not overridden(layer, _LAW_OF_LAYER, Layer):
-        raise ValueError(
+        raise Refusal(
             f"layers[{level}], a {type(layer).__name__}, overrides {', '.join(changed)}, but not "
             "distribution, from which program, generate and log_likelihood follow: override that"
         )

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import is_concrete, pytree
+from probrev.plumbing.refusal import Refusal
 
 
 class Origin(StrEnum):
@@ -74,7 +75,7 @@ class Observations:
         maker: Maker | None = None,
     ):
         if origin not in list(Origin):
-            raise ValueError(f"origin must be one of {', '.join(Origin)}; got {origin!r}")
+            raise Refusal(f"origin must be one of {', '.join(Origin)}; got {origin!r}")
         object.__setattr__(self, "x", _as_rows("x", x, "n_visible"))
         object.__setattr__(self, "h", None if h is None else _as_rows("h", h, "n_hidden"))
         object.__setattr__(self, "intermediates", intermediates)
@@ -82,9 +83,9 @@ class Observations:
         object.__setattr__(self, "origin", Origin(origin))
         object.__setattr__(self, "maker", maker)
         if self.h is None and self.origin is not Origin.ELSEWHERE:
-            raise ValueError(f"origin {self.origin.value!r} says how h made x, but there is no h")
+            raise Refusal(f"origin {self.origin.value!r} says how h made x, but there is no h")
         if self.h is not None and len(self.h) != len(self.x):
-            raise ValueError(
+            raise Refusal(
                 f"x and h must have one row per observation; got {len(self.x)} rows of x "
                 f"and {len(self.h)} of h"
             )
@@ -138,5 +139,5 @@ def _as_rows(name: str, value: ArrayLike, width: str) -> Array:
     check_real(name, value)
     rows = jnp.asarray(value, dtype=float)
     if rows.ndim != 2:
-        raise ValueError(f"{name} must have shape (num_obs, {width}); got shape {rows.shape}")
+        raise Refusal(f"{name} must have shape (num_obs, {width}); got shape {rows.shape}")
     return rows

@@ -24,6 +24,7 @@ from probrev.model.states import FiniteStates
 from probrev.model.tilted import Tilted, slab_moments, tilted
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
+from probrev.plumbing.refusal import Refusal
 
 Prior = Callable[[], ArrayLike]
 
@@ -83,7 +84,7 @@ class SparsePrior:
             ValueError: it is of another form.
         """
         if not isinstance(self.tilting_slab, LogQuadraticSlab):
-            raise ValueError(
+            raise Refusal(
                 f"a prior with slab {type(self.slab).__name__} has no finite list of states, and "
                 "exact integrates over HalfNormal, Exponential and TruncatedNormal(low=0) slabs "
                 "only: use gibbs, or a FiniteSlab"
@@ -124,7 +125,7 @@ class SparsePrior:
             ValueError: the slab is continuous.
         """
         if not isinstance(self.slab, FiniteSlab):
-            raise ValueError(
+            raise Refusal(
                 f"a prior with slab {type(self.slab).__name__} has no finite list of states: "
                 "use a FiniteSlab, or gibbs instead of exact"
             )
@@ -159,10 +160,9 @@ class SparsePrior:
 
     def _check_units(self) -> None:
         if self.n_hidden < 1:
-            raise ValueError(f"n_hidden must be at least 1; got {self.n_hidden}")
-        check_slab(self.slab)
+            raise Refusal(f"n_hidden must be at least 1; got {self.n_hidden}")
         if self.slab.batch_shape not in ((), (self.n_hidden,)):
-            raise ValueError(
+            raise Refusal(
                 f"slab must have batch shape () or ({self.n_hidden},), one per hidden unit; "
                 f"got {self.slab.batch_shape}"
             )
@@ -235,7 +235,7 @@ def check_spike_and_slab(method: str, prior: Prior) -> None:
         prior: the prior.
     """
     if not isinstance(prior, SparsePrior):
-        raise ValueError(
+        raise Refusal(
             f"{method} needs a prior with a spike and a slab (SpikeAndSlab or KSparse); "
             "for a prior written as a NumPyro function use hmc"
         )
@@ -243,7 +243,7 @@ def check_spike_and_slab(method: str, prior: Prior) -> None:
         return
     names = ", ".join(undeclared_members(prior))
     change = f"overrides {names}" if names else f"says that {_DECLARATION} is False"
-    raise ValueError(
+    raise Refusal(
         f"{method} needs units that are independent but for their number, as spike and slab "
         f"say, and {type(prior).__name__} {change}: use hmc, or exact if "
         "its states can be enumerated"
@@ -265,7 +265,7 @@ def check_one_law(prior: Prior) -> None:
         if bool(density) == bool(program):
             continue
         missing = "__call__, the program that draws h" if density else "log_prob, the density of h"
-        raise ValueError(
+        raise Refusal(
             f"{type(prior).__name__} overrides {', '.join(density or program)} of a spike-and-slab "
             f"prior, but not {missing}: the two are one law, so override both, or neither"
         )
@@ -298,6 +298,7 @@ class SpikeAndSlab(SparsePrior):
 
     def __post_init__(self):
         check_real("inclusion_prob", self.inclusion_prob)
+        check_slab(self.slab)
         if is_concrete((self.inclusion_prob, self.slab)):
             self._check()
         object.__setattr__(self, "inclusion_prob", jnp.asarray(self.inclusion_prob, dtype=float))
@@ -307,14 +308,14 @@ class SpikeAndSlab(SparsePrior):
         self._check_units()
         prob = np.asarray(self.inclusion_prob, dtype=float)
         if prob.shape not in ((), (self.n_hidden,)):
-            raise ValueError(
+            raise Refusal(
                 f"inclusion_prob must be a number or have shape ({self.n_hidden},), "
                 f"one per hidden unit; got shape {prob.shape}"
             )
         if not np.all((prob >= 0) & (prob <= 1)):
-            raise ValueError(f"inclusion_prob must lie in [0, 1]; got {prob}")
+            raise Refusal(f"inclusion_prob must lie in [0, 1]; got {prob}")
         if self.max_active is not None and not 0 <= self.max_active <= self.n_hidden:
-            raise ValueError(
+            raise Refusal(
                 f"max_active must lie in [0, n_hidden = {self.n_hidden}]; got {self.max_active}"
             )
 
@@ -346,6 +347,7 @@ class KSparse(SparsePrior):
     slab: dist.Distribution
 
     def __post_init__(self):
+        check_slab(self.slab)
         if is_concrete(self.slab):
             self._check()
         self._keep_tilting_slab()
@@ -353,7 +355,7 @@ class KSparse(SparsePrior):
     def _check(self) -> None:
         self._check_units()
         if not 0 <= self.n_active <= self.n_hidden:
-            raise ValueError(
+            raise Refusal(
                 f"n_active must lie in [0, n_hidden = {self.n_hidden}]: there are not more units "
                 f"to be active; got {self.n_active}"
             )
@@ -428,7 +430,7 @@ def sparsity_conditions(
     Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 2, assumptions on D_h.
     """
     if n_active < 2:
-        raise ValueError(f"n_active must be at least 2, since beta = 0 at k = 1; got {n_active}")
+        raise Refusal(f"n_active must be at least 2, since beta = 0 at k = 1; got {n_active}")
     h = sample_prior(key, prior, num_samples)
     beta = constant * np.sqrt(np.log(n_active) / n_active)
     sparse = (h > 0).sum(-1) <= n_active

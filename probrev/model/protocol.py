@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.model.observations import Observations
 from probrev.plumbing.pytree import is_concrete
+from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 # Draws taken to average over a model: one number everywhere, so that it is compiled once.
 NUM_SIMULATED = 4096
@@ -85,7 +86,7 @@ def method_of(model: Model, name: str) -> Callable[..., Any]:
     """
     found = getattr(model, name, None)
     if found is None:
-        raise ValueError(f"{type(model).__name__} has no method {name}")
+        raise Refusal(f"{type(model).__name__} has no method {name}")
     return found
 
 
@@ -107,7 +108,7 @@ def simulate(model: Model, key: PRNGKeyArray, num_obs: int) -> Observations:
     """
     obs = method_of(model, "simulate")(key, num_obs)
     if not isinstance(obs, Observations):
-        raise TypeError(f"simulate must return probrev.Observations; got {type(obs).__name__}")
+        raise TypeRefusal(f"simulate must return probrev.Observations; got {type(obs).__name__}")
     return obs.simulated_by(model)
 
 
@@ -123,7 +124,7 @@ def check_obs(model: Model, obs: Observations) -> None:
 def check_pytree(model: Model) -> None:
     """Raises ValueError unless the model can be passed to compiled functions."""
     if not is_concrete(model):
-        raise ValueError(
+        raise Refusal(
             f"{type(model).__name__} is no JAX pytree of arrays: make it a NamedTuple, or put "
             "@probrev.pytree(data=(...)) above the class, with the names of its fields"
         )
@@ -135,13 +136,13 @@ def check_shape(model: Model, obs: Observations) -> None:
         if value is None:
             continue
         if value.shape[-1] != width:
-            raise ValueError(
+            raise Refusal(
                 f"{name} has {value.shape[-1]} columns, but the model has {width}; "
                 f"{name} must have shape (num_obs, {width})"
             )
         bad = np.flatnonzero(~np.isfinite(np.asarray(value)).all(-1))
         if bad.size:
-            raise ValueError(
+            raise Refusal(
                 f"{name} must be finite; got NaN or infinity in observation {bad[0]}"
                 + (f" and {bad.size - 1} more" if bad.size > 1 else "")
             )

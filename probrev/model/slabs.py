@@ -25,6 +25,7 @@ from probrev.model.silence import log_silence_prob
 from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, log_mills
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 
 class _OneOf(constraints.Constraint):
@@ -264,17 +265,17 @@ def check_slab(slab: object) -> None:
         return _check_at_most_one_dimension(slab)
     name = type(slab).__name__
     if not isinstance(slab, dist.Distribution):
-        raise TypeError(
+        raise TypeRefusal(
             f"slab must be a NumPyro distribution on (0, inf), a FiniteSlab or a "
             f"LogQuadraticSlab, got {name}."
         )
     if slab.event_shape != () or slab.support is None:
-        raise ValueError(f"slab {name} must be a scalar distribution, has {slab.event_shape=}.")
+        raise Refusal(f"slab {name} must be a scalar distribution, has {slab.event_shape=}.")
     if slab.support.is_discrete:
-        raise ValueError(f"slab {name} is discrete: give its values as FiniteSlab(values, probs).")
+        raise Refusal(f"slab {name} is discrete: give its values as FiniteSlab(values, probs).")
     low = getattr(slab.support, "lower_bound", -math.inf)
     if not_jax_tracer(low) and not np.all(np.asarray(low) >= 0):
-        raise ValueError(
+        raise Refusal(
             f"slab {name} has support {slab.support}: it must lie inside (0, inf), since the mass "
             "at 0 is the spike. Use for example HalfNormal, Exponential, TruncatedNormal(low=0)."
         )
@@ -286,14 +287,14 @@ def check_slab(slab: object) -> None:
 
 def _check_at_most_one_dimension(slab: Slab) -> None:
     if len(slab.batch_shape) > 1:
-        raise ValueError(
+        raise Refusal(
             f"slab {type(slab).__name__} must have batch_shape () or (n_hidden,), got "
             f"{slab.batch_shape}."
         )
 
 
-def _batched_slab_error(slab: Slab) -> ValueError:
-    return ValueError(
+def _batched_slab_error(slab: Slab) -> Refusal:
+    return Refusal(
         f"slab {type(slab).__name__} has batch_shape {slab.batch_shape}, but only FiniteSlab, "
         "HalfNormal, Exponential and TruncatedNormal(low=0), built with array parameters, may "
         "differ between units: use a slab of batch_shape ()."
@@ -303,20 +304,20 @@ def _batched_slab_error(slab: Slab) -> ValueError:
 def _check_finite_slab(values: ArrayLike, probs: ArrayLike) -> None:
     """Raise what the docstring of FiniteSlab says, as far as the arrays are concrete."""
     if np.ndim(values) < 1 or np.ndim(probs) < 1 or np.shape(values)[-1] != np.shape(probs)[-1]:
-        raise ValueError(
+        raise Refusal(
             "values and probs must be arrays with the same last dimension, got shapes "
             f"{np.shape(values)} and {np.shape(probs)}."
         )
     if not_jax_tracer(values):
         values = np.asarray(values)
         if not np.all(np.isfinite(values) & (values > 0)):
-            raise ValueError(
+            raise Refusal(
                 f"values of a slab must be positive and finite, got {values}: the mass at 0 is "
                 "the spike, and hidden units are never negative."
             )
         if np.any(np.diff(np.sort(values, axis=-1), axis=-1) == 0):
-            raise ValueError(f"values of a slab must be distinct, got {values}: merge their probs.")
+            raise Refusal(f"values of a slab must be distinct, got {values}: merge their probs.")
     if not_jax_tracer(probs):
         probs = np.asarray(probs)
         if not np.all(probs >= 0) or not np.allclose(probs.sum(axis=-1), 1.0, atol=1e-6):
-            raise ValueError(f"probs of a slab must be >= 0 and sum to 1, got {probs}.")
+            raise Refusal(f"probs of a slab must be >= 0 and sum to 1, got {probs}.")

@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal
 
 
 class ActivationProfile(NamedTuple):
@@ -55,9 +56,9 @@ def profile_activations(h: ArrayLike) -> ActivationProfile:
     check_real("h", h)
     h = np.asarray(h, dtype=float)
     if h.ndim != 2 or not h.size:
-        raise ValueError(f"h must have shape (num_obs, n_hidden); got {h.shape}")
+        raise Refusal(f"h must have shape (num_obs, n_hidden); got {h.shape}")
     if not np.isfinite(h).all() or (h < 0).any():
-        raise ValueError("h must be finite and nonnegative, as ReLU activations are")
+        raise Refusal("h must be finite and nonnegative, as ReLU activations are")
     k = (h > 0).sum(1)
     norm = np.linalg.norm(h, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):

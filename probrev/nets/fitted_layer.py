@@ -12,6 +12,7 @@ from scipy.stats import norm
 from probrev.model.layer import Layer
 from probrev.model.priors import SpikeAndSlab
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal
 
 SlabKind = Literal["truncated_normal", "half_normal", "exponential"]
 SLAB_KINDS = ("truncated_normal", "half_normal", "exponential")
@@ -41,14 +42,14 @@ def fit_prior(
     check_real("h", h)
     h = np.asarray(h, dtype=float)
     if slab not in SLAB_KINDS:
-        raise ValueError(f"slab must be one of {', '.join(SLAB_KINDS)}; got {slab!r}")
+        raise Refusal(f"slab must be one of {', '.join(SLAB_KINDS)}; got {slab!r}")
     if h.ndim != 2 or not np.isfinite(h).all() or (h < 0).any():
-        raise ValueError(
+        raise Refusal(
             "h must have shape (num_obs, n_hidden) and be finite and nonnegative; "
             f"got shape {h.shape}"
         )
     if not h.any():
-        raise ValueError("h is 0 throughout: no unit fires, so there is no slab to fit")
+        raise Refusal("h is 0 throughout: no unit fires, so there is no slab to fit")
     values = h.reshape(-1, 1) if shared else h
     active = values > 0
     num_active = active.sum(0)
@@ -113,7 +114,7 @@ def fit_layer(
         ValueError: relative_noise is not positive, x and h do not fit the weights, or see `Layer`.
     """
     if not relative_noise > 0:
-        raise ValueError(
+        raise Refusal(
             f"relative_noise must be positive: without noise there is no density to compare with; "
             f"got {relative_noise}"
         )
@@ -121,7 +122,7 @@ def fit_layer(
         check_real(name, value)
     weights, x, h = (np.asarray(value, dtype=float) for value in (weights, x, h))
     if len(x) != len(h) or weights.shape != (x.shape[-1], h.shape[-1]):
-        raise ValueError(
+        raise Refusal(
             "weights must have shape (n_visible, n_hidden), x (num_obs, n_visible) and h (num_obs, "
             f"n_hidden); got {weights.shape}, {x.shape} and {h.shape}"
         )

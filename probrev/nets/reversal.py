@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.inverses.feedforward import FeedforwardNet
 from probrev.nets.similarity import measure_similarity, shuffle_pairs
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal
 from probrev.theory.net_risk import raw_rectified_moments
 
 
@@ -59,9 +60,9 @@ def reverse(
     """
     top = len(net.layers) if top is None else top
     if not 1 <= top <= len(net.layers):
-        raise ValueError(f"top must lie in [1, {len(net.layers)}], the net's layers; got {top}")
+        raise Refusal(f"top must lie in [1, {len(net.layers)}], the net's layers; got {top}")
     if not 1 <= depth <= top:
-        raise ValueError(f"depth must lie in [1, top = {top}]; got {depth}")
+        raise Refusal(f"depth must lie in [1, top = {top}]; got {depth}")
     h = _check_activations("h", h, net.layers[top - 1].n_hidden, top)
     path = slice(top - depth, top)
     return _reverse(key, FeedforwardNet(net.layers[path], net.biases[path]), h)
@@ -100,7 +101,7 @@ def measure_reversal(
     """
     widths = [net.layers[0].n_visible, *(layer.n_hidden for layer in net.layers)]
     if len(activations) != len(widths):
-        raise ValueError(
+        raise Refusal(
             f"activations must be x and one array per layer, {len(widths)} in all; "
             f"got {len(activations)}"
         )
@@ -168,10 +169,10 @@ def _check_activations(name: str, value: ArrayLike, width: int, level: int) -> A
     check_real(name, value)
     value = jnp.asarray(value, float)
     if value.ndim != 2 or value.shape[1] != width:
-        raise ValueError(
+        raise Refusal(
             f"{name} must have shape (num_obs, {width}), the width of level {level}; "
             f"got {value.shape}"
         )
     if not bool(jnp.isfinite(value).all()) or bool((value < 0).any()):
-        raise ValueError(f"{name} must be finite and nonnegative, as ReLU activations are")
+        raise Refusal(f"{name} must be finite and nonnegative, as ReLU activations are")
     return value

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
 
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal
 
 TINY = np.finfo(float).tiny
 
@@ -62,12 +63,12 @@ def measure_similarity(estimate: ArrayLike, truth: ArrayLike) -> Similarity:
     check_real("truth", truth)
     a, b = np.asarray(estimate, dtype=float), np.asarray(truth, dtype=float)
     if a.shape != b.shape or a.ndim != 2 or len(a) < 2:
-        raise ValueError(
+        raise Refusal(
             "estimate and truth must both have shape (num_obs, num_units), with at least two "
             f"observations; got {a.shape} and {b.shape}"
         )
     if not b.any():
-        raise ValueError("truth is 0 throughout: there is nothing to be similar to")
+        raise Refusal("truth is 0 throughout: there is nothing to be similar to")
     inner, energy = (a * b).sum(1), (a**2).sum(1)
     hits, num_on = ((a > 0) & (b > 0)).sum(), (a > 0).sum() + (b > 0).sum()
     return Similarity(

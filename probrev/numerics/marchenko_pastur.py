@@ -10,6 +10,8 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.optimize import bisect
 
+from probrev.plumbing.refusal import Refusal
+
 # 99.9 % quantile of the Tracy-Widom law with beta = 1 (real matrices).
 TRACY_WIDOM_QUANTILE = 3.2724
 
@@ -34,12 +36,12 @@ class MarchenkoPastur:
 
     def __post_init__(self):
         if not 0 < self.aspect <= 1:
-            raise ValueError(
+            raise Refusal(
                 "aspect must lie in (0, 1], the short side of the matrix over the long one; "
                 f"got {self.aspect}"
             )
         if not 0 < self.variance < math.inf:
-            raise ValueError(f"variance must be positive and finite; got {self.variance}")
+            raise Refusal(f"variance must be positive and finite; got {self.variance}")
 
     @property
     def lower(self) -> float:

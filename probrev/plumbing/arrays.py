@@ -7,6 +7,8 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from probrev.plumbing.refusal import Refusal
+
 
 def check_real(name: str, value: Any) -> None:
     """Raises ValueError unless a value is real numbers or truth values, all of them there.
@@ -19,7 +21,7 @@ def check_real(name: str, value: Any) -> None:
     """
     parts = jax.tree.leaves(value) if isinstance(value, list | tuple) else [value]
     if any(map(np.ma.isMaskedArray, parts)):
-        raise ValueError(
+        raise Refusal(
             f"{name} is a masked array, and its mask would be lost: fill it, or leave out what is "
             "masked"
         )
@@ -27,7 +29,7 @@ def check_real(name: str, value: Any) -> None:
         return
     dtype = _dtype_of(name, value)
     if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        raise ValueError(
+        raise Refusal(
             f"{name} must be real numbers; got an array of {dtype}: convert it first, as in "
             "numpy.asarray(values, dtype=float)"
         )
@@ -39,6 +41,6 @@ def _dtype_of(name: str, value: Any) -> Any:
     try:
         return np.asarray(value).dtype
     except (ValueError, TypeError):
-        raise ValueError(
+        raise Refusal(
             f"{name} must be an array of real numbers; got {type(value).__name__} of uneven parts"
         ) from None

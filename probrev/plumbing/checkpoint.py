@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.replacing import replacing
 
 
@@ -47,9 +48,9 @@ def load_checkpoint(path: str | Path, run: Any, kept: Any) -> tuple[Any, int, li
             saved = dict(file)
         fingerprint = str(saved["fingerprint"])
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise ValueError(f"{path} is not a checkpoint: {error}") from error
+        raise Refusal(f"{path} is not a checkpoint: {error}") from error
     if fingerprint != _fingerprint(run):
-        raise ValueError(
+        raise Refusal(
             f"the checkpoint {path} belongs to another run (other key, model, data or "
             "settings): delete it or name another file"
         )

@@ -8,6 +8,8 @@ import jax
 import jax.core
 import numpy as np
 
+from probrev.plumbing.refusal import TypeRefusal
+
 T = TypeVar("T")
 
 # Where a class that was registered here keeps the names of its fields.
@@ -85,7 +87,7 @@ def check_registered(name: str, value: Any) -> None:
     """
     cls = type(value)
     if hasattr(cls, FIELDS) and FIELDS not in vars(cls):
-        raise TypeError(
+        raise TypeRefusal(
             f"{name} is of class {cls.__name__}, which JAX does not know: put @pr.pytree() above "
             "the class, before @dataclass, with the names of the fields that it adds, as in "
             '@pr.pytree(data=("slope",))'

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import generator
 from probrev.posterior.energy_test import Pair, energy_test
 from probrev.posterior.posterior import Kind, Posterior
@@ -118,13 +119,13 @@ def measure_agreement(posterior: Posterior, reference: Posterior, *, seed: int =
     Source: Székely and Rizzo 2004 (energy); Besag and Clifford 1991 (permutations).
     """
     if reference.kind is Kind.APPROXIMATE:
-        raise ValueError(
+        raise Refusal(
             f"{reference.method} is an approximation, which no posterior can be held against: "
             "pass it first, and an exact or sampled posterior as the reference"
         )
     common = np.intersect1d(posterior.obs, reference.obs)
     if not common.size:
-        raise ValueError("the two posteriors have no observation in common")
+        raise Refusal("the two posteriors have no observation in common")
     approximate = posterior.kind is Kind.APPROXIMATE
     looks = [_BLIND if approximate else _look(posterior, reference, each) for each in common]
     joint, contribution = _test_jointly(looks, seed)

@@ -7,6 +7,7 @@ import xarray as xr
 from jax.typing import ArrayLike
 
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal
 from probrev.posterior.diagnostics import H_DIMS, Sampling
 from probrev.posterior.posterior import EXTERNAL, Posterior, from_draws
 
@@ -39,13 +40,13 @@ def from_datatree(
     """
     check_real("x", x)
     if np.ndim(x) != 2:
-        raise ValueError(f"x must have shape (num_obs, n_visible); got shape {np.shape(x)}")
+        raise Refusal(f"x must have shape (num_obs, n_visible); got shape {np.shape(x)}")
     h, num_obs = _in_order(_find_h(tree)), np.shape(x)[0]
     rows, units = (_places(h, dim, size) for dim, size in (("obs", num_obs), ("hidden", None)))
     if h.ndim == 3:
         h = h.expand_dims("obs", axis=2)
     if h.ndim != 4 or (rows is None and h.shape[2] != num_obs):
-        raise ValueError(
+        raise Refusal(
             f"`h` must have dims {H_DIMS} with {num_obs} observations, as x has, or numbers of "
             f"those that it covers as coordinates of `obs`; got shape {h.shape}"
         )
@@ -56,7 +57,7 @@ def from_datatree(
         values = values[..., np.argsort(units)]
     values = np.ascontiguousarray(values)  # sums must not depend on the order that it came in
     if not np.all(np.isfinite(values)):
-        raise ValueError("`h` must be finite; got NaN or infinity among the draws")
+        raise Refusal("`h` must be finite; got NaN or infinity among the draws")
     posterior = from_draws(
         EXTERNAL, values, np.asarray(x)[numbers], model=model, sampling=sampling, obs=numbers,
         sample_stats=_divergences(tree, values.shape[:3], order),
@@ -64,7 +65,7 @@ def from_datatree(
     if model is None:
         return posterior
     if values.shape[-1] != model.n_hidden:
-        raise ValueError(f"`h` has {values.shape[-1]} units, but the model has {model.n_hidden}")
+        raise Refusal(f"`h` has {values.shape[-1]} units, but the model has {model.n_hidden}")
     return note_draws(posterior, model)
 
 
@@ -87,20 +88,20 @@ def _find_h(given: Any) -> xr.DataArray:
     """The variable h of whatever holds it, real numbers."""
     if isinstance(given, xr.DataTree):
         if "posterior" not in given.children or "h" not in given["posterior"]:
-            raise ValueError(
+            raise Refusal(
                 "a posterior from elsewhere needs a variable `h` in its `posterior` group, "
                 f"dims {H_DIMS}; got groups {sorted(given.children)}"
             )
         given = given["posterior/h"]
     elif isinstance(given, xr.Dataset):
         if "h" not in given:
-            raise ValueError(
+            raise Refusal(
                 f"a Dataset from elsewhere needs a variable `h`, dims {H_DIMS}; "
                 f"got {sorted(map(str, given.data_vars))}"
             )
         given = given["h"]
     elif not isinstance(given, list | tuple) and not hasattr(given, "__array__"):
-        raise ValueError(
+        raise Refusal(
             "a posterior from elsewhere is a DataTree with `h` in its `posterior` group, a Dataset "
             f"with `h`, or an array of dims {H_DIMS}; got {type(given).__name__}"
         )
@@ -110,7 +111,7 @@ def _find_h(given: Any) -> xr.DataArray:
     check_real("`h`", given)
     values = np.asarray(given)
     if values.ndim != 4:
-        raise ValueError(f"`h` must have dims {H_DIMS}; got shape {values.shape}")
+        raise Refusal(f"`h` must have dims {H_DIMS}; got shape {values.shape}")
     return xr.DataArray(values, dims=H_DIMS)
 
 
@@ -139,7 +140,7 @@ def _places(h: xr.DataArray, dim: str, size: int | None) -> np.ndarray | None:
         places = labels.astype(int)
         if places.size and places.min() >= 0 and places.max() < size:
             return places
-    raise ValueError(
+    raise Refusal(
         f"coordinates of `{dim}` must be numbers of 0 to {size - 1}, each once at most; got "
         f"{np.array2string(labels, threshold=8)}: number them so, or drop the coordinates if h is "
         "in order"

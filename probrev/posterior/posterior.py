@@ -12,6 +12,7 @@ import xarray as xr
 from jax.typing import ArrayLike
 
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import Timing
 from probrev.posterior.diagnostics import H_DIMS, Sampling, diagnose, status_of
 from probrev.posterior.status import Status
@@ -184,9 +185,7 @@ def from_draws(
     """
     check_real("h", h)
     if sampling not in get_args(Sampling):
-        raise ValueError(
-            f'sampling must be "mcmc", or "iid" for independent draws; got {sampling!r}'
-        )
+        raise Refusal(f'sampling must be "mcmc", or "iid" for independent draws; got {sampling!r}')
     coords = _counts(np.shape(h), H_DIMS, obs)
     draws = xr.DataArray(np.asarray(h), dims=H_DIMS, name="h", coords=coords)
     stats = {name: (H_DIMS[:3], values) for name, values in (sample_stats or {}).items()}

@@ -14,6 +14,7 @@ from probrev.nets.weights.random_like import (
     Measures,
     RandomLike,
 )
+from probrev.plumbing.refusal import Refusal
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import ABSENT, percent, plain
 from probrev.report.plots.weights import plot_weights
@@ -64,7 +65,7 @@ def write_weights_report(
         FileNotFoundError: the folder does not exist.
     """
     if not layers:
-        raise ValueError("layers is empty: give at least one RandomLike by name")
+        raise Refusal("layers is empty: give at least one RandomLike by name")
     write_page("weights.html", lambda: _describe(layers, title, dict(provenance or {})), path)
 
 

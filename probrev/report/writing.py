@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from probrev.plumbing.refusal import MissingFileRefusal
 from probrev.plumbing.replacing import replacing
 
 
@@ -22,7 +23,7 @@ def write_page(template: str, describe: Callable[[], Mapping[str, Any]], path: s
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} does not exist: make the report's folder first")
+        raise MissingFileRefusal(f"{path.parent} does not exist: make the report's folder first")
     templates = Environment(
         loader=PackageLoader("probrev.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,

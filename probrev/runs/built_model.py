@@ -11,6 +11,7 @@ from probrev.inverses.ladder import build_ladder, list_rungs
 from probrev.inverses.rung_names import RUNGS
 from probrev.model.observations import Observations
 from probrev.model.protocol import simulate
+from probrev.plumbing.refusal import Refusal, TypeRefusal
 from probrev.runs import registry
 
 
@@ -47,7 +48,7 @@ class BuiltModel:
         if obs is None:
             return simulate(self.model, key, num_obs)
         if not isinstance(obs, Observations):
-            raise TypeError(f"observe must return probrev.Observations; got {type(obs).__name__}")
+            raise TypeRefusal(f"observe must return probrev.Observations; got {type(obs).__name__}")
         return obs
 
     def inverses(self, key: PRNGKeyArray, names: Sequence[str]) -> dict[str, Inverse]:
@@ -70,12 +71,12 @@ def build_model(build: registry.Build, settings: dict[str, Any]) -> BuiltModel:
     if own is None:
         own = {}
     if not isinstance(own, dict):
-        raise TypeError(
+        raise TypeRefusal(
             f"inverses must return a dict of callables by name; got {type(own).__name__}"
         )
     taken = [name for name in own if name in (*RUNGS, *list_rungs(model))]
     if taken:
-        raise ValueError(
+        raise Refusal(
             f"inverses has {taken[0]!r}, which is a rung of the ladder: choose another name"
         )
     return BuiltModel(build, arguments, model, own)

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from probrev.plumbing.refusal import Refusal
+
 Build = Callable[..., Any]
 # Parameter of a `build` that draws its weights.
 WEIGHT_SEED = "weight_seed"
@@ -76,11 +78,11 @@ def find(name: str) -> Path:
     """
     if name.endswith(".py") or "/" in name or "\\" in name:
         if not Path(name).is_file():
-            raise ValueError(f"no model file {name}: expected a .py file with a function build")
+            raise Refusal(f"no model file {name}: expected a .py file with a function build")
         return Path(name)
     models = available()
     if name not in models:
-        raise ValueError(
+        raise Refusal(
             f"unknown model {name!r}{did_you_mean(name, models)}; named models: "
             f"{', '.join(models)}; a path to a .py file with a function build works too"
         )
@@ -102,12 +104,10 @@ def describe(name: str) -> ModelInfo:
             source = file.read()
         tree = ast.parse(source, filename=str(path))
     except (SyntaxError, ValueError) as error:
-        raise ValueError(f"model file {name} is not valid Python: {error}") from error
+        raise Refusal(f"model file {name} is not valid Python: {error}") from error
     build = next((node for node in tree.body if _is_build(node)), None)
     if not isinstance(build, ast.FunctionDef):
-        raise ValueError(
-            f"model file {name} defines no function build: add one that returns a model"
-        )
+        raise Refusal(f"model file {name} defines no function build: add one that returns a model")
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
     return ModelInfo(name, path, source, summary, tuple(_parameters(build)))
 
@@ -132,12 +132,10 @@ def load(name: str) -> Build:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[module_name]
-        raise ValueError(f"model file {name} cannot be imported: {cause(error)}") from error
+        raise Refusal(f"model file {name} cannot be imported: {cause(error)}") from error
     build = getattr(module, "build", None)
     if not callable(build):
-        raise ValueError(
-            f"model file {name} defines no function build: add one that returns a model"
-        )
+        raise Refusal(f"model file {name} defines no function build: add one that returns a model")
     return build
 
 
@@ -168,7 +166,7 @@ def call_hook(build: Build, name: str, arguments: Mapping[str, Any], **given: An
     try:
         bound = signature.bind(*given.values(), **known)
     except TypeError as error:
-        raise ValueError(
+        raise Refusal(
             f"{name} cannot be called: {error}; its arguments must be {', '.join(given)} and "
             f"any of build's: {', '.join(arguments)}"
         ) from error

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from probrev.plumbing.refusal import Refusal
 from probrev.runs.registry import ModelInfo, ModelParameter, did_you_mean
 
 ARRAY_NAMES = ("Array", "ArrayLike", "ndarray", "NDArray")
@@ -27,18 +28,18 @@ def parse_settings(info: ModelInfo, assignments: Sequence[str]) -> dict[str, Any
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise ValueError(f"--set {assignment}: expected name=value")
+            raise Refusal(f"--set {assignment}: expected name=value")
         if name not in known:
-            raise ValueError(
+            raise Refusal(
                 f"--set {assignment}: model {info.name} has no parameter {name!r}"
                 f"{did_you_mean(name, known)}; its parameters: {', '.join(known) or 'none'}"
             )
         if name in values:
-            raise ValueError(f"--set {assignment}: {name} is set twice; give it once")
+            raise Refusal(f"--set {assignment}: {name} is set twice; give it once")
         values[name] = parse_value(known[name], text)
     missing = [name for name in known if known[name].default is None and name not in values]
     if missing:
-        raise ValueError(
+        raise Refusal(
             f"model {info.name} needs {', '.join(missing)}: add "
             + " ".join(f"--set {name}=..." for name in missing)
         )
@@ -60,7 +61,7 @@ def parse_value(parameter: ModelParameter, text: str) -> Any:
             return _parse_as(annotation, text)
         except _MismatchError:
             continue
-    raise ValueError(f"{parameter.name}={text}: expected {parameter.annotation}, got {text!r}")
+    raise Refusal(f"{parameter.name}={text}: expected {parameter.annotation}, got {text!r}")
 
 
 class _MismatchError(Exception):
@@ -149,9 +150,9 @@ def _array(text: str) -> Any:
     try:
         array = np.load(text, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"cannot read the array file {text}: {error}") from error
+        raise Refusal(f"cannot read the array file {text}: {error}") from error
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"{text} holds several arrays: save one with numpy.save")
+        raise Refusal(f"{text} holds several arrays: save one with numpy.save")
     return array
 
 

@@ -13,6 +13,7 @@ from probrev.model.layered_model import check_layer_laws
 from probrev.model.priors import Prior, sample_prior
 from probrev.model.protocol import NUM_SIMULATED
 from probrev.numerics.truncated_normal import rectified_moments
+from probrev.plumbing.refusal import Refusal
 
 NUM_NODES = 80
 LAST_NODE = 9.0  # in standard deviations; what lies beyond has mass 1e-19
@@ -67,13 +68,13 @@ def predict_net_risk(key: PRNGKeyArray, prior: Prior, net: FeedforwardNet) -> Fl
     check_layer_laws("predict_net_risk", net.layers)
     for level, bias in enumerate(net.biases[:-1]):
         if jnp.ndim(bias.offset) or jnp.ndim(bias.multiple):
-            raise ValueError(
+            raise Refusal(
                 f"the bias of layer {level} differs between units, and below the top the risk is "
                 "predicted for one bias for all: measure it on draws from the model instead"
             )
     for level, layer in enumerate(net.layers):
         if not layer.has_readout:
-            raise ValueError(
+            raise Refusal(
                 f"layers[{level}] has a bias, or activation {layer.activation} has no mean slope "
                 "of its own; the risk is predicted where neither is so: measure it on draws from "
                 "the model instead"

@@ -19,6 +19,7 @@ from probrev.model.slabs import Slab
 from probrev.model.tilted import slab_moments, tilted
 from probrev.numerics.truncated_normal import excess_from_uniform, upper_tail
 from probrev.plumbing.pytree import is_concrete
+from probrev.plumbing.refusal import Refusal
 
 MAX_ITERATIONS = 500
 TOLERANCE = 1e-7
@@ -123,10 +124,10 @@ def evolve_state(
     the channels are those of `LayerUnit`.
     """
     if start not in ("uninformed", "informed"):
-        raise ValueError(f'start must be "uninformed" or "informed"; got {start!r}')
+        raise Refusal(f'start must be "uninformed" or "informed"; got {start!r}')
     check_layer_laws("evolve_state", layers)
     if not all(layer.activation.is_rectifier for layer in layers[1:]):
-        raise ValueError("state evolution needs activation relu in every layer but layers[0]")
+        raise Refusal("state evolution needs activation relu in every layer but layers[0]")
     start_share = 0.0 if start == "informed" else 1.0
     return _evolve(kinds_of_units(prior), [_kinds_of_rows(layer) for layer in layers], start_share)
 

@@ -272,7 +272,7 @@ def test_given_weights_have_no_spread(probrev, tmp_path):
 
 
 def test_a_defect_inside_build_keeps_its_traceback(probrev, monkeypatch):
-    monkeypatch.setattr(layer, "_check", lambda missing, *_: missing())
+    monkeypatch.setattr(layer, "_check", lambda weights, **_: weights())
     with pytest.raises(TypeError, match="not callable"):
         probrev("compare", "one_layer")
 

@@ -10,6 +10,7 @@ from probrev.inference.exact.plan import exact_plan_of
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, check_pytree
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior.posterior import Posterior, make_tree
 
@@ -53,9 +54,9 @@ def exact(
             (says why, and what would), or some x has probability zero under it.
     """
     if not jax.config.jax_enable_x64:
-        raise ValueError("exact needs float64: call numpyro.enable_x64() first")
+        raise Refusal("exact needs float64: call numpyro.enable_x64() first")
     if num_draws % NUM_CHAINS:
-        raise ValueError(f"num_draws must be a multiple of {NUM_CHAINS}; got {num_draws}")
+        raise Refusal(f"num_draws must be a multiple of {NUM_CHAINS}; got {num_draws}")
     check_pytree(model)
     check_obs(model, obs)
     plan = exact_plan_of(model)

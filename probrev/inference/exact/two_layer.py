@@ -31,6 +31,7 @@ from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.row_terms import RowTerms, gather_terms, has_terms
 from probrev.model.slabs import rectified_slab
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import generator
 from probrev.posterior.posterior import Moments
 
@@ -43,18 +44,18 @@ def check_two_layer(model: LayeredModel) -> int:
     """Number of integrals per observation; raises ValueError where there is no such oracle."""
     below, above = model.layers
     if not above.activation.is_rectifier or not (below.noise_std > 0 and above.noise_std > 0):
-        raise ValueError(
+        raise Refusal(
             "exact reaches through two layers only where both have noise_std > 0 and the upper is "
             "a ReLU layer; simulate and generate work with any"
         )
     if not has_terms(below):
-        raise ValueError(
+        raise Refusal(
             "exact reaches through two layers only where the lower's activation is flat up to, or "
             f"from, some point; {below.activation} has a flat between two: use gibbs"
         )
     count = model.states().count
     if above.n_visible > MAX_WIDTH or count > MAX_STATES:
-        raise ValueError(
+        raise Refusal(
             f"exact reaches through two layers only at tiny size: at most {MAX_WIDTH} units "
             f"between them (here {above.n_visible}) and {MAX_STATES} states of the prior (here "
             f"{count:,}); use gibbs"

@@ -13,6 +13,7 @@ import numpy as np
 
 from probrev.plumbing.checkpoint import load_checkpoint, save_checkpoint
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 
 # Draws held on the device at a time: large enough to hide the call, small enough to show progress.
 CHUNK_BYTES = 2**26
@@ -72,7 +73,7 @@ def run_chain(
         ValueError: the checkpoint belongs to another run, or holds more draws than are asked for.
     """
     if num_warmup < 0 or num_samples < 1:
-        raise ValueError(
+        raise Refusal(
             "num_warmup must be at least 0 and num_samples at least 1; "
             f"got {num_warmup} and {num_samples}"
         )
@@ -86,7 +87,7 @@ def run_chain(
     if checkpoint is not None and Path(checkpoint).exists():
         groups, done, kept = load_checkpoint(checkpoint, run, kept_shape)
     if done > total:
-        raise ValueError(
+        raise Refusal(
             f"the checkpoint {checkpoint} holds {done - num_warmup} draws, more than "
             f"num_samples = {num_samples}: ask for at least as many, or name another file"
         )

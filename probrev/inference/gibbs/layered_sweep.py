@@ -20,6 +20,7 @@ from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import check_spike_and_slab
 from probrev.model.slabs import rectified_slab
+from probrev.plumbing.refusal import Refusal
 
 # A relocation costs as much as a pass over all units, and helps only between correlated columns.
 RELOCATION_PROB = 0.25
@@ -222,12 +223,12 @@ def check_layered(model: LayeredModel, method: str = "gibbs") -> None:
     check_spike_and_slab(method, model.prior)
     for level, layer in enumerate(model.layers):
         if layer.noise_std == 0:
-            raise ValueError(
+            raise Refusal(
                 f"{method} needs noise_std > 0, and that of layers[{level}] is 0: "
                 "without noise x pins h down and no unit moves"
             )
         if level > 0 and not layer.activation.is_rectifier:
-            raise ValueError(
+            raise Refusal(
                 f"{method} needs ReLU layers above the one next to x; layers[{level}] has "
                 f"activation {layer.activation}, so the units below it are no spike and slab"
             )

@@ -17,6 +17,7 @@ from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.protocol import check_obs
 from probrev.model.tilted import sample_tilted
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior.posterior import H_DIMS, Posterior, make_tree, tabulate_intermediates
@@ -72,9 +73,9 @@ def message_passing(
     check_model(model)
     check_obs(model, obs)
     if num_draws % NUM_CHAINS or num_draws < NUM_CHAINS:
-        raise ValueError(f"num_draws must be a multiple of {NUM_CHAINS}; got {num_draws}")
+        raise Refusal(f"num_draws must be a multiple of {NUM_CHAINS}; got {num_draws}")
     if max_iterations < 1:
-        raise ValueError(f"max_iterations must be at least 1; got {max_iterations}")
+        raise Refusal(f"max_iterations must be at least 1; got {max_iterations}")
     settings = {
         "max_iterations": max_iterations,
         "tolerance": tolerance,
@@ -219,23 +220,23 @@ def check_model(model: LayeredModel) -> None:
     check_layered_law("message_passing", model)
     check_spike_and_slab("message_passing", model.prior)
     if model.sparse_prior.fixes_count:
-        raise ValueError(
+        raise Refusal(
             f"message_passing needs units that are independent under the prior, and "
             f"{type(model.prior).__name__} fixes the number of active ones: use gibbs or exact, or "
             "a SpikeAndSlab"
         )
     if any(layer.noise_std == 0 for layer in model.layers):
-        raise ValueError(
+        raise Refusal(
             "message_passing needs noise_std > 0 in every layer: without noise there is no "
             "likelihood to pass on; a small noise_std has one"
         )
     if not all(layer.activation.is_rectifier for layer in model.layers[1:]):
-        raise ValueError(
+        raise Refusal(
             "message_passing needs activation relu in every layer but the one next to x: use "
             "simulate and FeedforwardNet for others"
         )
     if not np.all(np.isfinite(model.sparse_prior.second_moment)):
-        raise ValueError(
+        raise Refusal(
             "message_passing starts from the prior's variance, and this slab's is infinite: "
             "use gibbs, or a slab with lighter tails"
         )

@@ -14,6 +14,7 @@ import probrev.inverses.ladder.layered  # noqa: F401
 from probrev.inverses.estimates import Inverse, RandomInverse
 from probrev.inverses.ladder.rungs import rungs_of, samplers_of
 from probrev.model.protocol import Model
+from probrev.plumbing.refusal import Refusal
 
 
 def build_ladder(
@@ -33,9 +34,7 @@ def build_ladder(
     wanted = tuple(rungs) if names is None else names
     for name in wanted:
         if name not in rungs:
-            raise ValueError(
-                f"this model has no rung {name!r}; it has {', '.join(rungs) or 'none'}"
-            )
+            raise Refusal(f"this model has no rung {name!r}; it has {', '.join(rungs) or 'none'}")
     return {name: build(key) for name, build in rungs.items() if name in wanted}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from probrev.plumbing.pytree import pytree
+from probrev.plumbing.refusal import Refusal
 
 
 @pytree(
@@ -45,19 +46,19 @@ class Recipe:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         for name in ("num_epochs", "batch_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+                raise Refusal(f"{name} must be at least 1; got {getattr(self, name)}")
         if any(width < 1 for width in self.hidden):
-            raise ValueError(f"hidden must have widths of at least 1; got {self.hidden}")
+            raise Refusal(f"hidden must have widths of at least 1; got {self.hidden}")
         for name in ("input_keep_prob", "hidden_keep_prob"):
             if not 0 < getattr(self, name) <= 1:
-                raise ValueError(
+                raise Refusal(
                     f"{name} must lie in (0, 1]: it is the probability that a unit survives "
                     f"dropout; got {getattr(self, name)}"
                 )
         if not 0 < self.learning_rate < np.inf:
-            raise ValueError(f"learning_rate must be positive; got {self.learning_rate}")
+            raise Refusal(f"learning_rate must be positive; got {self.learning_rate}")
         if not 0 <= self.weight_decay < np.inf:
-            raise ValueError(f"weight_decay must be at least 0; got {self.weight_decay}")
+            raise Refusal(f"weight_decay must be at least 0; got {self.weight_decay}")
 
     @property
     def keep_probs(self) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.model.layer import Layer
 from probrev.nets.shadow.classifier import Classifier, draw_mask
 from probrev.plumbing.pytree import is_concrete, pytree
+from probrev.plumbing.refusal import Refusal
 
 Mode = Literal["end_to_end", "per_layer"]
 Gain = Literal["energy", "readout"]
@@ -56,16 +57,16 @@ class Shadow:
 
     def __post_init__(self):
         if is_concrete(self.weight) and not (0 <= np.asarray(self.weight) < np.inf):
-            raise ValueError(f"weight must be a finite number, at least 0; got {self.weight}")
+            raise Refusal(f"weight must be a finite number, at least 0; got {self.weight}")
         if self.mode not in ("end_to_end", "per_layer"):
-            raise ValueError(f'mode must be "end_to_end" or "per_layer"; got {self.mode!r}')
+            raise Refusal(f'mode must be "end_to_end" or "per_layer"; got {self.mode!r}')
         if not 0 < self.keep_prob <= 1:
-            raise ValueError(
+            raise Refusal(
                 "keep_prob must lie in (0, 1]: it is the probability that a drawn unit survives "
                 f"dropout; got {self.keep_prob}"
             )
         if self.gain not in ("energy", "readout"):
-            raise ValueError(f'gain must be "energy" or "readout"; got {self.gain!r}')
+            raise Refusal(f'gain must be "energy" or "readout"; got {self.gain!r}')
 
 
 class Drawn(NamedTuple):

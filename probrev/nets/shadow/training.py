@@ -17,6 +17,7 @@ from probrev.nets.shadow.recipe import Recipe
 from probrev.nets.shadow.synthetic import Shadow, draw_shadow
 from probrev.plumbing.checkpoint import load_checkpoint, save_checkpoint
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 
 # Children of a seed's key.
 START_STREAM, EPOCH_STREAM = 0, 1
@@ -99,7 +100,7 @@ def train_classifier(
     rows = np.arange(len(data.labels)) if subsets is None else np.asarray(subsets)
     check_rows(key, rows, data, recipe)
     if num_checks < 1:
-        raise ValueError(f"num_checks must be at least 1; got {num_checks}")
+        raise Refusal(f"num_checks must be at least 1; got {num_checks}")
     keys, many_rows = jnp.atleast_1d(key), jnp.asarray(rows)
     widths = (data.images.shape[1], *recipe.hidden, int(data.labels.max()) + 1)
     state = _begin(keys, widths, data.images.dtype, recipe, many_rows)

@@ -2,6 +2,8 @@
 
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
+from probrev.plumbing.refusal import Refusal
+
 # What deflate can make of a byte, at most.
 MOST_INFLATION = 1032
 
@@ -13,11 +15,11 @@ def read_member(archive: ZipFile, name: str) -> bytes:
         ValueError: there is none of that name, or it claims a size that it cannot have.
     """
     if name not in archive.NameToInfo:
-        raise ValueError(f"expected {name} in the archive; it is not there")
+        raise Refusal(f"expected {name} in the archive; it is not there")
     info = archive.NameToInfo[name]
     stored = {ZIP_STORED: 1, ZIP_DEFLATED: MOST_INFLATION}.get(info.compress_type)
     if stored is None:
-        raise ValueError(f"{name}: expected it stored or deflated; got another compression")
+        raise Refusal(f"{name}: expected it stored or deflated; got another compression")
     if info.file_size > stored * info.compress_size + MOST_INFLATION:
-        raise ValueError(f"{name} claims {info.file_size} bytes, more than it can hold")
+        raise Refusal(f"{name} claims {info.file_size} bytes, more than it can hold")
     return archive.read(name)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from probrev.nets.weights.keras_files import read_hdf5
 from probrev.nets.weights.npy_files import read_npy, read_npz
 from probrev.nets.weights.torch_files import read_torch_legacy, read_torch_zip
+from probrev.plumbing.refusal import MissingFileRefusal, Refusal
 
 FORMATS = ".npy, .npz, safetensors, HDF5 or a torch state dict"
 # What a file begins with.
@@ -40,9 +41,9 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no file {path}: expected {FORMATS}")
+        raise MissingFileRefusal(f"no file {path}: expected {FORMATS}")
     if not path.is_file():
-        raise ValueError(f"{path}: expected a file, {FORMATS}; got a folder")
+        raise Refusal(f"{path}: expected a file, {FORMATS}; got a folder")
     with path.open("rb") as file:
         beginning = file.read(16)
     kind, read = _reader(beginning)
@@ -50,10 +51,10 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         tensors = read(path)
     except UNREADABLE as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: cannot be read as {kind}: {said}") from None
+        raise Refusal(f"{path}: cannot be read as {kind}: {said}") from None
     found = {name: _plain(array) for name, array in tensors.items()}
     if not found:
-        raise ValueError(f"{path}: expected {FORMATS} with arrays of numbers; got {kind} with none")
+        raise Refusal(f"{path}: expected {FORMATS} with arrays of numbers; got {kind} with none")
     return found
 
 
@@ -81,7 +82,7 @@ def _reader(beginning: bytes) -> tuple[str, Callable[[Path], dict[str, np.ndarra
 def _refuse(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         beginning = file.read(16)
-    raise ValueError(f"it begins with {beginning!r}" if beginning else "it is empty")
+    raise Refusal(f"it begins with {beginning!r}" if beginning else "it is empty")
 
 
 def _read_zip(path: Path) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from probrev.plumbing.refusal import Refusal
+
 # Variance of an entry, given fan_in and fan_out: the inputs of a hidden unit, and the hidden units
 # that an input reaches.
 _VARIANCES: dict[str, Callable[[float, float], float]] = {
@@ -36,6 +38,4 @@ def init_variance(initializer: str, fan_in: float, fan_out: float) -> float:
 def check_initializer(initializer: str) -> None:
     """Raises ValueError for a name that is not known; the empty one says that nothing is."""
     if initializer and initializer not in INITIALIZERS:
-        raise ValueError(
-            f"initializer must be one of {', '.join(INITIALIZERS)}; got {initializer!r}"
-        )
+        raise Refusal(f"initializer must be one of {', '.join(INITIALIZERS)}; got {initializer!r}")

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from probrev.nets.weights.archive import MOST_INFLATION
+from probrev.plumbing.refusal import Refusal
 
 
 def read_hdf5(path: Path) -> dict[str, np.ndarray]:
@@ -92,8 +93,8 @@ _PARTS = re.compile(r"(\d+)")
 
 def _read(dataset: Any, path: Path) -> np.ndarray:
     if dataset.is_virtual or dataset.external:
-        raise ValueError(f"{dataset.name} lies in another file; expected it in {path.name}")
+        raise Refusal(f"{dataset.name} lies in another file; expected it in {path.name}")
     held = min(dataset.id.get_storage_size(), path.stat().st_size)
     if dataset.nbytes > MOST_INFLATION * held:
-        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes; the file holds {held}")
+        raise Refusal(f"{dataset.name} claims {dataset.nbytes} bytes; the file holds {held}")
     return dataset[()]

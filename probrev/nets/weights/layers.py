@@ -13,6 +13,7 @@ from jaxtyping import Float
 from probrev.nets.weights.files import read_tensors
 from probrev.nets.weights.initializers import INITIALIZERS, check_initializer, init_variance
 from probrev.nets.weights.keras_files import read_initializers
+from probrev.plumbing.refusal import Refusal
 
 # Last parts of the names of tensors. Keras: (in, out). torch: (out, in). Ours: (visible, hidden).
 KERAS, TORCH, OURS = "kernel", "weight", "weights"
@@ -107,7 +108,7 @@ def read_layers(
     if tensor is not None:
         layers = [_choose(layers, tensor, path)]
     if not layers:
-        raise ValueError(f"{path}: expected layers, tensors of 2 or 4 axes; got none of them")
+        raise Refusal(f"{path}: expected layers, tensors of 2 or 4 axes; got none of them")
     return layers
 
 
@@ -164,7 +165,7 @@ def _bias_of(kernel: np.ndarray, leaf: str, parts: Mapping[str, np.ndarray]) -> 
 
 def _checked(layer: TrainedLayer) -> TrainedLayer:
     if not (np.isfinite(layer.weights).all() and np.isfinite(layer.bias).all()):
-        raise ValueError(f"{layer.name}: weights must be finite; got NaN or infinity")
+        raise Refusal(f"{layer.name}: weights must be finite; got NaN or infinity")
     return layer
 
 
@@ -201,5 +202,5 @@ def _choose(layers: list[TrainedLayer], name: str, path: str | Path) -> TrainedL
     found = exact or [layer for layer in layers if layer.label == name] or ending
     if len(found) != 1:
         trouble = f"{len(found)} layers end in" if found else "no layer"
-        raise ValueError(f"{path}: {trouble} {name!r}; its layers: {', '.join(names)}")
+        raise Refusal(f"{path}: {trouble} {name!r}; its layers: {', '.join(names)}")
     return found[0]

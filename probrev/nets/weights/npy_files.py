@@ -7,6 +7,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from probrev.nets.weights.archive import read_member
+from probrev.plumbing.refusal import Refusal
 
 
 def read_npy(content: bytes) -> np.ndarray:
@@ -18,16 +19,16 @@ def read_npy(content: bytes) -> np.ndarray:
     file = BytesIO(content)
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"expected version 1 or 2 of the format; got {version}")
+        raise Refusal(f"expected version 1 or 2 of the format; got {version}")
     read = np.lib.format.read_array_header_1_0
     if version == (2, 0):
         read = np.lib.format.read_array_header_2_0
     shape, is_fortran, dtype = read(file)
     if dtype.kind not in "biuf":
-        raise ValueError(f"expected an array of numbers; got one of {dtype}")
+        raise Refusal(f"expected an array of numbers; got one of {dtype}")
     expected, held = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
     if min(shape, default=0) < 0 or held < expected:
-        raise ValueError(f"shape {shape} needs {expected} bytes; the file holds {held}")
+        raise Refusal(f"shape {shape} needs {expected} bytes; the file holds {held}")
     array = np.frombuffer(content, dtype, math.prod(shape), file.tell())
     return array.reshape(shape, order="F" if is_fortran else "C")
 
@@ -43,5 +44,5 @@ def read_npz(archive: ZipFile) -> dict[str, np.ndarray]:
         try:
             found[name.removesuffix(".npy")] = read_npy(read_member(archive, name))
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+            raise Refusal(f"{name}: {error}") from None
     return found

@@ -22,6 +22,7 @@ from probrev.nets.weights.spectrum import (
     measure_spectrum,
     scaled_eigenvalues,
 )
+from probrev.plumbing.refusal import Refusal
 
 TRAINED, GAUSSIAN, SPECTRAL = "trained", "gaussian", "spectral"
 # The verdict's thresholds, on effects that do not depend on the size of the matrix.
@@ -147,15 +148,13 @@ def _measure(weights: np.ndarray, eigenvalues: np.ndarray) -> Measures:
 
 def _check(weights: np.ndarray, init_share: float | None) -> None:
     if weights.ndim != 2 or not weights.size:
-        raise ValueError(
-            f"weights must have shape (n_visible, n_hidden); got shape {weights.shape}"
-        )
+        raise Refusal(f"weights must have shape (n_visible, n_hidden); got shape {weights.shape}")
     if not np.isfinite(weights).all():
-        raise ValueError("weights must be finite; got NaN or infinity")
+        raise Refusal("weights must be finite; got NaN or infinity")
     if np.ptp(weights) == 0:
-        raise ValueError(f"weights must not be constant; all of them are {weights.flat[0]:g}")
+        raise Refusal(f"weights must not be constant; all of them are {weights.flat[0]:g}")
     if init_share is not None and not init_share >= 0:
-        raise ValueError(f"init_share must be at least 0; got {init_share}")
+        raise Refusal(f"init_share must be at least 0; got {init_share}")
 
 
 def _judge(measures: Measures, count: int, init_share: float | None) -> tuple[str, str]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from probrev.nets.weights.archive import read_member
 from probrev.nets.weights.torch_pickle import Storage, Tensor, read_pickle
+from probrev.plumbing.refusal import Refusal
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
@@ -30,11 +31,11 @@ def read_torch_zip(archive: ZipFile) -> dict[str, np.ndarray]:
     """
     pickles = [name for name in archive.namelist() if name.split("/")[-1] == "data.pkl"]
     if len(pickles) != 1:
-        raise ValueError(f"expected one data.pkl in the archive; got {len(pickles)}")
+        raise Refusal(f"expected one data.pkl in the archive; got {len(pickles)}")
     folder = pickles[0].removesuffix("data.pkl")
     order = f"{folder}byteorder"
     if order in archive.namelist() and read_member(archive, order).strip() != b"little":
-        raise ValueError("expected little-endian storages; these are big-endian")
+        raise Refusal("expected little-endian storages; these are big-endian")
     tree = read_pickle(BytesIO(read_member(archive, pickles[0])))
     return _tensors(tree, lambda storage: read_member(archive, f"{folder}data/{storage.key}"))
 
@@ -47,21 +48,21 @@ def read_torch_legacy(content: bytes) -> dict[str, np.ndarray]:
     """
     file = BytesIO(content)
     if read_pickle(file) != LEGACY_MAGIC:
-        raise ValueError("expected a torch state dict; got another pickle")
+        raise Refusal("expected a torch state dict; got another pickle")
     protocol, system = read_pickle(file), read_pickle(file)
     if protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
-        raise ValueError(f"expected protocol {LEGACY_PROTOCOL}; got another")
+        raise Refusal(f"expected protocol {LEGACY_PROTOCOL}; got another")
     if system.get("little_endian") is not True:
-        raise ValueError("expected little-endian storages; these are big-endian")
+        raise Refusal("expected little-endian storages; these are big-endian")
     tree, keys = read_pickle(file), read_pickle(file)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise ValueError("expected a list of storages after the state dict; got none")
+        raise Refusal("expected a list of storages after the state dict; got none")
     known = {tensor.storage.key: tensor.storage for tensor in _flatten(tree).values()}
     storages = {}
     for key in keys:
         size = int.from_bytes(file.read(8), "little", signed=True)
         if key not in known or size != known[key].size:
-            raise ValueError(f"storage {key!r} is not the one that the state dict names")
+            raise Refusal(f"storage {key!r} is not the one that the state dict names")
         storages[key] = file.read(size * known[key].dtype.itemsize)
     return _tensors(tree, lambda storage: storages.get(storage.key, b""))
 
@@ -78,7 +79,7 @@ def _tensors(tree: Any, load: Callable[[Storage], bytes]) -> dict[str, np.ndarra
 def _array(storage: Storage, content: bytes) -> np.ndarray:
     expected = storage.size * storage.dtype.itemsize
     if len(content) < expected:
-        raise ValueError(
+        raise Refusal(
             f"storage {storage.key!r} should have {expected} bytes; got {len(content)}: "
             "the file is truncated"
         )
@@ -91,7 +92,7 @@ def _view(name: str, tensor: Tensor, storage: np.ndarray) -> np.ndarray:
     last = tensor.offset + sum((size - 1) * stride for size, stride in extents)
     count = math.prod(tensor.shape)
     if count and (last >= storage.size or count > storage.size):
-        raise ValueError(
+        raise Refusal(
             f"tensor {name} of shape {tensor.shape} does not fit its storage of {storage.size}"
         )
     strides = [stride * storage.itemsize for stride in tensor.strides]
@@ -102,7 +103,7 @@ def _view(name: str, tensor: Tensor, storage: np.ndarray) -> np.ndarray:
 def _flatten(tree: Any) -> dict[str, Tensor]:
     """Tensors of nested dicts, names joined by dots; everything else in them is left out."""
     if not isinstance(tree, dict):
-        raise ValueError(f"expected a dict of tensors; got {type(tree).__name__}")
+        raise Refusal(f"expected a dict of tensors; got {type(tree).__name__}")
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     waiting: list[tuple[str, Any]] = [("", tree)]
@@ -116,5 +117,5 @@ def _flatten(tree: Any) -> dict[str, Tensor]:
             inner = [(f"{dot}{key}", value) for key, value in one.items()]
             waiting += reversed(inner)
     if not found:
-        raise ValueError("expected a state dict; got one without tensors")
+        raise Refusal("expected a state dict; got one without tensors")
     return found

@@ -14,6 +14,8 @@ from typing import IO, Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from probrev.plumbing.refusal import Refusal, TypeRefusal
+
 STORAGES = {
     "BFloat16Storage": np.dtype(jnp.bfloat16),
     "BoolStorage": np.dtype("?"),
@@ -76,17 +78,13 @@ def read_pickle(file: IO[bytes]) -> Any:
             if operation.name == "STOP":
                 return machine.stack.pop()
             machine.step(operation.name, argument)
-    except _Refusal as refusal:
-        raise ValueError(str(refusal)) from None
+    except Refusal:
+        raise
     except (
         AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError,
     ) as error:  # fmt: skip
-        raise ValueError(f"the pickle is damaged or truncated ({error})") from None
-    raise ValueError("the pickle is damaged or truncated")
-
-
-class _Refusal(Exception):  # noqa: N818
-    """What a state dict never asks for."""
+        raise Refusal(f"the pickle is damaged or truncated ({error})") from None
+    raise Refusal("the pickle is damaged or truncated")
 
 
 class _Machine:
@@ -143,7 +141,7 @@ class _Machine:
                 case "BINPERSID":
                     stack[-1] = _storage(stack[-1])
                 case _:
-                    raise _Refusal(f"expected a torch state dict; got a pickle that uses {name}")
+                    raise Refusal(f"expected a torch state dict; got a pickle that uses {name}")
 
     def pop_mark(self) -> list[Any]:
         """Takes what lies above the last mark."""
@@ -158,7 +156,7 @@ def _admit(name: str) -> _Global:
     module, _, last = name.rpartition(".")
     if name in (_DICT, _PARAMETER, *_TENSORS) or (module == "torch" and last in STORAGES):
         return _Global(name)
-    raise _Refusal(
+    raise Refusal(
         f"expected a torch state dict, of tensors only; got a pickle that asks for {name}, "
         "which is refused: nothing of the file was run"
     )
@@ -167,46 +165,46 @@ def _admit(name: str) -> _Global:
 def _call(what: Any, arguments: Any) -> Any:
     """What a call would return, made of plain data."""
     if not isinstance(what, _Global) or not isinstance(arguments, tuple):
-        raise _Refusal(f"expected a torch state dict; got a pickle that calls {type(what)}")
+        raise Refusal(f"expected a torch state dict; got a pickle that calls {type(what)}")
     if what.name == _DICT and not arguments:
         return {}
     if what.name == _PARAMETER and isinstance(arguments[0], Tensor):
         return arguments[0]
     if what.name in _TENSORS:
         return _tensor(*arguments[:4])
-    raise _Refusal(f"expected a torch state dict; got a pickle that calls {what.name} otherwise")
+    raise Refusal(f"expected a torch state dict; got a pickle that calls {what.name} otherwise")
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
     numbers = (offset, *shape, *strides)
     sound = all(type(number) is int and number >= 0 for number in numbers)
     if not (isinstance(storage, Storage) and sound and len(shape) == len(strides) <= 32):
-        raise TypeError(f"a tensor of shape {shape}, strides {strides} and offset {offset}")
+        raise TypeRefusal(f"a tensor of shape {shape}, strides {strides} and offset {offset}")
     return Tensor(storage, offset, shape, strides)
 
 
 def _storage(reference: Any) -> Storage:
     kind, type_name, key, _, size, *view = reference
     if kind != "storage" or not isinstance(type_name, _Global) or view not in ([], [None]):
-        raise TypeError("a storage of a kind that is not known")
+        raise TypeRefusal("a storage of a kind that is not known")
     if type(size) is not int or size < 0 or not isinstance(key, str):
-        raise TypeError(f"a storage {key!r} of size {size!r}")
+        raise TypeRefusal(f"a storage {key!r} of size {size!r}")
     return Storage(key, STORAGES[type_name.name.rpartition(".")[2]], size)
 
 
 def _updated(target: Any, items: list[Any]) -> dict:
     """A dict with more entries; its keys are text or numbers, which nothing can hide in."""
     if not isinstance(target, dict) or len(items) % 2:
-        raise TypeError("entries of something that is no dict")
+        raise TypeRefusal("entries of something that is no dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | int | float):
-            raise TypeError(f"a dict with a key of type {type(key).__name__}")
+            raise TypeRefusal(f"a dict with a key of type {type(key).__name__}")
         target[key] = value
     return target
 
 
 def _extended(target: Any, items: list[Any]) -> list:
     if not isinstance(target, list):
-        raise TypeError("items of something that is no list")
+        raise TypeRefusal("items of something that is no list")
     target.extend(items)
     return target

@@ -7,6 +7,7 @@ from pathlib import Path
 import xarray as xr
 
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 from probrev.runs.sweeps.engines import (
     Results,
     compute_here,
@@ -54,11 +55,11 @@ def sweep(
     grid = grid if isinstance(grid, Grid) else read_grid(grid)
     own, num_shards = shard
     if not 1 <= own <= num_shards:
-        raise ValueError(f"shard (i, N) needs 1 <= i <= N; got ({own}, {num_shards})")
+        raise Refusal(f"shard (i, N) needs 1 <= i <= N; got ({own}, {num_shards})")
     if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1; got {workers}")
+        raise Refusal(f"workers must be at least 1; got {workers}")
     if workers is not None and scheduler is not None:
-        raise ValueError("workers and scheduler are two ways to the same end: give one")
+        raise Refusal("workers and scheduler are two ways to the same end: give one")
     prepare(store, grid, {"workers": workers, "scheduler": scheduler, "num_shards": num_shards})
     mine = range(own - 1, grid.num_batches, num_shards)
     left = [batch for batch in unfinished(store) if batch in mine]

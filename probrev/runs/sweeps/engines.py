@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from probrev.plumbing.refusal import Refusal
 from probrev.runs.sweeps.cell import Row, compute_batch, failure
 from probrev.runs.sweeps.grid import Grid
 
@@ -96,7 +97,7 @@ def remote_workers(address: str) -> Iterator[Any]:
     try:
         client = Client(address)
     except (OSError, ValueError, TimeoutError) as error:
-        raise ValueError(f"no Dask scheduler answers at {address}: {error}") from error
+        raise Refusal(f"no Dask scheduler answers at {address}: {error}") from error
     with client:
         yield client
 
@@ -106,7 +107,7 @@ def _needing_dask() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ValueError(
+        raise Refusal(
             "workers need Dask: install the extra `sweep` (uv sync --extra sweep, or "
             "pip install 'probrev[sweep]')"
         ) from error

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from probrev.inference.methods import METHODS
+from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
 from probrev.runs.settings import parse_value
 
@@ -73,14 +74,14 @@ class Grid:
             _check_values(name, getattr(self, name))
         for method in (*self.posteriors, *self.settings):
             if method not in METHODS:
-                raise ValueError(
+                raise Refusal(
                     f"unknown method {method!r}{registry.did_you_mean(method, METHODS)}; "
                     f"expected one of {', '.join(METHODS)}"
                 )
         for name in ("num_seeds", "num_obs", "batch_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
+                raise Refusal(f"{name} must be a whole number, at least 1; got {value!r}")
         axes = {name: _listed(name, values) for name, values in self.axes.items()}
         object.__setattr__(self, "axes", axes)
         object.__setattr__(self, "fixed", dict(self.fixed))
@@ -94,13 +95,13 @@ class Grid:
         for name, value in self.fixed.items():
             self._read(name, value)
         for clash in sorted(set(self.axes) & set(self.fixed)):
-            raise ValueError(f"{clash} is both an axis and fixed: leave one out")
+            raise Refusal(f"{clash} is both an axis and fixed: leave one out")
         for clash in sorted(set(self.axes) & set(TAKEN)):
-            raise ValueError(f"an axis cannot be named {clash!r}: the result has one such")
+            raise Refusal(f"an axis cannot be named {clash!r}: the result has one such")
         given = {**self.axes, **self.fixed}
         for parameter in self.info.parameters:
             if parameter.default is None and parameter.name not in given:
-                raise ValueError(f"model {self.model} needs {parameter.name}: add it to `fixed`")
+                raise Refusal(f"model {self.model} needs {parameter.name}: add it to `fixed`")
 
     @cached_property
     def info(self) -> registry.ModelInfo:
@@ -156,7 +157,7 @@ class Grid:
         """A parameter's value; text is read as --set reads it."""
         known = {parameter.name: parameter for parameter in self.info.parameters}
         if name not in known:
-            raise ValueError(
+            raise Refusal(
                 f"model {self.model} has no parameter {name!r}"
                 f"{registry.did_you_mean(name, known)}; "
                 f"its parameters: {', '.join(known) or 'none'}"
@@ -174,35 +175,35 @@ def read_grid(path: str | Path) -> Grid:
     try:
         found = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"cannot read the grid {path}: {error}") from error
+        raise Refusal(f"cannot read the grid {path}: {error}") from error
     known = [one.name for one in fields(Grid)]
     for name in found:
         if name not in known:
-            raise ValueError(
+            raise Refusal(
                 f"{path}: unknown key {name!r}{registry.did_you_mean(name, known)}; "
                 f"a grid has {', '.join(known)}"
             )
     for name in ("model", "axes"):
         if name not in found:
-            raise ValueError(f"{path}: a grid needs {name!r}")
+            raise Refusal(f"{path}: a grid needs {name!r}")
     for name in ("axes", "fixed", "settings"):
         if not isinstance(found.get(name, {}), dict):
-            raise ValueError(f"{path}: {name} must be a table")
+            raise Refusal(f"{path}: {name} must be a table")
     try:
         return Grid(**found)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise Refusal(f"{path}: {error}") from error
 
 
 def _listed(name: str, values: Any) -> tuple[Any, ...]:
     if isinstance(values, str) or not hasattr(values, "__len__"):
-        raise ValueError(f"axis {name} must be a list of values; got {values!r}")
+        raise Refusal(f"axis {name} must be a list of values; got {values!r}")
     return tuple(np.asarray(values).tolist() if isinstance(values, np.ndarray) else values)
 
 
 def _check_values(name: str, values: Sequence[Any] | np.ndarray) -> None:
     if len(values) == 0:
-        raise ValueError(f"{name} has no values")
+        raise Refusal(f"{name} has no values")
     for one, other in itertools.combinations(map(str, values), 2):
         if one == other:
-            raise ValueError(f"{name} has {one} twice")
+            raise Refusal(f"{name} has {one} twice")

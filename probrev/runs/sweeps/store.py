@@ -12,6 +12,7 @@ import xarray as xr
 import zarr
 
 from probrev.comparison.metrics.case import POSTERIOR
+from probrev.plumbing.refusal import Refusal
 from probrev.runs.provenance import surroundings
 from probrev.runs.sweeps.cell import Row
 from probrev.runs.sweeps.grid import Grid
@@ -61,7 +62,7 @@ def prepare(path: str | Path, grid: Grid, workers: dict[str, Any]) -> None:
     attrs = _open(path, "r").attrs
     for name, value in (("grid", grid.as_json()), ("model_source", grid.info.source)):
         if attrs[name] != value:
-            raise ValueError(
+            raise Refusal(
                 f"{path} holds another sweep (its {name} differs): name another store, or delete it"
             )
 
@@ -160,9 +161,9 @@ def _open(path: str | Path, mode: Any) -> zarr.Group:
     try:
         group = zarr.open_group(path, mode=mode)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not the store of a sweep: {error}") from error
+        raise Refusal(f"{path} is not the store of a sweep: {error}") from error
     if "grid" not in group.attrs:
-        raise ValueError(f"{path} is not the store of a sweep: it names no grid")
+        raise Refusal(f"{path} is not the store of a sweep: it names no grid")
     return group
 
 

@@ -15,6 +15,7 @@ from probrev.inference.exact.enumeration.state_sums import Sums, add_block, merg
 from probrev.inference.exact.exact_result import ExactOptions, ExactResult
 from probrev.model.protocol import States
 from probrev.model.states import FiniteStates
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 
 MAX_STATES = 2**25
@@ -60,7 +61,7 @@ def enumerate_table(
     sums = _enumerate(table, states, count, x.shape, options)
     impossible = np.flatnonzero(~(np.asarray(sums.mass) > 0))
     if impossible.size:
-        raise ValueError(
+        raise Refusal(
             f"observation {impossible[0]} has probability zero under the model: no state of "
             "the prior could have made it"
         )
@@ -71,7 +72,7 @@ def check_count(states: States) -> int:
     """Number of states; raises ValueError where they are too many to enumerate."""
     count = count_states(states)
     if count > MAX_STATES:
-        raise ValueError(
+        raise Refusal(
             f"{count:,} states to enumerate, and enumeration stops at {MAX_STATES:,}: "
             "use gibbs, or fewer hidden units, slab values or active units"
         )

@@ -40,6 +40,7 @@ from probrev.inference.exact.integration.support_problem import (
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.row_terms import RowTerms, gather_terms, has_terms, row_lengths
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 
 MAX_ACTIVE = 4
@@ -57,7 +58,7 @@ def check_continuous(model: LayeredModel) -> int:
     check_spike_and_slab("exact, over a continuous slab,", prior)
     _ = prior.log_quadratic_slab  # it refuses another
     if not has_terms(model.layers[0]):
-        raise ValueError(
+        raise Refusal(
             "exact integrates over layers whose activation is flat up to, or from, some point; "
             f"{model.layers[0].activation} has a flat between two: use gibbs, or a FiniteSlab"
         )
@@ -65,7 +66,7 @@ def check_continuous(model: LayeredModel) -> int:
     count = sum(math.comb(prior.n_hidden, size) for size in range(fewest, most + 1))
     is_few = most <= FEW_ACTIVE and count <= FEW_SUPPORTS
     if not is_few and (most > MAX_ACTIVE or count > MAX_SUPPORTS):
-        raise ValueError(
+        raise Refusal(
             f"a prior with slab {type(prior.slab).__name__} has no finite list of states, and "
             f"exact integrates over at most {MAX_ACTIVE} active units and {MAX_SUPPORTS:,} "
             f"supports ({FEW_ACTIVE} units where there are at most {FEW_SUPPORTS} supports); here "

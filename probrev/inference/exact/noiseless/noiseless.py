@@ -25,6 +25,7 @@ from probrev.inference.exact.noiseless.noiseless_support import (
 )
 from probrev.model.layered_model import LayeredModel
 from probrev.model.priors import SparsePrior, check_spike_and_slab
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import generator
 
 MAX_SUPPORTS = 2**17
@@ -44,12 +45,12 @@ class _NoAnswerError(Exception):
 def check_noiseless(model: LayeredModel) -> None:
     """Raises ValueError unless the layer is a rectifier under a spike and a slab."""
     if not model.layers[0].activation.is_rectifier:
-        raise ValueError(
+        raise Refusal(
             "exact solves a layer with noise_std = 0 only where its activation is relu; here it "
             f"is {model.layers[0].activation}: a small noise_std gives x a density"
         )
     if not model.has_sparse_prior:
-        raise ValueError(
+        raise Refusal(
             "exact solves a layer with noise_std = 0 only under SpikeAndSlab or KSparse: write the "
             "prior as one of these, or use hmc with a small noise_std"
         )
@@ -112,7 +113,7 @@ def solve_noiseless(
         try:
             points = _find_points(model, np.asarray(row))
         except _NoAnswerError as error:
-            raise ValueError(f"observation {number} has {error}") from None
+            raise Refusal(f"observation {number} has {error}") from None
         return summarize_points(points.h, points.log_weight, rng, options)
 
     return _trim(solve_each(x, solve, options.progress))

@@ -1,15 +1,9 @@
-"""Telling refused input, which is the user's to mend, from defects, which are ours."""
+"""Whose fault an error is: the line of a model file that raised it, or called what did."""
 
 import traceback
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-
-
-def is_refusal(error: Exception) -> bool:
-    """Whether our own code refused its input: a `raise` statement of this package."""
-    origin = traceback.extract_tb(error.__traceback__)[-1]
-    return _is_ours(origin) and (origin.line or "").startswith("raise")
 
 
 def line_at_fault(error: Exception, path: Path) -> int | None:

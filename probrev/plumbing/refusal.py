@@ -1,0 +1,21 @@
+"""Refusals: what a user asked for and cannot have, said in words, is told from a defect of ours."""
+
+
+class Refusal(ValueError):  # noqa: N818
+    """Input that is refused: the message names it, what was expected, what came and what to do.
+
+    All that this package refuses is one. The command line says it in a line, with exit status 2;
+    any other error is a defect of ours, and keeps its traceback.
+    """
+
+
+class TypeRefusal(Refusal, TypeError):  # noqa: N818
+    """Input of another type than was expected."""
+
+
+class MissingFileRefusal(Refusal, FileNotFoundError):  # noqa: N818
+    """A file or folder that does not exist."""
+
+
+class ExistingFileRefusal(Refusal, FileExistsError):  # noqa: N818
+    """A file that exists, and is not overwritten."""
