@@ -197,25 +197,35 @@ class Layer:
 
     @property
     def has_readout(self) -> bool:
-        """Whether a multiple of W^T x is unbiased for h whatever its size; not to be traced."""
-        return self.activation.negative_slope is not None and not np.any(np.asarray(self.bias))
+        """Whether a multiple of W^T x is unbiased for every h, over Gaussian weights.
+
+        Of a bias that is traced this is not known, and taken to be so.
+        """
+        biased = is_concrete(self.bias) and np.any(np.asarray(self.bias))
+        return self.activation.stein_factor is not None and not biased
 
     @property
     def readout_scale(self) -> Float[Array, ""]:
         """What makes W^T x unbiased for h over Gaussian weights; 1 at the default gain.
 
         Raises:
-            ValueError: the activation's mean slope depends on the spread of W h, so there is none;
-                a bias, of which this is not checked (`has_readout` does), changes it too.
+            ValueError: there is none, see `has_readout`.
         """
+        energy = _mean_square(self.weights) * self.n_visible
+        return self._stein_factor / (self.gain * self.keep_prob * energy)
+
+    @property
+    def _stein_factor(self) -> float:
+        """1 / E[w act(w + xi)], where a multiple of W^T x is unbiased."""
         factor = self.activation.stein_factor
-        if factor is None:
+        if factor is None or not self.has_readout:
+            why = f"activation {self.activation}" if factor is None else "a bias"
             raise Refusal(
-                f"W^T x has no scale of its own under activation {self.activation}, whose mean "
-                "slope depends on how far W h + noise reaches: use bias rule "
-                '"calibrated", which fits one'
+                f"no multiple of W^T x is unbiased for every h in a layer with {why}: the mean "
+                "slope of its activation depends on how far W h + noise reaches, and from where; "
+                'use bias rule "calibrated", which fits a scale'
             )
-        return factor / (self.gain * self.keep_prob * _mean_square(self.weights) * self.n_visible)
+        return factor
 
     def readout(
         self, x: Float[Array, "*batch visible"], scale: Array | float | None = None
@@ -246,8 +256,7 @@ class Layer:
         Args:
             h_energy: E||h||^2.
         """
-        factor, slope = self.activation.stein_factor, self.activation.negative_slope
-        assert factor is not None
+        factor, slope = self._stein_factor, self.activation.negative_slope
         assert slope is not None
         variance = h_energy + (self.noise_std / self.weight_std) ** 2
         factor = factor**2 * (1.0 + slope**2) / 2.0

@@ -65,7 +65,9 @@ def reverse(
         raise Refusal(f"depth must lie in [1, top = {top}]; got {depth}")
     h = _check_activations("h", h, net.layers[top - 1].n_hidden, top)
     path = slice(top - depth, top)
-    return _reverse(key, FeedforwardNet(net.layers[path], net.biases[path]), h)
+    return _reverse(
+        key, FeedforwardNet(net.layers[path], net.biases[path], scales=net.scales[path]), h
+    )
 
 
 @jax.jit

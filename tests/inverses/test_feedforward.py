@@ -177,6 +177,14 @@ def test_other_rules_are_refused_where_there_is_a_bias(rule):
         pr.FeedforwardNet.from_model(KEY, SHIFTED, rule)
 
 
+def test_a_readout_that_is_not_unbiased_is_refused():
+    (layer,), match = SHIFTED.layers, "no multiple of W.T x is unbiased for every h.*with a bias"
+    with pytest.raises(ValueError, match=match):
+        pr.FeedforwardNet((layer,), (Bias(),))
+    with pytest.raises(ValueError, match=match):
+        pr.ScalarActivation(SHIFTED.sparse_prior, layer)
+
+
 @pytest.mark.slow
 def test_a_threshold_layer_is_inverted_by_a_calibrated_net():
     layer = pr.Layer(RNG.normal(size=(60, 6)), 0.9, 0.3, 1.0, "threshold")

@@ -292,7 +292,7 @@ def test_likelihoods_of_a_layer_with_bias_are_the_law_written_down(name, keep_pr
         ),
         (
             lambda: pr.Layer(np.ones((3, 2)), gain=1.0, activation="threshold").readout_scale,
-            "W.T x has no scale of its own under activation threshold",
+            "no multiple of W.T x is unbiased for every h in a layer with activation threshold",
         ),
     ],
 )

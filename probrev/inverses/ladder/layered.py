@@ -92,6 +92,9 @@ class ScalarActivation:
     prior: SparsePrior
     layer: Layer
 
+    def __post_init__(self):
+        _ = self.layer.readout_scale  # it refuses a layer that has none
+
     @jax.jit
     def __call__(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:
         """The estimate of h."""

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -127,7 +128,7 @@ def _find_points(model: LayeredModel, x: Float[np.ndarray, " visible"]) -> _Poin
     """
     prior, layer = model.sparse_prior, model.layers[0]
     weights, bias = np.asarray(layer.weights), np.asarray(layer.bias)
-    most, active = prior.active_range[1], x > 0
+    most, active = prior.active_range[1], np.asarray(layer.locate(jnp.asarray(x)).seen)
     if not active.any():
         if most > 0:
             raise _NoAnswerError(
@@ -192,9 +193,11 @@ def _weigh(
     """Log weights of solutions; those of probability zero are left out."""
     if not len(h):
         return _Points(h, log_volume)
-    layer, num_active = model.layers[0], int((x > 0).sum())
+    layer = model.layers[0]
+    seen = np.asarray(layer.locate(jnp.asarray(x)).seen)
+    num_active = int(seen.sum())
     keep_prob = float(layer.keep_prob)
-    silent, bias = np.asarray(layer.weights)[x == 0], np.asarray(layer.bias)[x == 0]
+    silent, bias = np.asarray(layer.weights)[~seen], np.asarray(layer.bias)[~seen]
     scale = np.linalg.norm(h, axis=1)[:, None] * np.linalg.norm(silent, axis=1) + np.abs(bias)
     num_dropped = (h @ silent.T + bias > TOLERANCE * scale).sum(1)
     log_dropped = math.log1p(-keep_prob) if keep_prob < 1 else -math.inf
