@@ -30,7 +30,8 @@ _ASIDE_OF_MODEL = (
     "sampled_program", "law_changes",
 )  # fmt: skip
 _ASIDE_OF_LAYER = (
-    "weight_std", "readout", "readout_scale", "readout_std", "prior_readout_std",
+    "weight_std", "has_readout", "readout", "readout_scale", "readout_std", "prior_readout_std",
+    "_stein_factor",
 )  # fmt: skip
 # What the rest of a layer's law follows from.
 _LAW_OF_LAYER = ("pre_activation", "distribution")

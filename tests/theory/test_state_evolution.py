@@ -235,7 +235,9 @@ def test_two_layers_with_biases_are_predicted():
     rng = np.random.default_rng(2)
     widths, prior = (1200, 500, 120), pr.SpikeAndSlab(120, 0.1, pr.FiniteSlab([1.0], [1.0]))
     layers = [
-        pr.Layer(rng.normal(size=shape) / 6, 0.8, 0.9, 1.0, bias=rng.normal(0.2, 0.5, shape[0]))
+        pr.Layer(
+            rng.normal(size=shape) / 6, 0.8, 0.9, 1.0, bias=rng.choice([-0.4, 0.1, 0.9], shape[0])
+        )
         for shape in pairwise(widths)
     ]
     model = pr.LayeredModel(prior, layers)
