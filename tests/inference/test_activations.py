@@ -11,6 +11,7 @@ from numpyro.distributions import HalfNormal
 from scipy import special, stats
 
 import probrev as pr
+from probrev.inference.gibbs.layered_sweep import init_layered, layered_step
 from probrev.inference.gibbs.surrogate import fit_surrogate, log_neglected, surrogate_rows
 from probrev.inference.messages.messages import init_messages, iterate_messages
 from tests.plain_unit import ACTIVATIONS, Plain, likelihood, simulate
@@ -151,6 +152,20 @@ def test_surrogate_and_what_it_neglects_are_the_likelihood(name):
     )
     log_law = [np.log(likelihood(name, x, z, UNIT)).sum(1) for z in (old, new)]
     np.testing.assert_allclose(quadratic + after - before, log_law[1] - log_law[0], rtol=1e-8)
+
+
+def test_warm_up_fits_surrogates_to_what_x_is():
+    """Rows at the top of a clipped layer are fitted as such: else proposals are seldom taken."""
+    model, *_ = build("clipped")
+    x = model.simulate(jax.random.key(3), 2).x
+    state = init_layered(jax.random.key(1), model, x, 3, 4)
+    for _ in range(4):
+        state = jax.jit(layered_step)(state, model, x)
+    (warmth,) = state.warmth
+    var = jnp.maximum(warmth.square - jnp.square(warmth.mean), 0.0)
+    expected = fit_surrogate(model.layers[0], jnp.tile(x, (3, 1)), warmth.mean, var)
+    for found, wanted in zip(warmth.surrogate, expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)
 
 
 @pytest.mark.slow
