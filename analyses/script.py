@@ -12,7 +12,7 @@ import numpyro
 import xarray as xr
 
 from analyses.settings import Sizes, describe_settings, list_settings, parse_settings
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import REFUSALS
 from probrev.plumbing.replacing import replacing
 from probrev.runs.provenance import surroundings
 
@@ -73,11 +73,11 @@ def run(
             compute(arguments.out, **{**sizes[arguments.size], **changed})
     except (FileNotFoundError, OtherRunError) as error:
         sys.exit(f"{parser.prog}: {error}")
-    except Refusal as error:
+    except REFUSALS as error:
         _refuse(parser.prog, error)
 
 
-def _refuse(program: str, error: ValueError) -> NoReturn:
+def _refuse(program: str, error: Exception) -> NoReturn:
     print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(2)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.stats import norm
 
 import probrev as pr
@@ -49,6 +50,14 @@ ACTIVATIONS = {
     "softplus": SOFTPLUS,
     "soft threshold": SoftThreshold(),
 }
+
+
+def some_now(*everyday):
+    """Every activation, those that are not named as slow tests."""
+    return [
+        pytest.param(name, marks=() if name in everyday else pytest.mark.slow)
+        for name in ACTIVATIONS
+    ]
 
 
 class Plain(NamedTuple):

@@ -328,6 +328,7 @@ def resample(key, model, obs, num_draws=2000, num_proposals=20_000):
     return pr.from_draws("resample", draws, obs.x, model=model, sampling="iid")
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own_stands_beside_exact():
     obs = TANH.simulate(jax.random.key(5), 8)
     posteriors = {"exact": pr.exact(TANH, obs), "mine": resample(jax.random.key(7), TANH, obs)}

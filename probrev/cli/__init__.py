@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import REFUSALS
 
 BAD_INPUT = 2
 INCONCLUSIVE = 3
@@ -57,7 +57,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
         return _complain("interrupted; no file was left half-written", INTERRUPTED)
     except CycloptsError as error:
         return _complain(f"{error} See probrev --help.", BAD_INPUT)
-    except Refusal as error:
+    except REFUSALS as error:
         return _complain(str(error), BAD_INPUT)
     return status or 0
 

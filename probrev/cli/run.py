@@ -20,7 +20,7 @@ from probrev.comparison.looks import LOOKS
 from probrev.inference.choice import EVERY_OBS, estimate_seconds, infer
 from probrev.inverses.ladder import build_samplers
 from probrev.plumbing.progress import Progress
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import REFUSALS, Refusal
 from probrev.plumbing.streams import stream
 from probrev.posterior.status import Status
 from probrev.runs import registry
@@ -167,7 +167,7 @@ def refusing(info: registry.ModelInfo) -> Iterator[None]:
         yield
     except (ValueError, TypeError, ImportError, OSError) as error:
         line = line_at_fault(error, info.path)
-        if line is None and not isinstance(error, Refusal):
+        if line is None and not isinstance(error, REFUSALS):
             raise
         where = info.name if line is None else f"{info.name}, line {line}"
         raise Refusal(f"model {where}: {error}") from error

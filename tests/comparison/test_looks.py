@@ -58,6 +58,7 @@ def test_it_ends_with_the_first_look_that_decides():
     assert result.tree.attrs["looks"] == '{"planned": [16, 24, 40], "taken": 1}'
 
 
+@pytest.mark.slow
 def test_later_looks_keep_observations_and_draws():
     seen, begun = [], []
 

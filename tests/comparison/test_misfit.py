@@ -31,6 +31,7 @@ def compare(obs, model=MODEL):
     return pr.compare(model, obs, {"net": net}, {"exact": posterior})
 
 
+@pytest.mark.slow
 def test_the_right_model_is_judged():
     found = compare(MODEL.simulate(jax.random.key(0), NUM_OBS))
     assert found.conclusive

@@ -14,7 +14,7 @@ import probrev as pr
 from probrev.inference.gibbs.layered_sweep import init_layered, layered_step
 from probrev.inference.gibbs.surrogate import fit_surrogate, log_neglected, surrogate_rows
 from probrev.inference.messages.messages import init_messages, iterate_messages
-from tests.plain_unit import ACTIVATIONS, Plain, likelihood, simulate
+from tests.plain_unit import ACTIVATIONS, Plain, likelihood, simulate, some_now
 
 VALUES, PROBS = np.array([0.6, 1.5]), np.array([0.7, 0.3])
 FINITE = pr.FiniteSlab(VALUES, PROBS)
@@ -44,7 +44,7 @@ def sum_states(name, weights, bias, x, unit=UNIT):
     return weight @ h, weight @ (h > 0), log_evidence
 
 
-@each
+@pytest.mark.parametrize("name", some_now("clipped", "soft threshold"))
 @pytest.mark.parametrize("keep_prob", [0.6, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_enumeration_is_the_sum_over_states(name, keep_prob):
     """One observation and several, which are summed in different ways."""
@@ -154,6 +154,7 @@ def test_surrogate_and_what_it_neglects_are_the_likelihood(name):
     np.testing.assert_allclose(quadratic + after - before, log_law[1] - log_law[0], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_warm_up_fits_surrogates_to_what_x_is():
     """Rows at the top of a clipped layer are fitted as such: else proposals are seldom taken."""
     model, *_ = build("clipped")

@@ -35,6 +35,7 @@ def test_exact_agrees_with_brute_force(widths):
         assert (np.abs(draws.T @ draws / len(draws) - pairs) <= bound).all()
 
 
+@pytest.mark.slow
 def test_sigmoid_pass_is_the_enumerated_mean_of_a_restricted_machine():
     machine = pr.BoltzmannMachine(*plain_machine.random_machine(7, (9, 10), scale=2.0))
     obs = machine.simulate(jax.random.key(0), 20)

@@ -47,6 +47,7 @@ def test_agrees_with_enumeration():
     assert (found.std_error < 0.5).all()
 
 
+@pytest.mark.slow
 def test_rows_are_heard_from_the_step_in_which_they_join():
     """Two steps, so that the second half of x is told by what the first said of h."""
     model = pr.LayeredModel(FINITE, [LAYER])

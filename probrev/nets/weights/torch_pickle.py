@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from probrev.plumbing.refusal import Refusal, TypeRefusal
+from probrev.plumbing.refusal import Refusal
 
 STORAGES = {
     "BFloat16Storage": np.dtype(jnp.bfloat16),
@@ -81,10 +81,15 @@ def read_pickle(file: IO[bytes]) -> Any:
     except Refusal:
         raise
     except (
-        AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError,
+        _DamagedError, AttributeError, IndexError, KeyError, OverflowError, RecursionError,
+        TypeError, ValueError,
     ) as error:  # fmt: skip
         raise Refusal(f"the pickle is damaged or truncated ({error})") from None
     raise Refusal("the pickle is damaged or truncated")
+
+
+class _DamagedError(Exception):
+    """What no state dict that is whole can say."""
 
 
 class _Machine:
@@ -179,32 +184,32 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
     numbers = (offset, *shape, *strides)
     sound = all(type(number) is int and number >= 0 for number in numbers)
     if not (isinstance(storage, Storage) and sound and len(shape) == len(strides) <= 32):
-        raise TypeRefusal(f"a tensor of shape {shape}, strides {strides} and offset {offset}")
+        raise _DamagedError(f"a tensor of shape {shape}, strides {strides} and offset {offset}")
     return Tensor(storage, offset, shape, strides)
 
 
 def _storage(reference: Any) -> Storage:
     kind, type_name, key, _, size, *view = reference
     if kind != "storage" or not isinstance(type_name, _Global) or view not in ([], [None]):
-        raise TypeRefusal("a storage of a kind that is not known")
+        raise _DamagedError("a storage of a kind that is not known")
     if type(size) is not int or size < 0 or not isinstance(key, str):
-        raise TypeRefusal(f"a storage {key!r} of size {size!r}")
+        raise _DamagedError(f"a storage {key!r} of size {size!r}")
     return Storage(key, STORAGES[type_name.name.rpartition(".")[2]], size)
 
 
 def _updated(target: Any, items: list[Any]) -> dict:
     """A dict with more entries; its keys are text or numbers, which nothing can hide in."""
     if not isinstance(target, dict) or len(items) % 2:
-        raise TypeRefusal("entries of something that is no dict")
+        raise _DamagedError("entries of something that is no dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | int | float):
-            raise TypeRefusal(f"a dict with a key of type {type(key).__name__}")
+            raise _DamagedError(f"a dict with a key of type {type(key).__name__}")
         target[key] = value
     return target
 
 
 def _extended(target: Any, items: list[Any]) -> list:
     if not isinstance(target, list):
-        raise TypeRefusal("items of something that is no list")
+        raise _DamagedError("items of something that is no list")
     target.extend(items)
     return target

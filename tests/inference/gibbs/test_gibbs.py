@@ -64,7 +64,7 @@ def slow(*values):
 @pytest.mark.parametrize(
     ("name", "activation"),
     [
-        ("capped", "relu"),
+        slow("capped", "relu"),
         slow("exactly k", "relu"),
         slow("uncapped", "relu"),
         slow("per unit", "relu"),

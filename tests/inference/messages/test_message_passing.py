@@ -32,7 +32,7 @@ def slow(value):
 # One layer
 
 
-@pytest.mark.parametrize("rows", [17, *map(slow, (1, 1000))])
+@pytest.mark.parametrize("rows", [*map(slow, (1, 17, 1000))])
 def test_fixed_point_is_that_of_a_plain_iteration(monkeypatch, rows):
     """However the rows are cut into blocks, the last one overlapping the one before."""
     if rows < 40:  # else one block, compiled as for all other tests here

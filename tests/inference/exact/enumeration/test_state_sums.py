@@ -98,6 +98,7 @@ def test_draws_of_blocks_are_independent_draws(size):
     check_draws(stream_states(log_joint, h, size, NUM_DRAWS).draws, log_joint)
 
 
+@pytest.mark.slow
 def test_merged_sums_go_on():
     _, log_joint, h = make_many()
     parts = [
