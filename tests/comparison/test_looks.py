@@ -122,6 +122,7 @@ def test_what_a_look_keeps_is_what_it_would_measure(monkeypatch):
     assert found.verdicts == whole.verdicts
 
 
+@pytest.mark.slow
 def test_only_planned_verdicts_keep_it_going():
     result = pr.compare_until(
         jax.random.key(0), MODEL, {"far": far, "limit": near_the_limit}, {"exact": exact},

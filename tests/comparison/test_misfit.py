@@ -55,6 +55,7 @@ def test_h_from_another_prior_convict_this_one():
     assert compare(obs, OTHER).conclusive
 
 
+@pytest.mark.slow
 def test_x_that_the_layers_did_not_make():
     """Rows that are never silent: no h explains them."""
     x = 0.5 + 0.1 * np.random.default_rng(0).uniform(size=(NUM_OBS, 12))

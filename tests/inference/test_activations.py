@@ -259,7 +259,7 @@ def test_message_passing_is_near_exact_where_rows_are_many(name):
 # Without noise
 
 
-@pytest.mark.parametrize("slab", ["finite", "half-normal"])
+@pytest.mark.parametrize("slab", ["finite", pytest.param("half-normal", marks=pytest.mark.slow)])
 def test_without_noise_a_bias_is_taken_off(slab):
     rng = np.random.default_rng(3)
     law = FINITE if slab == "finite" else HalfNormal(1.0)

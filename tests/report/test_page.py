@@ -131,6 +131,7 @@ def test_a_metric_of_ones_own_is_in_the_glossary():
     assert "Not for the glossary" not in html_of("full")
 
 
+@pytest.mark.slow
 def test_a_loaded_run_gives_the_same_page(tmp_path):
     small_runs.full().save(tmp_path / "run.nc")
     assert written(pr.load(tmp_path / "run.nc"), tmp_path) == html_of("full")

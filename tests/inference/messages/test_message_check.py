@@ -75,6 +75,7 @@ def exact_beliefs(model, obs):
     return belief, jnp.asarray(exact.draws.to_numpy().reshape(256, obs.num_obs, -1)[:64])
 
 
+@pytest.mark.slow
 def test_right_beliefs_stay_and_wrong_ones_are_found():
     model = one_layer()
     obs = model.simulate(jax.random.key(1), 3)

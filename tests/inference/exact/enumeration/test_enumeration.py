@@ -42,6 +42,7 @@ def test_agrees_with_brute_force(seed):
     assert posterior.tree["exact/unvisited_mass"].max() == 0
 
 
+@pytest.mark.slow
 def test_blocks_make_no_difference(monkeypatch):
     model, obs = build(brute_force.random_case(5))
     whole = pr.exact(model, obs, num_draws=8)
