@@ -373,12 +373,14 @@ def as_activation(given: str | Activation) -> Activation:
 
 @functools.cache
 def _check(activation: Activation) -> None:
-    """Raises ValueError unless what an activation says of itself is true, on z from -3 to 3.
+    """Raises ValueError unless what an activation says of itself is true.
 
+    That is looked at on z from -3 to 3, and on both sides of the ends of its flats.
     What a subclass overrides, and leaves, need not fit together; an inverse may be mistyped.
     """
     with jax.ensure_compile_time_eval():
-        z = jnp.asarray(CHECKED)
+        ends = [end for flat in activation.flats for end in flat[1:] if math.isfinite(end)]
+        z = jnp.asarray(np.unique([CHECKED, *(end + CHECKED / 3 for end in ends)]))
         y, slope = jax.jvp(activation, (z,), (jnp.ones_like(z),))
         place = activation.locate(y, 1.0)
         inverse, log_slope = activation.inverse(y), activation.log_inverse_slope(y)

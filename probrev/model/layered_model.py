@@ -33,6 +33,8 @@ _ASIDE_OF_LAYER = (
     "weight_std", "has_readout", "readout", "readout_scale", "readout_std", "prior_readout_std",
     "_stein_factor",
 )  # fmt: skip
+# A value that misses a flat's by so little, relative, was rounded: so few of them come by chance.
+NEAR_FLAT, CHANCE_OF_NEAR = 1e-6, 1e-4
 # What the rest of a layer's law follows from.
 _LAW_OF_LAYER = ("pre_activation", "distribution")
 
@@ -125,6 +127,7 @@ class LayeredModel:
                     f"observation {number} has x_{unit} = {float(obs.x[number, unit]):.6g}, which "
                     "has probability 0 under every h"
                 )
+        _check_flats(layer, np.asarray(obs.x))
 
     def check_draws(self, h: Float[np.ndarray, "*batch hidden"]) -> str:
         """Raises ValueError for draws of h that a spike and a slab cannot have; notes odd ones.
@@ -335,6 +338,24 @@ class LayeredModel:
                 "simulate and generate work, and a small noise_std gives a density"
             )
         return layer
+
+
+def _check_flats(layer: Layer, x: Float[np.ndarray, "obs visible"]) -> None:
+    """Raises ValueError where many values of x miss a flat of the activation by a hair.
+
+    They would be taken for values on the stretch beside it, which say something else of h.
+    """
+    y, on = x / float(layer.gain), layer.locate(jnp.asarray(x)).on
+    for flat, is_on in zip(layer.activation.flats, on, strict=True):
+        missed = (np.abs(y - flat.value) <= NEAR_FLAT * abs(flat.value)) & ~np.asarray(is_on)
+        if missed.sum() > max(1, CHANCE_OF_NEAR * x.size):
+            value = flat.value * float(layer.gain)
+            raise Refusal(
+                f"x has {missed.sum()} values within {NEAR_FLAT:g} of {value:.9g}, which "
+                f"activation {layer.activation} gives to all beyond some point, but not equal to "
+                "it: was it kept in float32? Round them, as in "
+                f"x[np.isclose(x, {value:.9g})] = {value!r}"
+            )
 
 
 def has_layered_law(model: Any) -> bool:

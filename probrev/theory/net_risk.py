@@ -72,6 +72,11 @@ def predict_net_risk(key: PRNGKeyArray, prior: Prior, net: FeedforwardNet) -> Fl
                 f"the bias of layer {level} differs between units, and below the top the risk is "
                 "predicted for one bias for all: measure it on draws from the model instead"
             )
+    if not all(layer.activation.is_rectifier for layer in net.layers[1:]):
+        raise Refusal(
+            "the risk is predicted where every layer but layers[0] has activation relu: measure it "
+            "on draws from the model instead"
+        )
     for level, layer in enumerate(net.layers):
         if not layer.has_readout:
             raise Refusal(

@@ -268,6 +268,30 @@ def test_likelihoods_of_a_layer_with_bias_are_the_law_written_down(name, keep_pr
 # What is refused
 
 
+def test_x_that_was_rounded_off_a_flat_is_refused_and_one_that_was_not_is_not():
+    layer = pr.Layer(np.ones((40, 2)), 0.9, 0.7, 1.7, pr.ClippedRelu(1.3))
+    model = pr.LayeredModel(pr.SpikeAndSlab(2, 0.5, pr.FiniteSlab([2.0], [1.0])), [layer])
+    obs = model.simulate(jax.random.key(0), 4)
+    model.check(obs)
+    rounded = np.asarray(obs.x).astype(np.float32).astype(float)
+    assert (rounded != np.asarray(obs.x)).any()
+    below = np.where(rounded >= 1.7 * 1.3, 1.7 * 1.3 * (1 - 1e-8), rounded)
+    with pytest.raises(ValueError, match=r"values within 1e-06 of 2.21, .*kept in float32\?"):
+        pr.exact(model, pr.Observations(below))
+    mended = np.where(np.isclose(below, 2.21), 1.7 * 1.3, below)
+    model.check(pr.Observations(mended))
+    one = np.array(obs.x)
+    one[0, 0] = 1.7 * 1.3 * (1 - 1e-8)  # by chance
+    model.check(pr.Observations(one))
+
+
+class Late(pr.ClippedRelu):
+    """Its top is not where it says, far from 0."""
+
+    def __call__(self, z):
+        return jnp.clip(z, 0.0, 6.1)
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [
@@ -359,6 +383,7 @@ class Named(pr.LeakyRelu):
     [
         (Wrong, r"relu must be 0 on Flat.* and nowhere else: it does not at z = -3"),
         (lambda: Flatless(1.3), r"top=1.3\) must have values in `stretches` off flats"),
+        (lambda: Late(6.0), r"top=6\) must be 6 on Flat.*it does not at z = 6.01"),
         (Steeper, "identity must have the log derivative of `inverse` as `log_inverse_slope`"),
         (lambda: Named(0.2), "must be z above 0 and `negative_slope` z below"),
         (

@@ -94,3 +94,16 @@ def test_a_bias_per_unit_below_the_top_is_refused():
     net = pr.FeedforwardNet(model.layers, (pr.Bias(offset=np.zeros(20)), pr.Bias()))
     with pytest.raises(ValueError, match="the bias of layer 0 differs between units"):
         predict_net_risk(jax.random.key(0), model.prior, net)
+
+
+def test_what_is_not_predicted_is_refused():
+    weights = np.random.default_rng(0).normal(size=(6, 4))
+    prior = pr.SpikeAndSlab(4, 0.3, pr.FiniteSlab([1.0], [1.0]))
+    below, linear = pr.Layer(np.ones((9, 6)), 0.5), pr.Layer(weights, activation="identity")
+    deep = pr.FeedforwardNet((below, linear), (pr.Bias(), pr.Bias()))
+    with pytest.raises(ValueError, match=r"every layer but layers\[0\] has activation relu"):
+        pr.predict_net_risk(jax.random.key(0), prior, deep)
+    biased = pr.Layer(weights, 0.5, bias=np.ones(6))
+    net = pr.FeedforwardNet((biased,), (pr.Bias(),), scales=(biased.weight_std,))
+    with pytest.raises(ValueError, match=r"layers\[0\] has a bias"):
+        pr.predict_net_risk(jax.random.key(0), prior, net)
