@@ -153,7 +153,7 @@ class Layer:
         seen = place.seen.astype(z.dtype)
         y = self.seen_pre_activation(x) * seen
         distance = (y**2).sum(-1)[None, :] - 2 * z @ y.T + (z**2) @ seen.T
-        log_density = self.log_seen_scale(x).sum(-1)[None, :] - 0.5 * distance / self.noise_std**2
+        log_density = self.log_seen_scale(x)[None, :] - 0.5 * distance / self.noise_std**2
         table = log_density + self._log_censored_table(z, place)
         return jnp.where(place.possible.all(-1)[None, :], table, -jnp.inf)
 
@@ -165,12 +165,12 @@ class Layer:
         """The noisy pre-activations that rows which are seen had; anything finite elsewhere."""
         return self.activation.inverse(x / self.gain)
 
-    def log_seen_scale(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch visible"]:
-        """Log density of rows that are seen, where the pre-activation is as expected; else 0."""
-        y = x / self.gain
+    def log_seen_scale(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch"]:
+        """Log density of the rows that are seen, had each the pre-activation that is expected."""
+        seen = self.locate(x).seen
         scale = self.keep_prob / (self.gain * self.noise_std * jnp.sqrt(2 * jnp.pi))
-        log_scale = jnp.log(scale) + self.activation.log_inverse_slope(y)
-        return jnp.where(self.locate(x).seen, log_scale, 0.0)
+        log_slopes = jnp.where(seen, self.activation.log_inverse_slope(x / self.gain), 0.0)
+        return seen.sum(-1) * jnp.log(scale) + log_slopes.sum(-1)
 
     def log_censored(
         self, x: Float[Array, "*shape"], pre_activation: Float[Array, "*shape"]

@@ -149,7 +149,7 @@ def gather_terms(
     seen = np.asarray(layer.weights)[place.seen] / noise_std
     y = np.asarray(layer.seen_pre_activation(x) - layer.bias)[place.seen] / noise_std
     certain, others = _censored_rows(layer, place)
-    constant = float(layer.log_seen_scale(x).sum()) - 0.5 * float(y @ y)
+    constant = float(layer.log_seen_scale(x)) - 0.5 * float(y @ y)
     constant += len(certain) * math.log(keep_prob)
     if place.dropped.any():
         constant += place.dropped.sum() * math.log1p(-keep_prob)
