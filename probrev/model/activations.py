@@ -126,39 +126,20 @@ class Activation:
         return Location(inside & ~taken & ~dropped, on, dropped)
 
 
-@dataclass(frozen=True)
-class Homogeneous(Activation):
-    """What ReLU, leaky ReLU and the identity share: z above 0, slope z below."""
-
-    @override
-    def __call__(self, z):
-        return jnp.where(z > 0, z, self._slope * z)
+class _UnitSlope(Activation):
+    """What has slope 1 on its stretches, and is z there."""
 
     @override
     def inverse(self, y):
-        return jnp.where(y > 0, y, y / self._slope)
+        return y
 
     @override
     def log_inverse_slope(self, y):
-        return jnp.where(y > 0, 0.0, -math.log(self._slope))
-
-    @override
-    def moments(self, mean, std):
-        # With r the rectified value, act(z) = s z + (1 - s) r, and Cov(z, r) = std^2 P(z > 0).
-        s = self._slope
-        first, var = rectified_moments(mean, std)
-        above = upper_tail(-mean / jnp.where(std > 0, std, 1.0))
-        shared = jnp.square(std) * (s**2 + 2 * s * (1 - s) * above)
-        return s * mean + (1 - s) * first, shared + (1 - s) ** 2 * var
-
-    @property
-    def _slope(self) -> float:
-        assert self.negative_slope is not None
-        return self.negative_slope
+        return jnp.zeros_like(y)
 
 
 @dataclass(frozen=True)
-class Relu(Homogeneous):
+class Relu(_UnitSlope):
     """max(z, 0), the activation of Arora, Liang and Ma 2015 (arXiv:1511.05653)."""
 
     flats = (Flat(0.0, upper=0.0),)
@@ -170,14 +151,6 @@ class Relu(Homogeneous):
         return jax.nn.relu(z)
 
     @override
-    def inverse(self, y):
-        return y
-
-    @override
-    def log_inverse_slope(self, y):
-        return jnp.zeros_like(y)
-
-    @override
     def moments(self, mean, std):
         return rectified_moments(mean, std)
 
@@ -186,7 +159,7 @@ class Relu(Homogeneous):
 
 
 @dataclass(frozen=True)
-class Identity(Homogeneous):
+class Identity(_UnitSlope):
     """The unit is its pre-activation."""
 
     stretches = ((-math.inf, math.inf),)
@@ -197,14 +170,6 @@ class Identity(Homogeneous):
         return z
 
     @override
-    def inverse(self, y):
-        return y
-
-    @override
-    def log_inverse_slope(self, y):
-        return jnp.zeros_like(y)
-
-    @override
     def moments(self, mean, std):
         return mean + 0.0 * std, jnp.square(std) + 0.0 * mean
 
@@ -213,7 +178,7 @@ class Identity(Homogeneous):
 
 
 @dataclass(frozen=True)
-class LeakyRelu(Homogeneous):
+class LeakyRelu(Activation):
     """max(z, slope z).
 
     Attributes:
@@ -231,12 +196,33 @@ class LeakyRelu(Homogeneous):
             )
         object.__setattr__(self, "negative_slope", float(self.slope))
 
+    @override
+    def __call__(self, z):
+        return jnp.where(z > 0, z, self.slope * z)
+
+    @override
+    def inverse(self, y):
+        return jnp.where(y > 0, y, y / self.slope)
+
+    @override
+    def log_inverse_slope(self, y):
+        return jnp.where(y > 0, 0.0, -math.log(self.slope))
+
+    @override
+    def moments(self, mean, std):
+        # With r the rectified value, act(z) = s z + (1 - s) r, and Cov(z, r) = std^2 P(z > 0).
+        s = self.slope
+        first, var = rectified_moments(mean, std)
+        above = upper_tail(-mean / jnp.where(std > 0, std, 1.0))
+        shared = jnp.square(std) * (s**2 + 2 * s * (1 - s) * above)
+        return s * mean + (1 - s) * first, shared + (1 - s) ** 2 * var
+
     def __str__(self) -> str:
         return f"leaky_relu(slope={self.slope:g})"
 
 
 @dataclass(frozen=True)
-class ClippedRelu(Activation):
+class ClippedRelu(_UnitSlope):
     """min(max(z, 0), top).
 
     Attributes:
@@ -257,14 +243,6 @@ class ClippedRelu(Activation):
         return jnp.clip(z, 0.0, self.top)
 
     @override
-    def inverse(self, y):
-        return y
-
-    @override
-    def log_inverse_slope(self, y):
-        return jnp.zeros_like(y)
-
-    @override
     def moments(self, mean, std):
         # r(z) - r(z - top), and E[r(z) r(z - top)] = E[r(z - top)^2] + top E[r(z - top)].
         low, low_var = rectified_moments(mean, std)
@@ -278,22 +256,14 @@ class ClippedRelu(Activation):
 
 
 @dataclass(frozen=True)
-class Threshold(Activation):
-    """1 where z > 0, else 0."""
+class Threshold(_UnitSlope):
+    """1 where z > 0, else 0: nothing but flats."""
 
     flats = (Flat(0.0, upper=0.0), Flat(1.0, lower=0.0))
 
     @override
     def __call__(self, z):
         return (z > 0).astype(z.dtype)
-
-    @override
-    def inverse(self, y):
-        return jnp.zeros_like(y)
-
-    @override
-    def log_inverse_slope(self, y):
-        return jnp.zeros_like(y)
 
     @override
     def moments(self, mean, std):
@@ -367,7 +337,15 @@ def as_activation(given: str | Activation) -> Activation:
             f"activation must be {known}, or an Activation such as LeakyRelu(0.1), "
             f"ClippedRelu(6.0) or Increasing(...); got {given!r}"
         )
-    _check(found)
+    try:
+        _check(found)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        raise Refusal(
+            f"activation {type(found).__name__} must be hashable, since programs are compiled for "
+            "it: make it a frozen dataclass whose fields are numbers and functions, not arrays"
+        ) from None
     return found
 
 

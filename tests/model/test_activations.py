@@ -1,6 +1,6 @@
 """Activations against laws written down in NumPy, their own definition, and derivatives."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
@@ -378,9 +378,17 @@ class Named(pr.LeakyRelu):
         return jnp.where(y > 0, 0.0, -np.log(0.2))
 
 
+@dataclass(frozen=True)
+class Unhashable(pr.ClippedRelu):
+    """One of its fields is an array."""
+
+    knots: np.ndarray = field(default_factory=lambda: np.zeros(2))
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [
+        (lambda: Unhashable(1.0), "activation Unhashable must be hashable.*frozen dataclass"),
         (Wrong, r"relu must be 0 on Flat.* and nowhere else: it does not at z = -3"),
         (lambda: Flatless(1.3), r"top=1.3\) must have values in `stretches` off flats"),
         (lambda: Late(6.0), r"top=6\) must be 6 on Flat.*it does not at z = 6.01"),
