@@ -41,7 +41,7 @@ def make(seed):
 def log_g(problem, rows, h):
     """The integrand by its definition, at points h >= 0."""
     gaussian = problem.constant + h @ problem.linear - 0.5 * ((h @ problem.precision) * h).sum(1)
-    return gaussian + rows.log_mass(h @ problem.censored.T + rows.offset)
+    return gaussian + rows.log_mass(h @ problem.censored.T + rows.offset[None])
 
 
 @pytest.mark.slow
