@@ -44,16 +44,19 @@ def fit_surrogate(
 
     Args:
         layer: the layer.
-        x: what is below it; what is fitted to rows that are seen is used nowhere.
+        x: what is below it; rows that are seen are fitted as if they were on the first flat, so
+            that x matters where there is another one only.
         center: mean of each row's pre-activation.
         var: its variance.
     """
     weights = jnp.asarray(WEIGHTS / WEIGHTS.sum(), center.dtype)
     at = center[..., None] + jnp.sqrt(var)[..., None] * jnp.asarray(NODES, center.dtype)[None, None]
-    rows = jnp.broadcast_to(x[..., None], at.shape)
+    place, flats = layer.locate(x), layer.activation.flats
+    rest = jnp.where(place.seen, layer.gain * flats[0].value, x) if flats else x
+    rows = jnp.broadcast_to(rest[..., None], at.shape)
     score = observed_score(layer, rows, at, jnp.zeros_like(at))
     slope, precision = score.g @ weights, score.information @ weights
-    least = jnp.where(layer.locate(x).dropped, 0.0, LEAST_PRECISION / layer.noise_std**2)
+    least = jnp.where(place.dropped, 0.0, LEAST_PRECISION / layer.noise_std**2)
     return Surrogate(center, slope, jnp.maximum(precision, least))
 
 
