@@ -63,6 +63,7 @@ def ramp_by_hand(x):
     return inclusion_probs(prior, rectified_likelihood(STATES, x, WEIGHTS, 0.6, 1.3))
 
 
+@pytest.mark.slow
 def test_a_prior_of_ones_own_is_enumerated():
     obs = RAMP.simulate(jax.random.key(1), 3)
     exact = pr.exact(RAMP, obs, num_draws=4)
@@ -158,6 +159,7 @@ def leaky_by_hand(x):
     return inclusion_probs(np.where(STATES > 0, 0.4, 0.6).prod(1), likelihood.prod(-1))
 
 
+@pytest.mark.slow
 def test_an_activation_of_ones_own_is_enumerated():
     obs = LEAKY.simulate(jax.random.key(1), 3)
     for part in (obs[:1], obs):  # summed in different ways

@@ -138,6 +138,7 @@ def drop_out(x, key):
     return read_out(np.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0))
 
 
+@pytest.mark.slow
 def test_random_inverses_are_held_against_draws_and_get_no_verdict(obs, exact, sampler):
     def sample(x, key):
         """A perfect sampler: independent draws of the exact posterior."""

@@ -44,7 +44,7 @@ def sum_states(name, weights, bias, x, unit=UNIT):
     return weight @ h, weight @ (h > 0), log_evidence
 
 
-@pytest.mark.parametrize("name", some_now("clipped", "soft threshold"))
+@pytest.mark.parametrize("name", some_now("clipped"))
 @pytest.mark.parametrize("keep_prob", [0.6, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_enumeration_is_the_sum_over_states(name, keep_prob):
     """One observation and several, which are summed in different ways."""
@@ -259,6 +259,7 @@ def test_message_passing_is_near_exact_where_rows_are_many(name):
 # Without noise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slab", ["finite", pytest.param("half-normal", marks=pytest.mark.slow)])
 def test_without_noise_a_bias_is_taken_off(slab):
     rng = np.random.default_rng(3)

@@ -150,6 +150,7 @@ def test_a_law_of_ones_own_gets_nothing_of_the_built_in_one():
     assert list(choose_methods(HEATED)) == ["exact"]
 
 
+@pytest.mark.slow
 def test_a_law_of_ones_own_is_enumerated_by_its_density():
     assert exact_plan_of(HEATED).method == "enumeration"
     exact = pr.exact(HEATED, OBS, num_draws=4)

@@ -232,6 +232,7 @@ def test_without_an_atom_there_is_no_support():
     assert "Calibration" in outline.headings
 
 
+@pytest.mark.slow
 def test_one_observation_is_shown_once():
     outline = outline_of("of_one")
     assert "The only observation" in outline.headings

@@ -50,6 +50,7 @@ def test_fixed_point_is_that_of_a_plain_iteration(monkeypatch, rows):
             np.testing.assert_allclose(found[name][index], values, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_schema_and_draws():
     model = one_layer()
     obs = model.simulate(jax.random.key(1), 3)

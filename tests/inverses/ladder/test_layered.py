@@ -71,7 +71,9 @@ def test_scalar_activation_denoises_the_readout(slab, name):
     np.testing.assert_allclose(found, denoise(scale * x @ W, variance), rtol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["clipped", "leaky", "threshold"])
+@pytest.mark.parametrize(
+    "name", ["threshold", *(pytest.param(n, marks=pytest.mark.slow) for n in ("clipped", "leaky"))]
+)
 def test_first_step_of_any_activation_is_one_step_of_gamp_from_nothing(name):
     """With a bias: scores are numerical derivatives of the law, information their mean square."""
     unit = Plain(SIGMA, RHO, GAIN)

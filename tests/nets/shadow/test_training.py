@@ -180,6 +180,7 @@ def test_divergence_is_told():
     assert diverged.curve.error.shape == (5,)
 
 
+@pytest.mark.slow
 def test_checks_change_nothing(baseline):
     once = train(num_checks=1)
     assert_same(once.net, baseline.net)
