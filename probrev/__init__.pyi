@@ -35,9 +35,10 @@ from .model.flat import Flat
 from .model.layer import Layer
 from .model.layered_model import LayeredModel
 from .model.observations import Observations
-from .model.priors import KSparse, SpikeAndSlab, sample_prior, sparsity_conditions
+from .model.priors import KSparse, SpikeAndSlab, sample_prior
 from .model.protocol import Model
 from .model.slabs import FiniteSlab, LogQuadraticSlab
+from .model.sparsity import sparsity_conditions
 from .model.states import FiniteStates
 from .nets.activation_profile import ActivationProfile, profile_activations
 from .nets.fitted_layer import fit_layer, fit_prior

@@ -9,6 +9,7 @@ activation's name.
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, override
@@ -50,7 +51,7 @@ class Location(NamedTuple):
         return sum(self.on, self.seen | self.dropped)
 
 
-class Activation:
+class Activation(ABC):
     """A nondecreasing map, given by its flats, its stretches, and the inverse on these.
 
     A new activation is a frozen, hashable subclass: `flats`, `stretches`, `__call__`, `inverse` and
@@ -72,17 +73,17 @@ class Activation:
     stretches: tuple[Stretch, ...] = ()
     negative_slope: float | None = None
 
+    @abstractmethod
     def __call__(self, z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inverse(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The pre-activations that give values on a stretch, psi(y); anything finite elsewhere."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_inverse_slope(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Log |psi'(y)| of values on a stretch; anything finite elsewhere."""
-        raise NotImplementedError
 
     def moments(
         self, mean: Float[Array, "*shape"], std: Float[Array, "*shape"]
@@ -338,14 +339,13 @@ def as_activation(given: str | Activation) -> Activation:
             f"ClippedRelu(6.0) or Increasing(...); got {given!r}"
         )
     try:
-        _check(found)
-    except TypeError as error:
-        if "unhashable" not in str(error):
-            raise
+        hash(found)
+    except TypeError:
         raise Refusal(
             f"activation {type(found).__name__} must be hashable, since programs are compiled for "
             "it: make it a frozen dataclass whose fields are numbers and functions, not arrays"
         ) from None
+    _check(found)
     return found
 
 

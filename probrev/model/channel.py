@@ -10,7 +10,7 @@ Two kinds of knowledge from below: the row itself, observed (`observed_score`), 
 message N(R; h, tau) about an intermediate unit h (`hidden_score`).
 
 Source: Rangan 2011 (GAMP); Manoel, Krzakala, Mezard and Zdeborova 2017 (multi-layer AMP). The
-channels of rectified dropout are derived here; tests hold them against quadrature and `jax.grad`.
+channels of layers with dropout are derived here; tests hold them against quadrature and `jax.grad`.
 """
 
 import jax
@@ -69,7 +69,8 @@ def fisher_information(
     c, share = jnp.sqrt(channel_var), jnp.ones_like(omega)
     for flat in layer.activation.flats:
         share = share + flat.fisher_share(omega, c, layer.keep_prob)
-    return layer.keep_prob * share / channel_var
+    # Where nothing is seen the parts cancel, to rounding.
+    return layer.keep_prob * jnp.maximum(share, 0.0) / channel_var
 
 
 def hidden_belief(

@@ -17,6 +17,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.model.kinds import check_one_law as check_same_law
 from probrev.model.kinds import law_of, overridden, refusal
 from probrev.model.layer import Layer
+from probrev.model.layer_law import check_layer_law, layer_changes
+from probrev.model.layer_values import check_values
 from probrev.model.observations import Observations, Origin
 from probrev.model.priors import Prior, SparsePrior, check_one_law, is_spike_and_slab, sample_prior
 from probrev.model.protocol import DENSITIES, Model, check_shape
@@ -24,19 +26,11 @@ from probrev.model.states import FiniteStates
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
 
-# Of the model and of a layer, what says nothing of the law of x and h.
+# What says nothing of the law of x and h.
 _ASIDE_OF_MODEL = (
     "check", "check_draws", "setting", "num_weights", "observe_from", "visible_mean",
     "sampled_program", "law_changes",
 )  # fmt: skip
-_ASIDE_OF_LAYER = (
-    "weight_std", "has_readout", "readout", "readout_scale", "readout_std", "prior_readout_std",
-    "_stein_factor",
-)  # fmt: skip
-# A value that misses a flat's by so little, relative, was rounded: so few of them come by chance.
-NEAR_FLAT, CHANCE_OF_NEAR = 1e-6, 1e-4
-# What the rest of a layer's law follows from.
-_LAW_OF_LAYER = ("pre_activation", "distribution")
 
 
 @pytree(data=("prior", "layers"))
@@ -75,7 +69,7 @@ class LayeredModel:
         check_one_law(self.prior)
         for level, layer in enumerate(self.layers):
             check_registered(f"layers[{level}]", layer)
-            _check_layer_law(level, layer)
+            check_layer_law(level, layer)
         h = jax.eval_shape(lambda: sample_prior(jax.random.key(0), self.prior, 1))
         if h.shape != (1, self.n_hidden):
             raise Refusal(
@@ -105,7 +99,7 @@ class LayeredModel:
         One that writes the same law in another way says so by giving () itself.
         """
         own = overridden(self, law_of(LayeredModel, _ASIDE_OF_MODEL), LayeredModel)
-        return own + _layer_changes(self.layers)
+        return own + layer_changes(self.layers)
 
     @property
     def setting(self) -> str:
@@ -117,17 +111,7 @@ class LayeredModel:
         check_shape(self, obs)
         if obs.h is not None and isinstance(self.prior, SparsePrior):
             self.check_draws(np.asarray(obs.h))
-        layer = self.layers[0]
-        for number, possible in enumerate(np.asarray(layer.locate(obs.x).possible)):
-            if not possible.all():
-                unit = int(np.argmin(possible))
-                raise Refusal(
-                    f"x must be what a layer with activation {layer.activation}, gain "
-                    f"{float(layer.gain):.3g} and keep_prob {float(layer.keep_prob):g} can make; "
-                    f"observation {number} has x_{unit} = {float(obs.x[number, unit]):.6g}, which "
-                    "has probability 0 under every h"
-                )
-        _check_flats(layer, np.asarray(obs.x))
+        check_values(self.layers[0], np.asarray(obs.x))
 
     def check_draws(self, h: Float[np.ndarray, "*batch hidden"]) -> str:
         """Raises ValueError for draws of h that a spike and a slab cannot have; notes odd ones.
@@ -340,24 +324,6 @@ class LayeredModel:
         return layer
 
 
-def _check_flats(layer: Layer, x: Float[np.ndarray, "obs visible"]) -> None:
-    """Raises ValueError where many values of x miss a flat of the activation by a hair.
-
-    They would be taken for values on the stretch beside it, which say something else of h.
-    """
-    y, on = x / float(layer.gain), layer.locate(jnp.asarray(x)).on
-    for flat, is_on in zip(layer.activation.flats, on, strict=True):
-        missed = (np.abs(y - flat.value) <= NEAR_FLAT * abs(flat.value)) & ~np.asarray(is_on)
-        if missed.sum() > max(1, CHANCE_OF_NEAR * x.size):
-            value = flat.value * float(layer.gain)
-            raise Refusal(
-                f"x has {missed.sum()} values within {NEAR_FLAT:g} of {value:.9g}, which "
-                f"activation {layer.activation} gives to all beyond some point, but not equal to "
-                "it: was it kept in float32? Round them, as in "
-                f"x[np.isclose(x, {value:.9g})] = {value!r}"
-            )
-
-
 def has_layered_law(model: Any) -> bool:
     """Whether the law of a model is that of its prior and its layers."""
     return isinstance(model, LayeredModel) and not model.law_changes
@@ -372,41 +338,6 @@ def check_layered_law(method: str, model: Model) -> None:
     """
     if not has_layered_law(model):
         raise refusal(method, model, "needs a LayeredModel")
-
-
-def check_layer_laws(method: str, layers: Sequence[Layer]) -> None:
-    """Raises ValueError for layers of a subclass that overrides their law.
-
-    Args:
-        method: what needs that law, to name in the error.
-        layers: the layers.
-    """
-    changes = _layer_changes(layers)
-    if changes:
-        raise Refusal(
-            f"{method} needs the law of a Layer, and a subclass of it overrides "
-            f"{', '.join(changes)}: use draws from the model instead"
-        )
-
-
-def _layer_changes(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """What layers override of their law."""
-    return tuple(
-        f"{name} of layers[{level}]"
-        for level, layer in enumerate(layers)
-        for name in overridden(layer, law_of(Layer, _ASIDE_OF_LAYER), Layer)
-    )
-
-
-def _check_layer_law(level: int, layer: Layer) -> None:
-    """Raises ValueError for a layer whose density and draws cannot be of one law."""
-    names = [name for name in law_of(Layer, _ASIDE_OF_LAYER) if name not in _LAW_OF_LAYER]
-    changed = overridden(layer, names, Layer)
-    if changed and not overridden(layer, _LAW_OF_LAYER, Layer):
-        raise Refusal(
-            f"layers[{level}], a {type(layer).__name__}, overrides {', '.join(changed)}, but not "
-            "distribution, from which program, generate and log_likelihood follow: override that"
-        )
 
 
 @partial(jax.jit, static_argnames="num_obs")

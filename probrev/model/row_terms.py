@@ -101,14 +101,9 @@ class RowTerms:
 
     def log_mass_at_rest(self, is_dead: Float[Array, " row"]) -> Float[Array, ""]:
         """Sum of log f(offset) over some rows: what they weigh where t does not depend on h."""
-        each = self.log_mass_of_each(self.offset[None, :])[0]
-        return jnp.where(is_dead, each, 0.0).sum()
-
-    def log_mass_of_each(self, t: Float[Array, "state row"]) -> Float[Array, "state row"]:
-        """Log f(t) of every row."""
-        certain, others = self._split(t)
+        certain, others = self._split(self.offset)
         parts = log_upper_tail(certain), jnp.log(silence_prob(others, self.keep_prob))
-        return jnp.concatenate(parts, axis=-1)
+        return jnp.where(is_dead, jnp.concatenate(parts), 0.0).sum()
 
     def alone(self) -> "RowTerms":
         """The terms with f alone, free of every unit: models of any width share programs then."""

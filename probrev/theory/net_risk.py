@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.inverses.feedforward import Bias, FeedforwardNet
 from probrev.model.layer import Layer
-from probrev.model.layered_model import check_layer_laws
+from probrev.model.layer_law import check_layer_laws
 from probrev.model.priors import Prior, sample_prior
 from probrev.model.protocol import NUM_SIMULATED
 from probrev.numerics.truncated_normal import rectified_moments
@@ -59,8 +59,9 @@ def predict_net_risk(key: PRNGKeyArray, prior: Prior, net: FeedforwardNet) -> Fl
         net: a net made from a model.
 
     Raises:
-        ValueError: the bias of an intermediate layer differs between its units, a layer has a law
-            of its own, or one has a bias or an activation whose readout is not unbiased.
+        ValueError: a layer above layers[0] is not of ReLU, the bias of an intermediate one differs
+            between its units, a layer has a law of its own, or one has a bias or an activation
+            whose readout is not unbiased.
 
     Source: theory of Arora, Liang and Ma 2015 (arXiv:1511.05653), lemma 2.5, with the constants
     worked out; deeper layers are ours.

@@ -13,7 +13,7 @@ from numpy.polynomial.legendre import leggauss
 from probrev.model.channel import fisher_information, hidden_belief, hidden_score
 from probrev.model.distributions import LayerUnit
 from probrev.model.layer import Layer
-from probrev.model.layered_model import check_layer_laws
+from probrev.model.layer_law import check_layer_laws
 from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.slabs import Slab
 from probrev.model.tilted import slab_moments, tilted

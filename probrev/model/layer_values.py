@@ -1,0 +1,45 @@
+"""Whether values of x are some that a layer can make."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from probrev.model.activations import Location
+from probrev.model.layer import Layer
+from probrev.plumbing.refusal import Refusal
+
+# A value that misses a flat's by so little, relative, was rounded: so few of them come by chance.
+NEAR_FLAT, CHANCE_OF_NEAR = 1e-6, 1e-4
+
+
+def check_values(layer: Layer, x: Float[np.ndarray, "obs visible"]) -> None:
+    """Raises ValueError for x of probability 0 under every h, or rounded off a flat's value."""
+    place = layer.locate(jnp.asarray(x))
+    impossible = np.argwhere(~np.asarray(place.possible))
+    if len(impossible):
+        number, unit = impossible[0]
+        raise Refusal(
+            f"x must be what a layer with activation {layer.activation}, gain "
+            f"{float(layer.gain):.3g} and keep_prob {float(layer.keep_prob):g} can make; "
+            f"observation {number} has x_{unit} = {float(x[number, unit]):.6g}, which has "
+            "probability 0 under every h"
+        )
+    _check_flats(layer, x, place)
+
+
+def _check_flats(layer: Layer, x: Float[np.ndarray, "obs visible"], place: Location) -> None:
+    """Raises ValueError where many values of x miss a flat of the activation by a hair.
+
+    They would be taken for values on the stretch beside it, which say something else of h.
+    """
+    y = x / float(layer.gain)
+    for flat, is_on in zip(layer.activation.flats, place.on, strict=True):
+        missed = (np.abs(y - flat.value) <= NEAR_FLAT * abs(flat.value)) & ~np.asarray(is_on)
+        if missed.sum() > max(1, CHANCE_OF_NEAR * x.size):
+            value = flat.value * float(layer.gain)
+            raise Refusal(
+                f"x has {missed.sum()} values within {NEAR_FLAT:g} of {value:.9g}, which "
+                f"activation {layer.activation} gives to all beyond some point, but not equal to "
+                "it: was it kept in float32? Round them, as in "
+                f"x[np.isclose(x, {value:.9g})] = {value!r}"
+            )
