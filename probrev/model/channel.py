@@ -69,8 +69,7 @@ def fisher_information(
     c, share = jnp.sqrt(channel_var), jnp.ones_like(omega)
     for flat in layer.activation.flats:
         share = share + flat.fisher_share(omega, c, layer.keep_prob)
-    # Where nothing is seen the parts cancel, to rounding.
-    return layer.keep_prob * jnp.maximum(share, 0.0) / channel_var
+    return layer.keep_prob * share / channel_var
 
 
 def hidden_belief(

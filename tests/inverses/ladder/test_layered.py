@@ -95,13 +95,6 @@ def test_first_step_of_any_activation_is_one_step_of_gamp_from_nothing(name):
     np.testing.assert_allclose(pr.FirstStep(FINITE, layer)(x), expected, rtol=0.02, atol=1e-3)
 
 
-def test_the_first_step_of_rows_that_say_nothing_is_the_prior_mean():
-    """So far below 0 that nothing is seen: the information cancels, and must not fall below 0."""
-    layer = pr.Layer(W, RHO, SIGMA, GAIN, ACTIVATIONS["clipped"], np.full(15, -60.0))
-    found = pr.FirstStep(FINITE, layer)(np.zeros((1, 15)))
-    np.testing.assert_allclose(found[0], PROBS * (LEVEL_PROBS @ VALUES), rtol=1e-9)
-
-
 @pytest.mark.parametrize(("slab", "name"), [("half_normal", "identity"), ("finite", "relu")])
 def test_first_step_is_one_step_of_gamp_from_nothing(slab, name):
     """theory §6 with h = 0, v = E h^2, g = 0, but W_ji^2 averaged: written out row by row."""
