@@ -20,7 +20,16 @@ from probrev.model.layer import Layer
 from probrev.model.layer_law import check_layer_law, layer_changes
 from probrev.model.layer_values import check_values
 from probrev.model.observations import Observations, Origin
-from probrev.model.priors import Prior, SparsePrior, check_one_law, is_spike_and_slab, sample_prior
+from probrev.model.priors import (
+    Prior,
+    SparsePrior,
+    check_one_law,
+    internal,
+    is_spike_and_slab,
+    sample_prior,
+    sample_prior_sites,
+    unfolded,
+)
 from probrev.model.protocol import DENSITIES, Model, check_shape
 from probrev.model.states import FiniteStates
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
@@ -157,7 +166,7 @@ class LayeredModel:
             explicit_from: lowest layer whose masks and noise are sites, 0 for all layers; None for
                 none. Kernels that need gradients want 1: h_1, ... are mixed laws otherwise.
         """
-        signal = jnp.asarray(numpyro.deterministic("h", self.prior()))
+        signal = self._draw_prior()
         for level in reversed(range(len(self.layers))):
             layer = self.layers[level]
             z = layer.pre_activation(signal)
@@ -167,7 +176,8 @@ class LayeredModel:
                     law = layer.distribution(z)
                     signal = jnp.asarray(numpyro.sample(name, law, obs=value))
                     continue
-                mask = numpyro.sample(f"mask_{level}", dist.Bernoulli(layer.keep_prob))
+                kept = dist.Bernoulli(layer.keep_prob)
+                mask = numpyro.sample(f"mask_{level}", kept, infer=internal())
                 mask = jnp.asarray(mask, dtype=z.dtype)
                 if level == 0:
                     if value is not None and not layer.activation.rests_at_zero:
@@ -177,10 +187,16 @@ class LayeredModel:
                     law = layer.distribution(z, mask)
                     signal = jnp.asarray(numpyro.sample(name, law, obs=value))
                 else:
-                    noise = numpyro.sample(f"noise_{level}", dist.Normal())
+                    noise = numpyro.sample(f"noise_{level}", dist.Normal(), infer=internal())
                     kept = layer.activation(z + layer.noise_std * noise) * mask
                     signal = jnp.asarray(numpyro.deterministic(name, layer.gain * kept))
         return signal
+
+    def _draw_prior(self) -> Float[Array, " hidden"]:
+        """The prior's sites, and h as a site even where the prior has none of that name."""
+        with numpyro.handlers.trace() as trace, numpyro.handlers.reparam(config=unfolded):
+            h = jnp.asarray(self.prior())
+        return h if "h" in trace else jnp.asarray(numpyro.deterministic("h", h))
 
     def sampled_program(self) -> Callable[..., Any]:
         """The program for NumPyro's kernels, with smooth and discrete sites only.
@@ -216,8 +232,8 @@ class LayeredModel:
         check_same_law(self, uses=("generate", "simulate"), others=DENSITIES)
         if overridden(self, ("generate",), LayeredModel):
             key_prior, key_layers = jax.random.split(key)
-            h = sample_prior(key_prior, self.prior, num_obs)
-            return Observations(self.generate(key_layers, h), h).made_by(self)
+            h, sites = sample_prior_sites(key_prior, self.prior, num_obs)
+            return Observations(self.generate(key_layers, h), h, sites=sites).made_by(self)
         return _simulate(key, self, num_obs).made_by(self)
 
     def observe_from(self, key: PRNGKeyArray, h: ArrayLike) -> Observations:
@@ -343,9 +359,9 @@ def check_layered_law(method: str, model: Model) -> None:
 @partial(jax.jit, static_argnames="num_obs")
 def _simulate(key: PRNGKeyArray, model: LayeredModel, num_obs: int) -> Observations:
     key_prior, key_layers = jax.random.split(key)
-    h = sample_prior(key_prior, model.prior, num_obs)
+    h, sites = sample_prior_sites(key_prior, model.prior, num_obs)
     signals, masks = _descend(key_layers, model, h)
-    return Observations(signals[0], h, tuple(signals[1:]), tuple(masks))
+    return Observations(signals[0], h, tuple(signals[1:]), tuple(masks), sites=sites)
 
 
 @jax.jit

@@ -1,7 +1,9 @@
 """What is observed of a model: x, the h that made it where that is known, and who made both."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -44,7 +46,7 @@ class Maker:
         return id(self.model)
 
 
-@pytree(data=("x", "h", "intermediates", "masks"), meta=("origin", "maker"))
+@pytree(data=("x", "h", "intermediates", "masks", "sites"), meta=("origin", "maker"))
 @dataclass(frozen=True, init=False)
 class Observations:
     """Observed vectors and, where they were simulated, what made them.
@@ -54,6 +56,7 @@ class Observations:
         h: the hidden vectors that made them, (num_obs, n_hidden); None for real data.
         intermediates: hidden vectors between x and h, the one next to x first.
         masks: dropout masks (True: survived), of x first, then of each intermediate.
+        sites: what else the prior's program drew or named, by site, (num_obs, ...).
         origin: where x and h come from. A model's `simulate` and `observe_from` set it.
         maker: the model that made them, where it is known.
     """
@@ -62,6 +65,7 @@ class Observations:
     h: Float[Array, "obs hidden"] | None
     intermediates: tuple[Array, ...]
     masks: tuple[Array, ...]
+    sites: Mapping[str, Array]
     origin: Origin
     maker: Maker | None
 
@@ -73,6 +77,7 @@ class Observations:
         masks: tuple[Array, ...] = (),
         origin: Origin | str = Origin.ELSEWHERE,
         maker: Maker | None = None,
+        sites: Mapping[str, Array] = MappingProxyType({}),
     ):
         if origin not in list(Origin):
             raise Refusal(f"origin must be one of {', '.join(Origin)}; got {origin!r}")
@@ -80,6 +85,7 @@ class Observations:
         object.__setattr__(self, "h", None if h is None else _as_rows("h", h, "n_hidden"))
         object.__setattr__(self, "intermediates", intermediates)
         object.__setattr__(self, "masks", masks)
+        object.__setattr__(self, "sites", dict(sites))
         object.__setattr__(self, "origin", Origin(origin))
         object.__setattr__(self, "maker", maker)
         if self.h is None and self.origin is not Origin.ELSEWHERE:

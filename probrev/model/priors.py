@@ -5,9 +5,13 @@ classes here know more than their program: a list of states, or a spike and a sl
 exact enumeration, Gibbs sampling and message passing need.
 """
 
-from collections.abc import Callable
+# NumPyro's own distributions narrow the signatures of the base class in the same way.
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, override
+from typing import Any, ClassVar, override
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +20,7 @@ import numpyro
 import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
+from numpyro.distributions import constraints
 
 from probrev.model.capped_categorical import CappedCategorical
 from probrev.model.kinds import overridden
@@ -31,14 +36,31 @@ Prior = Callable[[], ArrayLike]
 # The parts of SparsePrior that follow from a spike, a slab and a bound on the number of active
 # units: those of its density and of its states, those of its program, and marginals of both.
 _DENSITY = ("log_prob", "log_support_normaliser", "states", "_support_law", "_slab_point")
-_PROGRAM = ("__call__", "_spike_logits", "_level_logits", "_condition", "_sample_levels")
+_PROGRAM = (
+    "__call__", "program", "_spike_logits", "_level_logits", "_condition", "_sample_levels",
+)  # fmt: skip
 _MARGINALS = ("marginal_inclusion_prob", "second_moment", "tilt")
 # What says that a prior's units are independent given how many of them are active.
 _DECLARATION = "independent_given_count"
 
 
-class SparsePrior:
+class _Sparse(constraints.Constraint):
+    """Nonnegative vectors that may hold zeros: no smooth map leads there, so NUTS refuses it."""
+
+    event_dim = 1
+
+    def __call__(self, x: ArrayLike) -> Array:
+        return (jnp.asarray(x) >= 0).all(-1)
+
+    def tree_flatten(self) -> tuple[tuple[()], tuple[tuple[()], dict]]:
+        return (), ((), {})
+
+
+class SparsePrior(dist.Distribution):
     """What `SpikeAndSlab` and `KSparse` share: independent units, conditioned on their number.
+
+    It is a NumPyro distribution of a vector, for the end of a program that draws what it depends
+    on, `numpyro.sample("h", prior)`, and by itself a program: `prior()` draws and returns h.
 
     A subclass may give `inclusion_logit` and `active_range` of its own: all else follows. One that
     overrides `log_prob` must override `__call__` too, and the reverse: they are one law. What such
@@ -91,17 +113,52 @@ class SparsePrior:
             )
         return self.tilting_slab
 
-    def __call__(self) -> Float[Array, " hidden"]:
-        """The prior as a NumPyro program: samples and returns h."""
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # NumPyro would register it by its arguments; `pytree` does so by its fields.
+        del kwargs
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Vectors of nonnegative numbers."""
+        return _Sparse()
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """(): it is the law of one vector."""
+        return ()
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """(n_hidden,)."""
+        return (self.n_hidden,)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The prior as a NumPyro program: samples and returns h.
+
+        With arguments it is the call that NumPyro makes of a distribution.
+        """
+        return super().__call__(*args, **kwargs) if kwargs else self.program()
+
+    def sample(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Draws of h, (*sample_shape, n_hidden)."""
+        draws = sample_prior(key, self, math.prod(sample_shape))
+        return draws.reshape(*sample_shape, self.n_hidden)
+
+    def program(self, prefix: str = "") -> Float[Array, " hidden"]:
+        """The sites that h is made of, and h.
+
+        Args:
+            prefix: what their names begin with.
+        """
         if isinstance(self.slab, FiniteSlab):
-            level = self._sample_levels("level", self._level_logits)
+            level = self._sample_levels(prefix, "level", self._level_logits)
             values = jnp.broadcast_to(self.slab.values, (self.n_hidden, self.slab.values.shape[-1]))
             index = jnp.maximum(jnp.asarray(level) - 1, 0)[:, None]
             value = jnp.take_along_axis(values, index, axis=1)[:, 0]
         else:
-            level = self._sample_levels("active", self._spike_logits)
-            with numpyro.plate("hidden", self.n_hidden):
-                value = numpyro.sample("value", self.slab)
+            level = self._sample_levels(prefix, "active", self._spike_logits)
+            with numpyro.plate(f"{prefix}hidden", self.n_hidden):
+                value = numpyro.sample(f"{prefix}value", self.slab, infer=internal())
         return jnp.where(jnp.asarray(level) > 0, value, 0.0)
 
     def log_prob(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch"]:
@@ -198,11 +255,14 @@ class SparsePrior:
         fewest, most = self.active_range
         return CappedCategorical(logits, most, fewest)
 
-    def _sample_levels(self, name: str, logits: Float[Array, "hidden levels"]) -> ArrayLike:
+    def _sample_levels(
+        self, prefix: str, name: str, logits: Float[Array, "hidden levels"]
+    ) -> ArrayLike:
         if self.active_range == (0, self.n_hidden):
-            with numpyro.plate("hidden", self.n_hidden):
-                return numpyro.sample(name, dist.CategoricalProbs(jnp.exp(logits)))
-        return numpyro.sample(name, self._condition(logits))
+            law = dist.CategoricalProbs(jnp.exp(logits))
+            with numpyro.plate(f"{prefix}hidden", self.n_hidden):
+                return numpyro.sample(prefix + name, law, infer=internal())
+        return numpyro.sample(prefix + name, self._condition(logits), infer=internal())
 
 
 def is_sparse(prior: Prior) -> bool:
@@ -379,10 +439,62 @@ def sample_prior(key: PRNGKeyArray, prior: Prior, num_samples: int) -> Float[Arr
         prior: NumPyro program that returns h.
         num_samples: number of draws.
     """
+    return sample_prior_sites(key, prior, num_samples)[0]
+
+
+def sample_prior_sites(
+    key: PRNGKeyArray, prior: Prior, num_samples: int
+) -> tuple[Float[Array, "num hidden"], dict[str, Array]]:
+    """Draws h from any prior, and what its program drew or named on the way.
+
+    Args:
+        key: random key.
+        prior: NumPyro program that returns h.
+        num_samples: number of draws.
+
+    Returns:
+        h, and the program's own sites by name, (num_samples, ...): all but h and those that a
+        spike and slab is made of.
+    """
     keys = jax.random.split(key, num_samples)
 
-    def draw(key: PRNGKeyArray) -> Array:
-        with numpyro.handlers.seed(rng_seed=key):
-            return jnp.asarray(prior())
+    def draw(key: PRNGKeyArray) -> tuple[Array, dict[str, Array]]:
+        with numpyro.handlers.trace() as trace, numpyro.handlers.seed(rng_seed=key):
+            h = jnp.asarray(prior())
+        return h, {name: jnp.asarray(trace[name]["value"]) for name in own_sites(trace)}
 
     return jax.vmap(draw)(keys)
+
+
+def own_sites(trace: Mapping[str, Any]) -> list[str]:
+    """Names of a program's own sites, drawn or deterministic: none of probrev's, and not h."""
+    return [
+        name
+        for name, site in trace.items()
+        if name != "h"
+        and (site["type"] == "sample" or site["type"] == "deterministic")
+        and not site.get("is_observed")
+        and not site.get("infer", {}).get("is_auxiliary")
+    ]
+
+
+def internal() -> dict[str, Any]:
+    """What marks a site of probrev's own: `infer` of `numpyro.sample`."""
+    return {"is_auxiliary": True}
+
+
+def unfolded(site: Any) -> Any:
+    """What `numpyro.handlers.reparam` asks for: a spike and slab as the sites it is made of.
+
+    No kernel draws a vector that is 0 in places from its density: a unit's spike and its value, of
+    which the vector follows, each of them can be drawn.
+    """
+    fn = site["fn"]
+    if not isinstance(fn, SparsePrior) or site["is_observed"]:
+        return None
+
+    def unfold(name: str, fn: SparsePrior, value: Any) -> tuple[None, Array]:
+        del value
+        return None, fn.program(f"{name}_")
+
+    return unfold

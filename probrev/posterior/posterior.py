@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
 import jax
@@ -163,6 +164,7 @@ def from_draws(
     sample_stats: Mapping[str, np.ndarray] | None = None,
     intermediates: Sequence[Moments] = (),
     intermediate_draws: Sequence[np.ndarray] = (),
+    sites: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Posterior:
     """A sampler's posterior: draws, their diagnostics and status.
 
@@ -179,6 +181,7 @@ def from_draws(
         sample_stats: further values per draw, (chain, draw, obs); `diverging` is looked at.
         intermediates: moments of the hidden vectors between x and h, the one next to x first.
         intermediate_draws: their draws, (chain, draw, obs, unit), where they were kept.
+        sites: draws of the prior program's other sites, by name, (chain, draw, obs, ...).
 
     Raises:
         ValueError: h or x is not of real numbers, or `sampling` is neither of the two.
@@ -198,6 +201,13 @@ def from_draws(
     kept = {
         f"h_{level}": ((*H_DIMS[:3], f"hidden_{level}"), values)
         for level, values in enumerate(intermediate_draws, start=1)
+    }
+    kept |= {
+        name: (
+            (*H_DIMS[:3], *(f"{name}_dim_{axis}" for axis in range(np.ndim(values) - 3))),
+            values,
+        )
+        for name, values in sites.items()
     }
     groups = {"posterior": draws.to_dataset().assign(kept), "diagnostics": diagnostics}
     if intermediates:
