@@ -14,12 +14,14 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from probrev.model.conditional_prior import Auxiliary
 from probrev.model.kinds import check_one_law as check_same_law
 from probrev.model.kinds import law_of, overridden, refusal
 from probrev.model.layer import Layer
 from probrev.model.layer_law import check_layer_law, layer_changes
 from probrev.model.layer_values import check_values
 from probrev.model.observations import Observations, Origin
+from probrev.model.prior_program import complete_sites
 from probrev.model.priors import (
     Prior,
     SparsePrior,
@@ -38,7 +40,7 @@ from probrev.plumbing.refusal import Refusal
 # What says nothing of the law of x and h.
 _ASIDE_OF_MODEL = (
     "check", "check_draws", "setting", "num_weights", "observe_from", "visible_mean",
-    "sampled_program", "law_changes",
+    "sampled_program", "law_changes", "complete_sites",
 )  # fmt: skip
 
 
@@ -251,6 +253,10 @@ class LayeredModel:
     ) -> Float[Array, "*batch visible"]:
         """Draws x given a chosen top vector h: the direction that people call dreaming."""
         return _descend(key, self, h)[0][0]
+
+    def complete_sites(self, u: Auxiliary, h: Float[Array, "*batch hidden"]) -> dict[str, Array]:
+        """All of the prior program's own sites, from those that h is given and h."""
+        return complete_sites(self.prior, u, h)
 
     # Densities
 

@@ -459,8 +459,9 @@ def sample_prior_sites(
     keys = jax.random.split(key, num_samples)
 
     def draw(key: PRNGKeyArray) -> tuple[Array, dict[str, Array]]:
-        with numpyro.handlers.trace() as trace, numpyro.handlers.seed(rng_seed=key):
-            h = jnp.asarray(prior())
+        # Whatever program this is called from does not see these sites.
+        with numpyro.handlers.block(), numpyro.handlers.trace() as trace:
+            h = jnp.asarray(numpyro.handlers.seed(prior, key)())
         return h, {name: jnp.asarray(trace[name]["value"]) for name in own_sites(trace)}
 
     return jax.vmap(draw)(keys)

@@ -174,13 +174,13 @@ def canonical_slab(slab: Slab) -> Slab:
         The same law.
     """
     if isinstance(slab, dist.HalfNormal):
-        return _truncated_normal_slab(jnp.zeros_like(slab.scale), slab.scale)
+        return truncated_normal_slab(jnp.zeros_like(slab.scale), slab.scale)
     if isinstance(slab, dist.Exponential):
         rate = jnp.asarray(slab.rate)
         return LogQuadraticSlab(jnp.log(rate), -rate, jnp.zeros_like(rate))
     if isinstance(slab, LeftTruncatedDistribution) and _is_normal_above_zero(slab):
         normal: Any = slab.base_dist
-        return _truncated_normal_slab(normal.loc, normal.scale)
+        return truncated_normal_slab(normal.loc, normal.scale)
     return slab
 
 
@@ -212,7 +212,7 @@ def rectified_slab(
     return -log_silence_prob(t, keep_prob), LogQuadraticSlab(log_density, t / spread, curvature)
 
 
-def _truncated_normal_slab(loc: ArrayLike, scale: ArrayLike) -> LogQuadraticSlab:
+def truncated_normal_slab(loc: ArrayLike, scale: ArrayLike) -> LogQuadraticSlab:
     """Return N(loc, scale^2) on h > 0, of log normaliser log scale + log[Phi/phi](loc / scale)."""
     loc, scale = jnp.asarray(loc), jnp.asarray(scale)
     precision = 1.0 / jnp.square(scale)
@@ -230,24 +230,34 @@ def unit_slab(slab: Slab, unit: int | Int[Array, "*case"]) -> Slab:
     """Return the slab of one unit, for loops over hidden units.
 
     Args:
-        slab: A slab for all units (batch_shape (), returned as it is) or one per unit along its
-            last dimension.
+        slab: A slab for all units (batch_shape (), returned as it is), one per unit along its
+            last dimension, or one per case and unit.
         unit: Index of the unit; may be traced, and may be an array with a unit for each case.
 
     Returns:
-        A slab without that dimension, or with the dimensions of `unit` in its place.
+        A slab without the dimension of units, or with that of cases in its place.
 
     Raises:
         ValueError: If the slab is per unit, but neither finite nor log-quadratic.
     """
     if slab.batch_shape == ():
         return slab
+    index = jnp.asarray(unit)
+    place: tuple[Any, ...] = (..., index)
+    if index.ndim and len(slab.batch_shape) > 1:
+        place = (jnp.arange(len(index)), index)
     if isinstance(slab, FiniteSlab):
-        return FiniteSlab(slab.values[unit], slab.probs[unit], validate_args=False)
+        values, probs = (leaf[(*place, slice(None))] for leaf in (slab.values, slab.probs))
+        return FiniteSlab(values, probs, validate_args=False)
     if isinstance(slab, LogQuadraticSlab):
         leaves = (jnp.broadcast_to(leaf, slab.batch_shape) for leaf in slab)
-        return LogQuadraticSlab(*(leaf[..., unit] for leaf in leaves))
+        return LogQuadraticSlab(*(leaf[place] for leaf in leaves))
     raise _batched_slab_error(slab)
+
+
+def has_closed_form(slab: Slab) -> bool:
+    """Whether a slab, as `canonical_slab` brings it, may differ between cases and units."""
+    return isinstance(slab, FiniteSlab | LogQuadraticSlab)
 
 
 def check_slab(slab: object) -> None:

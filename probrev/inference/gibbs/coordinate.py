@@ -25,7 +25,8 @@ class UnitPrior(NamedTuple):
 
     Attributes:
         inclusion_logit: log odds that a unit is active, (hidden,) or (case, hidden).
-        slab: law of an active unit, one for all or one for each along the last axis.
+        slab: law of an active unit, one for all, one for each along the last axis, or one for each
+            case and unit.
         active_range: fewest and most active units.
     """
 
@@ -106,7 +107,7 @@ def update_units(
         if fewest > 0:
             logit = jnp.where(others < fewest, jnp.inf, logit)
         precision = information[:, unit]
-        r, v = _gaussian(residual @ column + precision * old, precision)
+        r, v = gaussian(residual @ column + precision * old, precision)
         new = invert_tilted(uniform[unit], logit, unit_slab(prior.slab, unit), r, v, active)
         residual = _shift(residual, new - old, column, rows.precision)
         return h.at[:, unit].set(new), others + (new > 0), residual
@@ -136,7 +137,7 @@ def relocate_unit(
     case = jnp.arange(len(h))
     old = h[case, leaving]
     freed = rows.residual + old[:, None] * weights.T[leaving] * rows.precision
-    r, v = _gaussian(freed @ weights, information)
+    r, v = gaussian(freed @ weights, information)
     taken = active.at[case, leaving].set(False)
     logit = jnp.broadcast_to(prior.inclusion_logit, h.shape) + log_slab_ratio(prior.slab, r, v)
     place = jax.random.categorical(key_place, jnp.where(taken, -jnp.inf, logit))
@@ -150,7 +151,7 @@ def relocate_unit(
     return h, rows._replace(residual=residual)
 
 
-def _gaussian(linear: Array, precision: Array) -> tuple[Array, Array]:
+def gaussian(linear: Array, precision: Array) -> tuple[Array, Array]:
     """Mean and variance of exp(linear h - precision h^2 / 2); (0, inf) where nothing is known."""
     known = precision > 0
     variance = jnp.where(known, 1 / jnp.where(known, precision, 1.0), jnp.inf)

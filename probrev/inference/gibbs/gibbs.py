@@ -1,9 +1,11 @@
 """Gibbs sampling of p(h | x), any size and depth: one pure step for all chains together."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, override
+from typing import Any, NamedTuple, override
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpyro.infer.mcmc import MCMCKernel
 
@@ -43,6 +45,10 @@ def gibbs(
     stand for silent rows instead, and is accepted or rejected as a whole: that holds on to less
     (see `surrogate`). Chains start from draws of the model.
 
+    A prior whose units are spikes and slabs given something, a rate, a factor, the state of a
+    group, has that renewed after every sweep, given h; a discrete variable jointly with the units
+    that it decides over. It is kept, as a variable of the posterior.
+
     Of a Boltzmann machine by blocks: the odd layers together, then the even ones; of a deep one
     every 20th such sweep is one of the sweeps counted here. Chains start from fair coins.
 
@@ -51,8 +57,8 @@ def gibbs(
     Args:
         key: random key.
         model: a Boltzmann machine; or ReLU layers (the one next to x may be an identity), all with
-            noise_std > 0, under a prior with a spike and a slab; or a model with a method
-            `gibbs_sweep`.
+            noise_std > 0, under a prior with a spike and a slab, by itself or given what is drawn
+            before it (see `ConditionalPrior`); or a model with a method `gibbs_sweep`.
         obs: observations; all of them, and all chains, advance in one compiled call.
         num_warmup: sweeps per chain that are thrown away.
         num_samples: sweeps per chain that are kept.
@@ -81,23 +87,46 @@ def gibbs(
             num_warmup=num_warmup, num_samples=num_samples,
             checkpoint=checkpoint, progress=progress,
         )  # fmt: skip
-    h, *intermediates = chain.draws
     means = [[power.mean(0) for power in layer] for layer in chain.means]
     moments = [Moments(mean, square - mean**2, active) for mean, square, active in means]
+    kept: Kept = chain.draws
     return from_draws(
-        "gibbs", h, obs.x, model=model, settings=settings, timing=timing, starts_apart=True,
-        intermediates=moments, intermediate_draws=intermediates,
+        "gibbs", kept.h, obs.x, model=model, settings=settings, timing=timing, starts_apart=True,
+        intermediates=moments, intermediate_draws=kept.intermediates,
+        sites=_all_sites(model, kept),
     )  # fmt: skip
 
 
-def top_layer(state: State) -> tuple[Array, ...]:
-    """The top hidden vectors."""
-    return (state.h,)
+class Kept(NamedTuple):
+    """What every draw keeps, each (chain, obs, ...), and of all draws (chain, draw, obs, ...).
+
+    Attributes:
+        h: the top hidden vectors.
+        auxiliary: what their prior is given, by name.
+        intermediates: the hidden vectors below them, from x up, where they are asked for.
+    """
+
+    h: Array
+    auxiliary: Mapping[str, Array]
+    intermediates: tuple[Array, ...] = ()
 
 
-def every_layer(state: State) -> tuple[Array, ...]:
-    """All hidden vectors, the top first, then from x up."""
-    return (state.h, *_between(state))
+def top_layer(state: State) -> Kept:
+    """The top hidden vectors, and what they are given."""
+    return Kept(state.h, getattr(state, "auxiliary", {}))
+
+
+def every_layer(state: State) -> Kept:
+    """The same, and the layers between."""
+    return top_layer(state)._replace(intermediates=_between(state))
+
+
+def _all_sites(model: Model, kept: Kept) -> dict[str, np.ndarray]:
+    """What h is given, and what the prior's program makes of it under names of its own."""
+    complete = getattr(model, "complete_sites", None)
+    if complete is None or not kept.auxiliary:
+        return dict(kept.auxiliary)
+    return jax.tree.map(np.asarray, complete(kept.auxiliary, kept.h))
 
 
 def powers(state: State) -> tuple[tuple[Array, ...], ...]:

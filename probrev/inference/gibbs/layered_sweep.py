@@ -1,13 +1,19 @@
 """A sweep of Gibbs sampling over the layers of a LayeredModel, all chains together."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from probrev.inference.gibbs.coordinate import UnitPrior, augment, relocate_unit, update_units
+from probrev.inference.gibbs.auxiliary_step import (
+    check_prior,
+    renew_auxiliary,
+    switch_jointly,
+    units_given,
+)
+from probrev.inference.gibbs.coordinate import Rows, UnitPrior, augment, relocate_unit, update_units
 from probrev.inference.gibbs.surrogate import (
     Surrogate,
     accept,
@@ -16,9 +22,10 @@ from probrev.inference.gibbs.surrogate import (
     surrogate_rows,
 )
 from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
+from probrev.model.conditional_prior import Auxiliary
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
-from probrev.model.priors import check_spike_and_slab
+from probrev.model.prior_program import conditional_prior
 from probrev.model.slabs import rectified_slab
 from probrev.plumbing.refusal import Refusal
 
@@ -35,6 +42,7 @@ class LayeredState(NamedTuple):
     Attributes:
         h: top hidden vectors, (chain, obs, hidden).
         intermediates: hidden vectors between x and h, the one next to x first.
+        auxiliary: what the units of h are given, by name, each (chain, obs, ...).
         rng_key: key of the next step.
         warmth: of each layer, what warm-up has learned for its proposals.
         num_steps: steps done.
@@ -43,6 +51,7 @@ class LayeredState(NamedTuple):
 
     h: Float[Array, "chain obs hidden"]
     intermediates: tuple[Float[Array, "chain obs _"], ...]
+    auxiliary: Auxiliary
     rng_key: PRNGKeyArray
     warmth: tuple["Warmth", ...]
     num_steps: Int[Array, ""]
@@ -74,7 +83,7 @@ def init_layered(
     """Starts the chains of a group from draws of the model: over-dispersed, and blind to x."""
     key_start, rng_key = jax.random.split(key)
     start = model.simulate(key_start, num_chains * x.shape[0])
-    unfold = lambda h: h.reshape(num_chains, x.shape[0], -1)  # noqa: E731
+    unfold = lambda a: a.reshape(num_chains, x.shape[0], *a.shape[1:])  # noqa: E731
     assert start.h is not None
     layers = (*start.intermediates, start.h)
     warmth = []
@@ -85,8 +94,10 @@ def init_layered(
         surrogate = fit_surrogate(layer, below, jnp.zeros_like(z), spread)
         warmth.append(Warmth(z, jnp.square(z), surrogate))
     intermediates = tuple(map(unfold, start.intermediates))
+    names = conditional_prior(model.prior).auxiliary
+    auxiliary = {name: unfold(start.sites[name]) for name in names}
     counts = jnp.asarray(0), jnp.asarray(num_warmup)
-    return LayeredState(unfold(start.h), intermediates, rng_key, tuple(warmth), *counts)
+    return LayeredState(unfold(start.h), intermediates, auxiliary, rng_key, tuple(warmth), *counts)
 
 
 def layered_step(
@@ -100,18 +111,27 @@ def layered_step(
     layers = (jnp.broadcast_to(x, (*batch, x.shape[-1])), *state.intermediates, state.h)
     signals = [layer.reshape(-1, layer.shape[-1]) for layer in layers]
     top = len(model.layers) - 1
+    fold = lambda a: a.reshape(-1, *a.shape[2:])  # noqa: E731
+    auxiliary = jax.tree.map(fold, state.auxiliary)
     for level, layer in enumerate(model.layers):
-        prior = unit_prior(model, level, signals)
+        prior = unit_prior(model, level, signals, auxiliary)
         signals[level + 1] = _sweep(
             jax.random.fold_in(key, level), prior, layer, state.warmth[level].surrogate,
             signals[level + 1], signals[level], augments, relocates=level == top,
+        )  # fmt: skip
+    if auxiliary:
+        auxiliary, signals[-1] = _renew(
+            jax.random.fold_in(key, top + 1), model, state.warmth[top].surrogate, auxiliary,
+            signals[-1], signals[-2], augments,
         )  # fmt: skip
     warmth = jax.lax.cond(
         warming, _warm, lambda *arguments: state.warmth, state, model.layers, x, signals[1:]
     )
     *intermediates, h = (signal.reshape(*batch, -1) for signal in signals[1:])
     done = state.num_steps + 1
-    return LayeredState(h, tuple(intermediates), rng_key, warmth, done, state.num_warmup)
+    unfold = lambda a: a.reshape(*batch, *a.shape[1:])  # noqa: E731
+    auxiliary = jax.tree.map(unfold, auxiliary)
+    return LayeredState(h, tuple(intermediates), auxiliary, rng_key, warmth, done, state.num_warmup)
 
 
 def _warm(
@@ -143,12 +163,20 @@ def what_to_fit(
     return jnp.zeros_like(z) if level > 0 else jnp.tile(x, (len(z) // len(x), 1))
 
 
-def unit_prior(model: LayeredModel, level: int, signals: list[Array]) -> UnitPrior:
-    """Prior of the units above a layer, given x and the hidden vectors, the one next to x first."""
+def unit_prior(
+    model: LayeredModel, level: int, signals: list[Array], auxiliary: Auxiliary
+) -> UnitPrior:
+    """Prior of the units above a layer, given x and the hidden vectors, the one next to x first.
+
+    Args:
+        model: the model.
+        level: which layer.
+        signals: x and the hidden vectors.
+        auxiliary: what the units at the top are given.
+    """
     if level + 1 < len(model.layers):
         return prior_from_above(model.layers[level + 1], signals[level + 2])
-    sparse = model.sparse_prior
-    return UnitPrior(sparse.inclusion_logit, sparse.tilting_slab, sparse.active_range)
+    return units_given(conditional_prior(model.prior), auxiliary)
 
 
 def prior_from_above(layer: Layer, h: Float[Array, "case hidden"]) -> UnitPrior:
@@ -213,6 +241,36 @@ def _sweep(
     return jax.lax.cond(augments, lambda: new, correct)
 
 
+def _renew(
+    key: PRNGKeyArray,
+    model: LayeredModel,
+    surrogate: Surrogate,
+    auxiliary: Auxiliary,
+    h: Float[Array, "case hidden"],
+    x: Float[Array, "case visible"],
+    augments: Bool[Array, ""],
+) -> tuple[Auxiliary, Float[Array, "case hidden"]]:
+    """Renews what the units at the top are given, and with discrete variables the units."""
+    key_given, key_rows, key_switch = jax.random.split(key, 3)
+    prior, layer = conditional_prior(model.prior), model.layers[-1]
+    auxiliary = renew_auxiliary(key_given, prior, auxiliary, h)
+    if not prior.num_switches:
+        return auxiliary, h
+    z = layer.pre_activation(h)
+
+    def switch(rows: Rows, log_left_out: Any) -> tuple[Auxiliary, Array]:
+        return switch_jointly(key_switch, prior, layer.weights, auxiliary, h, rows, z, log_left_out)
+
+    return jax.lax.cond(
+        augments,
+        lambda: switch(augment(key_rows, layer, z, x), None),
+        lambda: switch(
+            surrogate_rows(layer, surrogate, x, z),
+            lambda z: log_neglected(layer, surrogate, x, z),
+        ),
+    )
+
+
 def check_layered(model: LayeredModel, method: str = "gibbs") -> None:
     """Raises ValueError unless these sweeps can sample the model; says what can.
 
@@ -220,7 +278,7 @@ def check_layered(model: LayeredModel, method: str = "gibbs") -> None:
         model: the model.
         method: what makes the sweeps, to name in the error.
     """
-    check_spike_and_slab(method, model.prior)
+    check_prior(method, model.prior)
     for level, layer in enumerate(model.layers):
         if layer.noise_std == 0:
             raise Refusal(

@@ -24,7 +24,8 @@ class Sweep(NamedTuple):
 
     A state is a pytree, such as a NamedTuple, with `h` (chain, obs, hidden), whatever `step` needs,
     the random key too, and, where there are hidden vectors between x and h, a tuple
-    `intermediates` of them, the one next to x first.
+    `intermediates` of them, the one next to x first. A dict `auxiliary` of further variables, by
+    name, each (chain, obs, ...), is kept with h.
 
     Attributes:
         init: (key, model, x, num_chains, num_warmup) -> the state at the start; chains should start

@@ -184,6 +184,6 @@ def _sweep(
         h = layers[level + 1]
         rows = augment(key_rows, layer, layer.pre_activation(h), layers[level])
         information = rows.precision @ squares[level]
-        prior = unit_prior(model, level, layers)
+        prior = unit_prior(model, level, layers, {})
         layers[level + 1], _ = update_units(key_units, prior, layer.weights, information, h, rows)
     return layers[1:]

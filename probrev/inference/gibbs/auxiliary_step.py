@@ -1,0 +1,206 @@
+"""Renewing what a prior's units are given: alone, and jointly with the units it decides over."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.nn import log_sigmoid
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from probrev.inference.gibbs.coordinate import Rows, UnitPrior, gaussian
+from probrev.model.conditional_prior import Auxiliary, ConditionalPrior, sample_jointly
+from probrev.model.prior_program import conditional_prior
+from probrev.model.priors import Prior, check_spike_and_slab, is_sparse
+from probrev.model.slabs import has_closed_form
+from probrev.model.tilted import Slab, invert_tilted, log_slab_ratio, unit_slab
+from probrev.numerics.truncated_normal import open_uniform
+from probrev.plumbing.refusal import Refusal
+
+
+def units_given(prior: ConditionalPrior, u: Auxiliary) -> UnitPrior:
+    """The spikes and slabs of a prior's units; where it is given something, those of each case.
+
+    Args:
+        prior: the prior.
+        u: values of its auxiliary variables, (case, ...).
+
+    Raises:
+        ValueError: the slab depends on u and is neither finite nor log-quadratic.
+    """
+    if not u:
+        given = prior.given(u)
+        return UnitPrior(given.inclusion_logit, given.tilting_slab, given.active_range)
+    given = prior.given({name: value[0] for name, value in u.items()})
+    logit = jax.vmap(lambda one: prior.given(one).inclusion_logit)(u)
+    slab_of = lambda one: prior.given(one).tilting_slab  # noqa: E731
+    if has_closed_form(given.tilting_slab):
+        slab = jax.vmap(lambda one: _each_unit(slab_of(one), prior.n_hidden))(u)
+    else:
+        try:
+            slab = jax.vmap(slab_of, out_axes=None)(u)
+        except ValueError as error:
+            name = type(given.slab).__name__
+            raise Refusal(
+                f"gibbs needs a HalfNormal, Exponential, TruncatedNormal(low=0) or FiniteSlab "
+                f"where the slab depends on what the prior draws before it; got {name}: hmc runs "
+                "the program itself"
+            ) from error
+    return UnitPrior(logit, slab, given.active_range)
+
+
+def check_prior(method: str, prior: Prior) -> None:
+    """Raises ValueError for a prior that is no spikes and slabs, given anything.
+
+    Args:
+        method: what needs it, to name in the error.
+        prior: the prior.
+    """
+    if is_sparse(prior):
+        check_spike_and_slab(method, prior)
+        return
+    try:
+        conditional = conditional_prior(prior)
+        u = jax.eval_shape(lambda: sample_jointly(jax.random.key(0), conditional, 1)[1])
+        jax.eval_shape(lambda u: units_given(conditional, u), u)
+    except ValueError as error:
+        raise Refusal(
+            f"{method} needs a prior with a spike and a slab, SpikeAndSlab or KSparse or given "
+            f"what is drawn before it: {error}; for any other NumPyro function use hmc"
+        ) from error
+
+
+def _each_unit(slab: Slab, n_hidden: int) -> Slab:
+    """A slab with its numbers written out for each unit."""
+    leaves, structure = jax.tree.flatten(slab)
+    batch = len(slab.batch_shape)
+    full = [jnp.broadcast_to(leaf, (n_hidden, *leaf.shape[batch:])) for leaf in leaves]
+    return jax.tree.unflatten(structure, full)
+
+
+def renew_auxiliary(
+    key: PRNGKeyArray, prior: ConditionalPrior, u: Auxiliary, h: Float[Array, "case hidden"]
+) -> Auxiliary:
+    """U given h, of each case; nothing where the prior is given nothing."""
+    if not u:
+        return u
+    return jax.vmap(prior.renew)(jax.random.split(key, len(h)), u, h)
+
+
+def switch_jointly(
+    key: PRNGKeyArray,
+    prior: ConditionalPrior,
+    weights: Float[Array, "visible hidden"],
+    u: Auxiliary,
+    h: Float[Array, "case hidden"],
+    rows: Rows,
+    z: Float[Array, "case visible"],
+    log_left_out: Callable[[Float[Array, "case visible"]], Float[Array, " case"]] | None,
+) -> tuple[Auxiliary, Float[Array, "case hidden"]]:
+    """Changes each discrete variable in turn, jointly with the units whose law it decides.
+
+    Given h a group that is silent stays silent, and a class that h was drawn under stays: no unit
+    can go first. So another value is proposed together with those units, taken out and put in again
+    one after the other, each drawn given those already in. The product of the normalisers on the
+    way, the Rosenbluth weight, is what the pair of u and units is worth, and the present pair is
+    weighed on the same way: accepting by their ratio leaves p(h, u | rows) as it is.
+
+    Args:
+        key: random key.
+        prior: the prior.
+        weights: W of the layer below the units.
+        u: its auxiliary variables, (case, ...).
+        h: the units.
+        rows: the likelihood, seen from h.
+        z: W h + bias.
+        log_left_out: of pre-activations, what rows leave out of the log likelihood; None: nothing.
+
+    Source: Siepmann and Frenkel 1992, configurational-bias Monte Carlo.
+    """
+    information = rows.precision @ weights**2
+    columns, case = weights.T, jnp.arange(len(h))
+
+    def switch(number: Int[Array, ""], carry: tuple) -> tuple:
+        u, h, z = carry
+        key_other, key_units, key_coin = jax.random.split(jax.random.fold_in(key, number), 3)
+        keys = jax.random.split(key_other, len(h))
+        other = jax.vmap(prior.propose, in_axes=(0, 0, None))(keys, u, number)
+        now, then = units_given(prior, u), units_given(prior, other)
+        decided = _differ(now, then, h)
+        order, count = jnp.argsort(~decided, axis=1, stable=True), decided.sum(1)
+        uniform = open_uniform(key_units, h.T.shape, h.dtype)
+
+        def take_out(step: Array, z: Array) -> Array:
+            unit = order[:, step]
+            old = jnp.where(step < count, h[case, unit], 0.0)
+            return z - old[:, None] * columns[unit]
+
+        def put_in(law: UnitPrior, value: Callable[..., Array]) -> Callable[..., Any]:
+            def put(step: Array, carry: tuple) -> tuple:
+                new, z, log_worth = carry
+                unit = order[:, step]
+                column = columns[unit]
+                residual = rows.residual - rows.precision * (z - seen_from)
+                linear = (residual * column).sum(1)
+                r, v = gaussian(linear, information[case, unit])
+                logit, slab = law.inclusion_logit[case, unit], unit_slab(law.slab, unit)
+                log_on = log_sigmoid(logit) + log_slab_ratio(slab, r, v)
+                log_worth += jnp.where(
+                    step < count, jnp.logaddexp(log_sigmoid(-logit), log_on), 0.0
+                )
+                drawn = jnp.where(step < count, value(step, unit, logit, slab, r, v), 0.0)
+                new = new.at[case, unit].add(drawn)
+                return new, z + drawn[:, None] * column, log_worth
+
+            return put
+
+        bare = jax.lax.fori_loop(0, count.max(), take_out, z)
+        start = jnp.where(decided, 0.0, h), bare, jnp.zeros(len(h), h.dtype)
+        as_it_is = put_in(now, lambda step, unit, *law: h[case, unit])
+        drawn = put_in(then, lambda step, unit, *law: invert_tilted(uniform[step], *law))
+        _, _, worth_now = jax.lax.fori_loop(0, count.max(), as_it_is, start)
+        new, z_new, worth_then = jax.lax.fori_loop(0, count.max(), drawn, start)
+        log_ratio = worth_then - worth_now + _log_prob(prior, other, new) - _log_prob(prior, u, h)
+        if log_left_out is not None:
+            log_ratio += log_left_out(z_new) - log_left_out(z)
+        coin = jnp.log(jax.random.uniform(key_coin, log_ratio.shape, h.dtype))
+        return _where(coin < log_ratio, (other, new, z_new), carry)
+
+    seen_from = z
+    u, h, _ = jax.lax.fori_loop(0, prior.num_switches, switch, (dict(u), h, z))
+    return u, h
+
+
+def _differ(
+    now: UnitPrior, then: UnitPrior, h: Float[Array, "case hidden"]
+) -> Bool[Array, "case hidden"]:
+    """The units whose law is another one."""
+    found = now.inclusion_logit != then.inclusion_logit
+    for one, other in zip(jax.tree.leaves(now.slab), jax.tree.leaves(then.slab), strict=True):
+        if one.ndim >= h.ndim:  # else all cases share it
+            found |= (one != other).reshape(*h.shape, -1).any(-1)
+    return found
+
+
+def _log_prob(
+    prior: ConditionalPrior, u: Auxiliary, h: Float[Array, "case hidden"]
+) -> Float[Array, " case"]:
+    """Log p(u), and of h | u what is not a product over units: the bound on the active ones."""
+
+    def one(u: Auxiliary, num_active: Int[Array, ""]) -> Float[Array, ""]:
+        given = prior.given(u)
+        fewest, most = given.active_range
+        log_prob = prior.log_prob_auxiliary(u)
+        if (fewest, most) == (0, prior.n_hidden):
+            return log_prob
+        allowed = (num_active >= fewest) & (num_active <= most)
+        return jnp.where(allowed, log_prob - given.log_support_normaliser, -jnp.inf)
+
+    return jax.vmap(one)(u, (h > 0).sum(1))
+
+
+def _where(taken: Bool[Array, " case"], new: tuple, old: tuple) -> tuple:
+    def pick(new: Array, old: Array) -> Array:
+        return jnp.where(taken.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(pick, new, old)
