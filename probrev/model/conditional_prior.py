@@ -7,6 +7,7 @@ its own. Gibbs sampling needs no more than that and a way to renew u given h.
 
 import abc
 from collections.abc import Mapping
+from typing import Protocol
 
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -47,6 +48,13 @@ class ConditionalPrior(abc.ABC):
     def renew(self, key: PRNGKeyArray, u: Auxiliary, h: Float[Array, " hidden"]) -> Auxiliary:
         """A draw from p(u | h), or from a Markov kernel that leaves p(u | h) alone, from u."""
 
+    # Where h = max(v, 0) and v is jointly normal, a unit can be drawn given all others' v.
+
+    @property
+    def coupling(self) -> "Coupling | None":
+        """The normal law of which h is the positive part; None by default, where there is none."""
+        return None
+
     # Discrete variables that decide over several units are not renewed well given h: a group that
     # is silent stays so. Where these three are given, they are changed jointly with h.
 
@@ -68,6 +76,28 @@ class ConditionalPrior(abc.ABC):
     def log_prob_auxiliary(self, u: Auxiliary) -> Float[Array, ""]:
         """Log p(u), up to a constant."""
         raise AttributeError
+
+
+class Coupling(Protocol):
+    """v ~ N(mean, inverse of precision), h = max(v, 0), and how u goes with v."""
+
+    @property
+    def mean(self) -> Float[Array, " hidden"]:
+        """Of v."""
+        ...
+
+    @property
+    def precision(self) -> Float[Array, "hidden hidden"]:
+        """Inverse of the covariance of v."""
+        ...
+
+    def before(self, key: PRNGKeyArray, u: Auxiliary, h: Float[Array, " hidden"]) -> Array:
+        """A draw of v given u and h, (n_hidden,)."""
+        ...
+
+    def behind(self, key: PRNGKeyArray, v: Float[Array, " hidden"]) -> Auxiliary:
+        """A draw of u given v."""
+        ...
 
 
 class Unconditional(ConditionalPrior):

@@ -159,6 +159,12 @@ class RectifiedGaussian(ConditionalPrior):
         return self.loadings @ self.loadings.T + jnp.diag(self.noise_var)
 
     @property
+    def precision(self) -> Float[Array, "hidden hidden"]:
+        """Inverse of the covariance of v."""
+        scaled = self.loadings / self.noise_var[:, None]
+        return jnp.diag(1.0 / self.noise_var) - scaled @ self.projection
+
+    @property
     def marginal(self) -> RectifiedNormal:
         """Every unit by itself."""
         var = jnp.square(self.loadings).sum(1) + self.noise_var
@@ -181,11 +187,25 @@ class RectifiedGaussian(ConditionalPrior):
     def renew(self, key: PRNGKeyArray, u: Auxiliary, h: Float[Array, " hidden"]) -> Auxiliary:
         """The negative v of silent units given the factor, then the factor given v."""
         key_silent, key_factor = jax.random.split(key)
+        return self.behind(key_factor, self.before(key_silent, u, h))
+
+    @property
+    @override
+    def coupling(self) -> "RectifiedGaussian":
+        return self
+
+    def before(
+        self, key: PRNGKeyArray, u: Auxiliary, h: Float[Array, " hidden"]
+    ) -> Float[Array, " hidden"]:
+        """A draw of v given the factor and h."""
         law = self.given(u)
         t = law.mean_before / law.std_before
-        excess = excess_from_uniform(open_uniform(key_silent, t.shape, t.dtype), t, upper_tail(t))
-        v = jnp.where(h > 0, h, -law.std_before * excess)
-        noise = jax.random.normal(key_factor, u["factor"].shape, v.dtype)
+        excess = excess_from_uniform(open_uniform(key, t.shape, t.dtype), t, upper_tail(t))
+        return jnp.where(h > 0, h, -law.std_before * excess)
+
+    def behind(self, key: PRNGKeyArray, v: Float[Array, " hidden"]) -> Auxiliary:
+        """A draw of the factor given v."""
+        noise = jax.random.normal(key, self.loadings.shape[1:], v.dtype)
         return {"factor": self.projection @ (v - self.mean) + self.factor_std @ noise}
 
 

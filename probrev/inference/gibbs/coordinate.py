@@ -5,15 +5,16 @@ the units above it have a linear-Gaussian likelihood; each is a spike and slab u
 which at the top is the model's and below that follows from the layer above.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from probrev.model.layer import Layer
+from probrev.model.slabs import rectified_slab
 from probrev.model.tilted import Slab, invert_tilted, log_slab_ratio, sample_tilted, unit_slab
-from probrev.numerics.truncated_normal import open_uniform
+from probrev.numerics.truncated_normal import excess_from_uniform, open_uniform, upper_tail
 
 # Numbers in all residuals together; below it, looking for those that change costs more than it
 # saves (measured on 2 CPU cores).
@@ -33,6 +34,51 @@ class UnitPrior(NamedTuple):
     inclusion_logit: Float[Array, "*#case hidden"]
     slab: Slab
     active_range: tuple[int, int]
+
+    def law(self, unit: Int[Array, ""], v: None, shape: tuple[int, ...]) -> tuple[Array, Slab]:
+        """Log odds and slab of a unit; the others say nothing of it."""
+        del v
+        logit = jnp.broadcast_to(self.inclusion_logit[..., unit], shape)
+        return logit, unit_slab(self.slab, unit)
+
+    def after(self, unit: Int[Array, ""], v: None, h: Array, uniform: Array) -> None:
+        """Nothing but h is kept of a unit."""
+        del unit, v, h, uniform
+
+
+class CoupledPrior(NamedTuple):
+    """Rectified units h = max(v, 0) whose v are jointly normal: each is given all others' v.
+
+    Attributes:
+        mean: of v.
+        precision: inverse of their covariance.
+    """
+
+    mean: Float[Array, " hidden"]
+    precision: Float[Array, "hidden hidden"]
+
+    @property
+    def active_range(self) -> tuple[int, int]:
+        """Any number may be active."""
+        return 0, self.mean.shape[0]
+
+    def law(self, unit: Int[Array, ""], v: Array, shape: tuple[int, ...]) -> tuple[Array, Slab]:
+        """Log odds and slab of a unit given the others' v."""
+        del shape
+        return rectified_slab(*self._given_others(unit, v), 1.0, 1.0)
+
+    def after(self, unit: Int[Array, ""], v: Array, h: Array, uniform: Array) -> Array:
+        """V with that of a unit whose h was drawn: h, or where that is 0 what is below it."""
+        mean, std = self._given_others(unit, v)
+        t = mean / std
+        below = -std * excess_from_uniform(uniform, t, upper_tail(t))
+        return v.at[:, unit].set(jnp.where(h > 0, h, below))
+
+    def _given_others(
+        self, unit: Int[Array, ""], v: Float[Array, "case hidden"]
+    ) -> tuple[Float[Array, " case"], Float[Array, ""]]:
+        row, gap = self.precision[unit], v - self.mean
+        return v[:, unit] - (gap @ row) / row[unit], jax.lax.rsqrt(row[unit])
 
 
 class Rows(NamedTuple):
@@ -91,30 +137,70 @@ def update_units(
 
     Source: George and McCulloch 1997 (spike and value jointly); Liu 1996 (Metropolised Gibbs).
     """
-    columns = weights.T
     uniform = open_uniform(key, (h.shape[1], len(h)), h.dtype)
+    h, rows, _ = _pass(
+        prior, weights, information, h, rows, None, uniform, uniform, backwards=backwards
+    )
+    return h, rows
+
+
+def update_coupled_units(
+    key: PRNGKeyArray,
+    prior: CoupledPrior,
+    weights: Float[Array, "visible hidden"],
+    information: Float[Array, "case hidden"],
+    v: Float[Array, "case hidden"],
+    rows: Rows,
+    *,
+    backwards: Bool[Array, ""] | bool = False,
+) -> tuple[Float[Array, "case hidden"], Rows]:
+    """Draws each unit's v in turn given all others' v and the rows, of which h = max(v, 0) is seen.
+
+    Arguments as `update_units`, with v in the place of h. Returns the new v, and the rows.
+    """
+    uniforms = open_uniform(key, (2, v.shape[1], len(v)), v.dtype)
+    h = jnp.maximum(v, 0.0)
+    _, rows, v = _pass(prior, weights, information, h, rows, v, *uniforms, backwards=backwards)
+    return v, rows
+
+
+def _pass(
+    prior: UnitPrior | CoupledPrior,
+    weights: Float[Array, "visible hidden"],
+    information: Float[Array, "case hidden"],
+    h: Float[Array, "case hidden"],
+    rows: Rows,
+    v: Any,
+    uniform: Float[Array, "hidden case"],
+    uniform_below: Float[Array, "hidden case"],
+    *,
+    backwards: Bool[Array, ""] | bool,
+) -> tuple[Array, Rows, Any]:
+    """See `update_units` and `update_coupled_units`."""
+    columns = weights.T
     fewest, most = prior.active_range
 
     def update(step, carry):
-        h, num_active, residual = carry
+        h, num_active, residual, v = carry
         unit = jnp.where(backwards, h.shape[1] - 1 - step, step)
         column, old = columns[unit], h[:, unit]
         active = old > 0
         others = num_active - active
-        logit = jnp.broadcast_to(prior.inclusion_logit[..., unit], old.shape)
+        logit, slab = prior.law(unit, v, old.shape)
         if most < h.shape[1]:
             logit = jnp.where(others < most, logit, -jnp.inf)
         if fewest > 0:
             logit = jnp.where(others < fewest, jnp.inf, logit)
         precision = information[:, unit]
-        r, v = gaussian(residual @ column + precision * old, precision)
-        new = invert_tilted(uniform[unit], logit, unit_slab(prior.slab, unit), r, v, active)
+        r, var = gaussian(residual @ column + precision * old, precision)
+        new = invert_tilted(uniform[unit], logit, slab, r, var, active)
         residual = _shift(residual, new - old, column, rows.precision)
-        return h.at[:, unit].set(new), others + (new > 0), residual
+        v = prior.after(unit, v, new, uniform_below[unit])
+        return h.at[:, unit].set(new), others + (new > 0), residual, v
 
-    start = (h, (h > 0).sum(-1), rows.residual)
-    h, _, residual = jax.lax.fori_loop(0, h.shape[1], update, start)
-    return h, rows._replace(residual=residual)
+    start = (h, (h > 0).sum(-1), rows.residual, v)
+    h, _, residual, v = jax.lax.fori_loop(0, h.shape[1], update, start)
+    return h, rows._replace(residual=residual), v
 
 
 def relocate_unit(

@@ -92,7 +92,7 @@ def gibbs(
     kept: Kept = chain.draws
     return from_draws(
         "gibbs", kept.h, obs.x, model=model, settings=settings, timing=timing, starts_apart=True,
-        intermediates=moments, intermediate_draws=kept.intermediates,
+        intermediates=moments, intermediate_draws=list(map(np.asarray, kept.intermediates)),
         sites=_all_sites(model, kept),
     )  # fmt: skip
 
@@ -124,9 +124,10 @@ def every_layer(state: State) -> Kept:
 def _all_sites(model: Model, kept: Kept) -> dict[str, np.ndarray]:
     """What h is given, and what the prior's program makes of it under names of its own."""
     complete = getattr(model, "complete_sites", None)
-    if complete is None or not kept.auxiliary:
-        return dict(kept.auxiliary)
-    return jax.tree.map(np.asarray, complete(kept.auxiliary, kept.h))
+    found = kept.auxiliary
+    if found and complete is not None:
+        found = complete(found, kept.h)
+    return {name: np.asarray(values) for name, values in found.items()}
 
 
 def powers(state: State) -> tuple[tuple[Array, ...], ...]:
