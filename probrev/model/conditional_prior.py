@@ -73,6 +73,17 @@ class ConditionalPrior(abc.ABC):
         """
         raise AttributeError
 
+    def auxiliary_values(self) -> Auxiliary:
+        """Every value of u, by name, (value, ...).
+
+        Raises:
+            ValueError: they are not finitely many.
+        """
+        raise Refusal(
+            f"{type(self).__name__} gives its units continuous variables, which cannot be "
+            "enumerated: use gibbs"
+        )
+
     def log_prob_auxiliary(self, u: Auxiliary) -> Float[Array, ""]:
         """Log p(u), up to a constant."""
         raise AttributeError

@@ -21,7 +21,8 @@ from probrev.model.layer import Layer
 from probrev.model.layer_law import check_layer_law, layer_changes
 from probrev.model.layer_values import check_values
 from probrev.model.observations import Observations, Origin
-from probrev.model.prior_program import complete_sites
+from probrev.model.prior_density import log_prior_prob, prior_states
+from probrev.model.prior_program import as_sparse, complete_sites, is_given
 from probrev.model.priors import (
     Prior,
     SparsePrior,
@@ -120,7 +121,7 @@ class LayeredModel:
     def check(self, obs: Observations) -> None:
         """Raises ValueError for observations that the model cannot have made."""
         check_shape(self, obs)
-        if obs.h is not None and isinstance(self.prior, SparsePrior):
+        if obs.h is not None:
             self.check_draws(np.asarray(obs.h))
         check_values(self.layers[0], np.asarray(obs.x))
 
@@ -130,15 +131,18 @@ class LayeredModel:
         Values are only held against 0: neither a finite slab's levels nor a bound on the number of
         active units is checked, and of a prior that is a NumPyro function nothing is known.
         """
-        if not isinstance(self.prior, SparsePrior):
+        prior = as_sparse(self.prior)
+        if prior is None and not is_given(self.prior):
             return ""
         if h.size and h.min() < 0:
             raise Refusal(
                 f"h is nonnegative under {type(self.prior).__name__}; got {h.min():.3g} among the "
                 "draws: no such h has a posterior density"
             )
-        has_atom = is_spike_and_slab(self.prior) and bool(
-            (np.asarray(self.prior.marginal_inclusion_prob) < 1).any()
+        has_atom = (
+            prior is not None
+            and is_spike_and_slab(prior)
+            and bool((np.asarray(prior.marginal_inclusion_prob) < 1).any())
         )
         if has_atom and (h > 0).all():
             return (
@@ -211,8 +215,8 @@ class LayeredModel:
                 "noise_std = 0 gives x no density, so hmc has nothing to sample: a small noise_std "
                 "gives one"
             )
-        prior = self.prior
-        if isinstance(prior, SparsePrior) and is_spike_and_slab(prior) and prior.fixes_count:
+        prior = as_sparse(self.prior)
+        if prior is not None and is_spike_and_slab(prior) and prior.fixes_count:
             raise Refusal(
                 "hmc flips one unit at a time and cannot move when exactly n_active units must be "
                 "active: use gibbs, which swaps units, or exact"
@@ -278,7 +282,7 @@ class LayeredModel:
         Raises:
             ValueError: the prior is a function, or see `log_likelihood`.
         """
-        return self.sparse_prior.log_prob(h) + self.log_likelihood(h, x)
+        return log_prior_prob(self.prior, h) + self.log_likelihood(h, x)
 
     def visible_mean(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch visible"]:
         """E[x | h], noise and dropout averaged out.
@@ -295,7 +299,7 @@ class LayeredModel:
         """`log_joint` of every state with every observation, as matrix products."""
         if self.law_changes:
             return self.log_joint(h[:, None, :], x[None, :, :])
-        log_prior = self.sparse_prior.log_prob(h)[:, None]
+        log_prior = log_prior_prob(self.prior, h)[:, None]
         return log_prior + self._likelihood_layer.log_likelihood_table(h, x)
 
     def states(self) -> FiniteStates:
@@ -304,12 +308,12 @@ class LayeredModel:
         Raises:
             ValueError: the prior is a function or has a continuous slab.
         """
-        return self.sparse_prior.states()
+        return prior_states(self.prior)
 
     @property
     def has_sparse_prior(self) -> bool:
         """Whether the prior has a spike, a slab and a density, whatever its law."""
-        return isinstance(self.prior, SparsePrior)
+        return as_sparse(self.prior) is not None
 
     @property
     def sparse_prior(self) -> SparsePrior:
@@ -318,13 +322,19 @@ class LayeredModel:
         Raises:
             ValueError: the prior is a plain function: it can be sampled, not evaluated at an h.
         """
-        if not isinstance(self.prior, SparsePrior):
-            name = getattr(self.prior, "__name__", type(self.prior).__name__)
+        prior = as_sparse(self.prior)
+        if prior is not None:
+            return prior
+        name = getattr(self.prior, "__name__", type(self.prior).__name__)
+        if is_given(self.prior):
             raise Refusal(
-                f"the prior {name} is a NumPyro function, so its density at a given h is unknown: "
-                "use hmc, which runs the program itself, or write it as SpikeAndSlab or KSparse"
+                f"the prior {name} is a spike and slab given what it draws before h, and by itself "
+                "none: use gibbs, or hmc, which runs the program itself"
             )
-        return self.prior
+        raise Refusal(
+            f"the prior {name} is a NumPyro function, so its density at a given h is unknown: "
+            "use hmc, which runs the program itself, or write it as SpikeAndSlab or KSparse"
+        )
 
     @property
     def _only_layer(self) -> Layer:

@@ -9,6 +9,8 @@ in closed form where that is known, and else by NUTS on the program with h held.
 """
 
 import functools
+import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, override
@@ -28,6 +30,8 @@ from probrev.model.priors import Prior, SparsePrior, is_spike_and_slab, own_site
 from probrev.plumbing.pytree import pytree
 from probrev.plumbing.refusal import Refusal
 
+# Values of discrete variables together that are enumerated.
+MAX_VALUES = 4096
 HOW = 'end it with `return numpyro.sample("h", pr.SpikeAndSlab(...))`'
 
 
@@ -126,6 +130,32 @@ class ProgramPrior(ConditionalPrior):
         return u
 
     @override
+    def auxiliary_values(self) -> Auxiliary:
+        continuous = (*self.smooth, *(name for name, _ in self.conjugate))
+        if continuous:
+            raise Refusal(
+                f"the prior draws {', '.join(continuous)} before its spike and slab, continuous "
+                "variables that cannot be enumerated: use gibbs"
+            )
+        count = math.prod(one.num_values**one.size for one in self.switches)
+        if count > MAX_VALUES:
+            raise Refusal(
+                f"the prior's discrete variables have {count:,} values together, and at most "
+                f"{MAX_VALUES:,} are enumerated: use gibbs"
+            )
+        levels = [range(one.first, one.first + one.num_values) for one in self.switches]
+        repeated = [level for level, one in zip(levels, self.switches, strict=True)
+                    for _ in range(one.size)]  # fmt: skip
+        table = np.array(list(itertools.product(*repeated))).reshape(count, len(repeated))
+        parts = np.split(table, np.cumsum([one.size for one in self.switches])[:-1], axis=1)
+        trace = _trace(self.program, {})
+        shaped = {}
+        for one, part in zip(self.switches, parts, strict=True):
+            like = jnp.asarray(trace[one.site]["value"])
+            shaped[one.site] = jnp.asarray(part, like.dtype).reshape(count, *like.shape)
+        return shaped
+
+    @override
     def log_prob_auxiliary(self, u: Auxiliary) -> Float[Array, ""]:
         trace = _trace(self.program, u)
         return sum(
@@ -136,7 +166,6 @@ class ProgramPrior(ConditionalPrior):
         return jnp.asarray(log_density(self.program, (), {}, {**u, self.site: h})[0])
 
 
-@functools.lru_cache(maxsize=64)
 def read_program(program: Callable[[], Any]) -> ProgramPrior:
     """Takes a prior program apart, where it ends in a spike and slab.
 
@@ -146,8 +175,19 @@ def read_program(program: Callable[[], Any]) -> ProgramPrior:
     Raises:
         ValueError: it does not, or what comes before cannot be renewed given h; says why.
     """
-    with jax.enable_x64(True):
-        return _read(program)
+    found = _read_or_why(program)
+    if isinstance(found, str):
+        raise Refusal(found)
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _read_or_why(program: Callable[[], Any]) -> "ProgramPrior | str":
+    try:
+        with jax.enable_x64(True):
+            return _read(program)
+    except Refusal as refusal:
+        return str(refusal)
 
 
 def _read(program: Callable[[], Any]) -> ProgramPrior:
@@ -287,3 +327,22 @@ def complete_sites(
     for _ in range(h.ndim - 1):
         one = jax.vmap(one)
     return jax.jit(one)({**u, end: h})
+
+
+def is_given(prior: Prior) -> bool:
+    """Whether a prior's units are spikes and slabs given something."""
+    try:
+        return bool(conditional_prior(prior).auxiliary)
+    except ValueError:
+        return False
+
+
+def as_sparse(prior: Prior) -> SparsePrior | None:
+    """A prior as the spike and slab that it is, given nothing; None where it is none."""
+    if isinstance(prior, SparsePrior):
+        return prior
+    try:
+        conditional = conditional_prior(prior)
+    except ValueError:
+        return None
+    return None if conditional.auxiliary else conditional.given({})

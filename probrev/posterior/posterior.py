@@ -219,6 +219,16 @@ def from_draws(
     return Posterior(tree, model)
 
 
+def name_sites(sites: Mapping[str, np.ndarray]) -> dict[str, xr.Variable]:
+    """Draws of sites, (chain, draw, obs, ...), with the names of their dimensions."""
+    return {
+        name: xr.Variable(
+            (*H_DIMS[:3], *(f"{name}_dim_{axis}" for axis in range(np.ndim(values) - 3))), values
+        )
+        for name, values in sites.items()
+    }
+
+
 def make_tree(
     method: str,
     groups: Mapping[str, xr.Dataset],

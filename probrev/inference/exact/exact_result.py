@@ -1,6 +1,7 @@
 """What every exact method finds, and the groups of a posterior that it becomes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float
 
 from probrev.plumbing.progress import Progress
 from probrev.posterior.diagnostics import H_DIMS
-from probrev.posterior.posterior import Moments, tabulate_intermediates
+from probrev.posterior.posterior import Moments, name_sites, tabulate_intermediates
 from probrev.posterior.status import Status
 
 NUM_CHAINS = 4
@@ -45,6 +46,7 @@ class ExactResult(NamedTuple):
             (obs,). Never to be added to the former: one is a proof, the other is not.
         draws: iid draws of h, (draw, obs, hidden), the number of draws a multiple of 4.
         intermediates: moments of the layer between, where there is one.
+        sites: draws of the prior program's other sites, by name, (draw, obs, ...).
     """
 
     mean: Float[np.ndarray, "obs hidden"]
@@ -57,6 +59,7 @@ class ExactResult(NamedTuple):
     integration_error: Float[np.ndarray, " obs"]
     draws: Float[np.ndarray, "draw obs hidden"]
     intermediates: Moments | None = None
+    sites: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def solve_each(
@@ -160,7 +163,12 @@ def make_groups(result: ExactResult) -> dict[str, xr.Dataset]:
     draws = xr.DataArray(h, dims=H_DIMS, coords=coords)
     coords = {dim: coords[dim] for dim in ("obs", "hidden")}
     summary = {name: (names, getattr(result, name)) for name, names in dims.items()}
-    groups = {"posterior": draws.to_dataset(name="h"), "exact": xr.Dataset(summary, coords)}
+    kept = {
+        name: np.reshape(value, (NUM_CHAINS, num_draws // NUM_CHAINS, *np.shape(value)[1:]))
+        for name, value in result.sites.items()
+    }
+    posterior = draws.to_dataset(name="h").assign(name_sites(kept))
+    groups = {"posterior": posterior, "exact": xr.Dataset(summary, coords)}
     if result.intermediates is not None:
         groups["intermediates"] = tabulate_intermediates([result.intermediates], coords["obs"])
     return groups

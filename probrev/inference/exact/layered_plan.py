@@ -1,5 +1,6 @@
 """Which exact method serves a LayeredModel."""
 
+from probrev.inference.exact.given_values import plan_each_value, with_auxiliary
 from probrev.inference.exact.integration.integration import check_continuous, integrate_supports
 from probrev.inference.exact.noiseless.noiseless import (
     check_noiseless,
@@ -15,6 +16,9 @@ from probrev.inference.exact.plan import (
 )
 from probrev.inference.exact.two_layer import check_two_layer, integrate_two_layers
 from probrev.model.layered_model import LayeredModel
+from probrev.model.prior_density import has_finite_slab
+from probrev.model.prior_program import is_given
+from probrev.plumbing.refusal import Refusal
 
 # Of an integral over a support, of one between two layers, and of a support that is solved, for
 # each observation: rounded up from runs on 2 CPU cores.
@@ -26,6 +30,29 @@ SECONDS_PER_SOLUTION = 1e-5
 @exact_plan_of.register
 def plan_layered(model: LayeredModel) -> ExactPlan:
     """The exact method for a LayeredModel."""
+    if is_given(model.prior):
+        return _plan_given(model)
+    return _plan(model)
+
+
+def _plan_given(model: LayeredModel) -> ExactPlan:
+    """The same where the prior's units are given discrete variables."""
+    if len(model.layers) == 1 and model.layers[0].noise_std == 0:
+        raise Refusal(
+            "exact without noise needs a prior whose units are given nothing: SpikeAndSlab or "
+            "KSparse; a small noise_std, or gibbs with one, takes others"
+        )
+    if has_finite_slab(model.prior):
+        return with_auxiliary(_plan(model))
+    if len(model.layers) > 1:
+        raise Refusal(
+            "exact of two layers needs a finite slab, whose states it can enumerate: use gibbs"
+        )
+    return plan_each_value(model, _plan)
+
+
+def _plan(model: LayeredModel) -> ExactPlan:
+    """The exact method, what units are given summed out."""
     if len(model.layers) == 2:
         count = check_two_layer(model)
         reason = f"all {count:,} integrals over the layer between computed"

@@ -29,6 +29,7 @@ from probrev.inference.exact.integration.support_problem import (
 )
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
+from probrev.model.prior_density import log_prior_prob
 from probrev.model.row_terms import RowTerms, gather_terms, has_terms
 from probrev.model.slabs import rectified_slab
 from probrev.plumbing.refusal import Refusal
@@ -82,7 +83,7 @@ def integrate_two_layers(
     """
     rng = generator(options.seed, "exact/draws")
     states = np.asarray(model.states()[jnp.arange(model.states().count)])
-    log_prior = np.asarray(model.sparse_prior.log_prob(jnp.asarray(states)))
+    log_prior = np.asarray(log_prior_prob(model.prior, jnp.asarray(states)))
     laws = _all_laws(model.layers[1], jnp.asarray(states))
     options = options._replace(num_top=min(options.num_top, len(states)))
     return solve_each(

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from probrev.model.kinds import overridden
 from probrev.model.layered_model import has_layered_law
-from probrev.model.priors import SparsePrior
+from probrev.model.prior_density import log_prior_prob
 from probrev.model.row_terms import RowTerms, gather_terms, has_terms
 
 # Up to so many observations each has its own silent rows; more of them share the terms of all rows.
@@ -39,17 +39,17 @@ class _Shared(NamedTuple):
 class _Separate(NamedTuple):
     """By products over each observation's silent rows."""
 
-    prior: SparsePrior
+    model: Any
     terms: tuple[RowTerms, ...]
 
     def __call__(self, h: Float[Array, "state hidden"]) -> Float[Array, "state obs"]:
         columns = [row.log_likelihood(h) for row in self.terms]
-        return self.prior.log_prob(h)[:, None] + jnp.stack(columns, axis=1)
+        return log_prior_prob(self.model.prior, h)[:, None] + jnp.stack(columns, axis=1)
 
 
 def make_table(model: Any, x: Float[Array, "obs visible"]) -> JointTable:
     """The quicker table for so many observations; a pytree, to be passed to compiled functions."""
     if has_layered_law(model) and len(x) <= MAX_SEPARATE and has_terms(model.layers[0]):
         terms = tuple(gather_terms(model.layers[0], row) for row in x)
-        return _Separate(model.sparse_prior, terms)
+        return _Separate(model, terms)
     return _Shared(model, x)
