@@ -101,7 +101,8 @@ def switch_jointly(
 
     Given h a group that is silent stays silent, and a class that h was drawn under stays: no unit
     can go first. So another value is proposed together with those units, taken out and put in again
-    one after the other, each drawn given those already in. The product of the normalisers on the
+    one after the other, those that explain most by themselves first, each drawn given those already
+    in. The product of the normalisers on the
     way, the Rosenbluth weight, is what the pair of u and units is worth, and the present pair is
     weighed on the same way: accepting by their ratio leaves p(h, u | rows) as it is.
 
@@ -120,6 +121,12 @@ def switch_jointly(
     information = rows.precision @ weights**2
     columns, case = weights.T, jnp.arange(len(h))
 
+    def residual_at(z: Array) -> Array:
+        return rows.residual - rows.precision * (z - seen_from)
+
+    def log_odds(law: UnitPrior, r: Array, v: Array) -> Array:
+        return law.inclusion_logit + log_slab_ratio(law.slab, r, v)
+
     def switch(number: Int[Array, ""], carry: tuple) -> tuple:
         u, h, z = carry
         key_other, key_units, key_coin = jax.random.split(jax.random.fold_in(key, number), 3)
@@ -127,21 +134,19 @@ def switch_jointly(
         other = jax.vmap(prior.propose, in_axes=(0, 0, None))(keys, u, number)
         now, then = units_given(prior, u), units_given(prior, other)
         decided = _differ(now, then, h)
-        order, count = jnp.argsort(~decided, axis=1, stable=True), decided.sum(1)
+        count = decided.sum(1)
+        bare = z - jnp.where(decided, h, 0.0) @ columns
+        alone = gaussian(residual_at(bare) @ weights, information)
+        worth = jnp.maximum(*(log_odds(law, *alone) for law in (now, then)))
+        order = jnp.argsort(jnp.where(decided, -worth, jnp.inf), axis=1)
         uniform = open_uniform(key_units, h.T.shape, h.dtype)
-
-        def take_out(step: Array, z: Array) -> Array:
-            unit = order[:, step]
-            old = jnp.where(step < count, h[case, unit], 0.0)
-            return z - old[:, None] * columns[unit]
 
         def put_in(law: UnitPrior, value: Callable[..., Array]) -> Callable[..., Any]:
             def put(step: Array, carry: tuple) -> tuple:
                 new, z, log_worth = carry
                 unit = order[:, step]
                 column = columns[unit]
-                residual = rows.residual - rows.precision * (z - seen_from)
-                linear = (residual * column).sum(1)
+                linear = (residual_at(z) * column).sum(1)
                 r, v = gaussian(linear, information[case, unit])
                 logit, slab = law.inclusion_logit[case, unit], unit_slab(law.slab, unit)
                 log_on = log_sigmoid(logit) + log_slab_ratio(slab, r, v)
@@ -154,7 +159,6 @@ def switch_jointly(
 
             return put
 
-        bare = jax.lax.fori_loop(0, count.max(), take_out, z)
         start = jnp.where(decided, 0.0, h), bare, jnp.zeros(len(h), h.dtype)
         as_it_is = put_in(now, lambda step, unit, *law: h[case, unit])
         drawn = put_in(then, lambda step, unit, *law: invert_tilted(uniform[step], *law))
