@@ -10,7 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.boltzmann.machine import BoltzmannMachine
-from probrev.inference.gibbs.coordinate import Rows, UnitPrior, augment, update_units
+from probrev.inference.gibbs.auxiliary_step import (
+    fixes_count,
+    renew_auxiliary,
+    switch_jointly,
+    units_given,
+)
+from probrev.inference.gibbs.coordinate import Rows, augment, update_units
 from probrev.inference.gibbs.layered_sweep import check_layered
 from probrev.inference.partition import (
     Estimate,
@@ -18,10 +24,13 @@ from probrev.inference.partition import (
     estimate_log_mean,
     machine_log_evidence,
 )
+from probrev.inference.populations import NUM_POPULATIONS, check_populations, resample
+from probrev.inference.program_evidence import check_tempered, program_log_evidence
+from probrev.model.conditional_prior import sample_jointly
 from probrev.model.kinds import Question, refusal
 from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
-from probrev.model.priors import sample_prior
+from probrev.model.prior_program import conditional_prior, is_given
 from probrev.model.protocol import Model, check_obs
 from probrev.plumbing.refusal import Refusal
 
@@ -29,8 +38,6 @@ from probrev.plumbing.refusal import Refusal
 GROUP_ELEMENTS = 2**22
 # (key, model, obs, num_chains, num_temperatures) -> log p(x), (obs,).
 Estimator = Callable[[PRNGKeyArray, Any, Observations, int, int], Estimate]
-# Populations of chains that never meet: their spread is the error.
-NUM_POPULATIONS = 8
 
 
 def estimate_log_evidence(
@@ -46,9 +53,14 @@ def estimate_log_evidence(
     Of one layer by sequential Monte Carlo, row by row: chains start from the prior, which is the
     posterior given no row of x; at each step the rows that are next in a random order join in. What
     x gains is the chains' mean of p(x_j | h); chains are resampled by it, and each makes a Gibbs
-    sweep given the rows so far. There are 8 populations that never meet. Each is unbiased for p(x);
-    the value is the logarithm of their mean and its error that of their spread, 7 degrees of
-    freedom. On average the value is low by half the squared error.
+    sweep given the rows so far, of what units are given too. There are 8 populations that never
+    meet. Each is unbiased for p(x); the value is the logarithm of their mean and its error that of
+    their spread, 7 degrees of freedom. On average the value is low by half the squared error.
+
+    Of any other model with a NumPyro program, several layers or a prior that is a plain function,
+    alike, but through the program: chains start from a run of it, the likelihood of x is raised to
+    powers that go from 0 to 1, and what the program draws is renewed by NUTS (continuous sites) and
+    by Metropolis' proposals of other values (discrete ones, which need finitely many).
 
     Of a Boltzmann machine by annealed importance sampling, from independent units to the machine
     and to p(h | x), see `estimate_log_partition`: log p(x) = b_0^T x + log Z_x - log Z, with one
@@ -62,9 +74,10 @@ def estimate_log_evidence(
 
     Args:
         key: random key.
-        model: a Boltzmann machine; one layer with noise_std > 0 under a `SpikeAndSlab`; or a model
-            with a method `log_evidence_estimator` that returns a function (key, model, obs,
-            num_chains, num_temperatures) -> an estimate and its standard error.
+        model: a Boltzmann machine; a LayeredModel with noise_std > 0 under any prior but `KSparse`;
+            any model with a NumPyro `program(x)` of finite density; or a model with a method
+            `log_evidence_estimator` that returns a function (key, model, obs, num_chains,
+            num_temperatures) -> an estimate and its standard error.
         obs: observations.
         num_chains: chains per observation; of a layer a multiple of 8.
         num_temperatures: steps of the path; of a layer at least as many as x has rows let them
@@ -92,12 +105,15 @@ def log_evidence_estimator_of(model: Model) -> Estimator:
     Raises:
         ValueError: nothing does; says what would.
     """
-    raise refusal(
-        "estimate_log_evidence",
-        model,
-        "needs a Boltzmann machine, a LayeredModel of one layer, or a model with a method "
-        "log_evidence_estimator",
-    )
+    if getattr(model, "program", None) is None:
+        raise refusal(
+            "estimate_log_evidence",
+            model,
+            "needs a Boltzmann machine, a LayeredModel, or a model with a NumPyro program(x) or a "
+            "method log_evidence_estimator",
+        )
+    check_tempered(model)
+    return program_log_evidence
 
 
 @log_evidence_estimator_of.register
@@ -108,13 +124,10 @@ def _of_machine(model: BoltzmannMachine) -> Estimator:
 
 @log_evidence_estimator_of.register
 def _of_layered(model: LayeredModel) -> Estimator:
-    if len(model.layers) > 1:
-        raise Refusal(
-            "estimate_log_evidence needs a Boltzmann machine or a LayeredModel of one layer, whose "
-            f"p(x | h) has a closed form; got {len(model.layers)} layers"
-        )
+    if len(model.layers) > 1 or not (model.has_sparse_prior or is_given(model.prior)):
+        return program_log_evidence
     check_layered(model, "estimate_log_evidence")
-    if model.sparse_prior.fixes_count:
+    if fixes_count(model.prior):
         raise Refusal(
             "estimate_log_evidence needs a SpikeAndSlab prior: its chains start from it and renew "
             f"one unit at a time; got {type(model.prior).__name__}, which fixes the number of "
@@ -131,11 +144,7 @@ def _layered_log_evidence(
     num_temperatures: int,
 ) -> Estimate:
     """Log p(x) of one layer, each population of chains by itself."""
-    if num_chains % NUM_POPULATIONS:
-        raise Refusal(
-            f"num_chains must be a multiple of {NUM_POPULATIONS}, one population each; "
-            f"got {num_chains}"
-        )
+    check_populations(num_chains)
     key_order, key_chains = jax.random.split(key)
     rank = jax.random.permutation(key_order, model.n_visible)
     size = max(1, GROUP_ELEMENTS // (num_chains * model.n_visible))
@@ -159,45 +168,38 @@ def _add_rows(
     num_temperatures: int,
 ) -> Float[Array, "obs population"]:
     """Log p(x) by each population; `rank` is each row's place in the order in which they join."""
-    (layer,), sparse = model.layers, model.sparse_prior
-    prior = UnitPrior(sparse.inclusion_logit, sparse.tilting_slab, sparse.active_range)
+    (layer,), prior = model.layers, conditional_prior(model.prior)
     squares = layer.weights**2
     shape = (x.shape[0] * NUM_POPULATIONS, num_chains // NUM_POPULATIONS)
     cases = jnp.repeat(x, num_chains, axis=0)
 
-    def step(carry: tuple[Array, Array], number: Array) -> tuple[tuple[Array, Array], None]:
-        h, log_evidence = carry
-        keys = jax.random.split(jax.random.fold_in(key, number), 4)
+    def step(carry: tuple, number: Array) -> tuple[tuple, None]:
+        h, u, log_evidence = carry
+        key_step = jax.random.fold_in(key, number)
+        keys = jax.random.split(key_step, 4)
         before, now = ((at * layer.n_visible) // num_temperatures for at in (number, number + 1))
         joins = ((rank >= before) & (rank < now)).astype(h.dtype)
         z = layer.pre_activation(h)
         log_weight = (layer.distribution(z).log_prob(cases) @ joins).reshape(shape)
         log_evidence += jax.nn.logsumexp(log_weight, axis=1) - jnp.log(shape[1])
-        parent = _resample(keys[0], log_weight)
-        h, z = h[parent], z[parent]
+        parent = resample(keys[0], log_weight)
+        h, z, u = jax.tree.map(lambda leaf: leaf[parent], (h, z, u))
         heard = jnp.broadcast_to((rank < now).astype(z.dtype), z.shape)
         rows = augment(keys[1], layer, z, cases)
         rows = Rows(rows.precision * heard, rows.residual * heard)
         information = rows.precision @ squares
         backwards = jax.random.bernoulli(keys[2])
-        h, _ = update_units(
-            keys[3], prior, layer.weights, information, h, rows, backwards=backwards
-        )
-        return (h, log_evidence), None
+        arguments = (layer.weights, information, h, rows)
+        h, rows = update_units(keys[3], units_given(prior, u), *arguments, backwards=backwards)
+        if u:
+            key_given, key_switch = jax.random.split(jax.random.fold_in(key_step, 4))
+            u = renew_auxiliary(key_given, prior, u, h)
+            if prior.num_switches:
+                z = layer.pre_activation(h)
+                u, h = switch_jointly(key_switch, prior, layer.weights, u, h, rows, z, None)
+        return (h, u, log_evidence), None
 
-    start = sample_prior(jax.random.fold_in(key, num_temperatures), sparse, len(cases))
-    first = start, jnp.zeros(shape[0], x.dtype)
-    (_, log_evidence), _ = jax.lax.scan(step, first, jnp.arange(num_temperatures))
+    start = sample_jointly(jax.random.fold_in(key, num_temperatures), prior, len(cases))
+    first = *start, jnp.zeros(shape[0], x.dtype)
+    (*_, log_evidence), _ = jax.lax.scan(step, first, jnp.arange(num_temperatures))
     return log_evidence.reshape(x.shape[0], NUM_POPULATIONS)
-
-
-def _resample(
-    key: PRNGKeyArray, log_weight: Float[Array, "population chain"]
-) -> Int[Array, " case"]:
-    """Systematic resampling within each population: the case that each one goes on from."""
-    num_populations, size = log_weight.shape
-    cumulative = jnp.cumsum(jax.nn.softmax(log_weight, axis=1), axis=1)
-    comb = jax.random.uniform(key, (num_populations, 1)) + jnp.arange(size)[None, :]
-    parent = jax.vmap(jnp.searchsorted)(cumulative / cumulative[:, -1:] * size, comb)
-    parent = jnp.minimum(parent, size - 1) + size * jnp.arange(num_populations)[:, None]
-    return parent.reshape(-1)

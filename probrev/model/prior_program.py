@@ -50,6 +50,14 @@ class Switches(NamedTuple):
     num_values: int
     first: int
 
+    def propose(self, key: PRNGKeyArray, value: Array, index: Int[Array, ""]) -> Array:
+        """The site's value with another value of one entry, all others alike."""
+        flat = value.reshape(-1)
+        step = jax.random.randint(key, (), 1, self.num_values)
+        other = self.first + (flat - self.first + step) % self.num_values
+        changed = jnp.where(jnp.arange(self.size) == index, other, flat)
+        return changed.astype(value.dtype).reshape(value.shape)
+
 
 @pytree(
     data=("program",),
@@ -120,12 +128,7 @@ class ProgramPrior(ConditionalPrior):
         """Any other value of that variable, all alike."""
         u, start = dict(u), 0
         for one in self.switches:
-            value, index = u[one.site].reshape(-1), switch - start
-            level = value - one.first
-            step = jax.random.randint(key, (), 1, one.num_values)
-            other = one.first + (level + step) % one.num_values
-            changed = jnp.where(jnp.arange(one.size) == index, other, value)
-            u[one.site] = changed.astype(value.dtype).reshape(u[one.site].shape)
+            u[one.site] = one.propose(key, u[one.site], switch - start)
             start += one.size
         return u
 
@@ -207,7 +210,7 @@ def _read(program: Callable[[], Any]) -> ProgramPrior:
     _check_returned(name, program, end, prior.n_hidden)
     auxiliary = tuple(key for key in sites if key != end)
     discrete = [key for key in auxiliary if sites[key]["fn"].support.is_discrete]
-    switches = tuple(_switches(name, key, sites[key]) for key in discrete)
+    switches = tuple(find_switches(f"the prior {name}", key, sites[key]) for key in discrete)
     if switches and prior.fixes_count:
         raise Refusal(
             f"the prior {name} fixes how many units are active given the discrete site "
@@ -265,8 +268,13 @@ def _check_returned(name: str, program: Callable[[], Any], end: str, n_hidden: i
             )
 
 
-def _switches(name: str, key: str, site: Mapping[str, Any]) -> Switches:
+def find_switches(name: str, key: str, site: Mapping[str, Any]) -> Switches:
     """The entries of a discrete site.
+
+    Args:
+        name: what draws it, to begin the error.
+        key: name of the site.
+        site: the site, of a trace.
 
     Raises:
         ValueError: they do not have finitely many values, in a row.
@@ -280,14 +288,14 @@ def _switches(name: str, key: str, site: Mapping[str, Any]) -> Switches:
         values = np.unique(np.asarray(law.enumerate_support(expand=False)))
     except NotImplementedError as error:
         raise Refusal(
-            f"the prior {name} draws {key!r} from {type(law).__name__}, which has no finite list "
-            "of values: a discrete variable before a spike and slab needs one"
+            f"{name} draws {key!r} from {type(law).__name__}, which has no finite list of values: "
+            "a discrete variable needs one"
         ) from error
     first, num_values = int(values[0]), len(values)
     if num_values < 2 or not np.array_equal(values, np.arange(first, first + num_values)):
         raise Refusal(
-            f"the prior {name} draws {key!r} from the values {values}: a discrete variable before "
-            "a spike and slab needs two or more integers in a row"
+            f"{name} draws {key!r} from the values {values}: a discrete variable needs two or more "
+            "integers in a row"
         )
     return Switches(key, np.size(site["value"]), num_values, first)
 

@@ -1,7 +1,6 @@
 """What every exact method finds, and the groups of a posterior that it becomes."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -59,7 +58,7 @@ class ExactResult(NamedTuple):
     integration_error: Float[np.ndarray, " obs"]
     draws: Float[np.ndarray, "draw obs hidden"]
     intermediates: Moments | None = None
-    sites: Mapping[str, np.ndarray] = MappingProxyType({})
+    sites: Mapping[str, np.ndarray] | None = None
 
 
 def solve_each(
@@ -165,7 +164,7 @@ def make_groups(result: ExactResult) -> dict[str, xr.Dataset]:
     summary = {name: (names, getattr(result, name)) for name, names in dims.items()}
     kept = {
         name: np.reshape(value, (NUM_CHAINS, num_draws // NUM_CHAINS, *np.shape(value)[1:]))
-        for name, value in result.sites.items()
+        for name, value in (result.sites or {}).items()
     }
     posterior = draws.to_dataset(name="h").assign(name_sites(kept))
     groups = {"posterior": posterior, "exact": xr.Dataset(summary, coords)}

@@ -70,6 +70,14 @@ def check_prior(method: str, prior: Prior) -> None:
         ) from error
 
 
+def fixes_count(prior: Prior) -> bool:
+    """Whether the number of active units is fixed, whatever they are given."""
+    conditional = conditional_prior(prior)
+    _, u = sample_jointly(jax.random.key(0), conditional, 1)
+    fewest, most = units_given(conditional, u).active_range
+    return 0 < fewest == most
+
+
 def _each_unit(slab: Slab, n_hidden: int) -> Slab:
     """A slab with its numbers written out for each unit."""
     leaves, structure = jax.tree.flatten(slab)
