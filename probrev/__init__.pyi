@@ -30,6 +30,7 @@ from .model.activations import (
     Relu,
     Threshold,
 )
+from .model.conditional_prior import ConditionalPrior
 from .model.distributions import LayerUnit
 from .model.flat import Flat
 from .model.layer import Layer
@@ -37,6 +38,7 @@ from .model.layered_model import LayeredModel
 from .model.observations import Observations
 from .model.priors import KSparse, SpikeAndSlab, sample_prior
 from .model.protocol import Model
+from .model.rectified_gaussian import RectifiedGaussian
 from .model.slabs import FiniteSlab, LogQuadraticSlab
 from .model.sparsity import sparsity_conditions
 from .model.states import FiniteStates
@@ -77,6 +79,7 @@ __all__ = [
     "Classifier",
     "ClippedRelu",
     "Comparison",
+    "ConditionalPrior",
     "ExactOptions",
     "ExactPlan",
     "ExactResult",
@@ -105,6 +108,7 @@ __all__ = [
     "Posterior",
     "RandomLike",
     "Recipe",
+    "RectifiedGaussian",
     "Refusal",
     "Relu",
     "Row",

@@ -48,6 +48,11 @@ class ConditionalPrior(abc.ABC):
     def renew(self, key: PRNGKeyArray, u: Auxiliary, h: Float[Array, " hidden"]) -> Auxiliary:
         """A draw from p(u | h), or from a Markov kernel that leaves p(u | h) alone, from u."""
 
+    @property
+    def marginal(self) -> SparsePrior | None:
+        """Units by themselves, where each is a spike and slab of a known form; None by default."""
+        return None
+
     # Where h = max(v, 0) and v is jointly normal, a unit can be drawn given all others' v.
 
     @property

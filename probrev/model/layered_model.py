@@ -83,6 +83,12 @@ class LayeredModel:
             check_registered(f"layers[{level}]", layer)
             check_layer_law(level, layer)
         h = jax.eval_shape(lambda: sample_prior(jax.random.key(0), self.prior, 1))
+        if len(h.shape) > 2:
+            raise Refusal(
+                f"prior returns h of shape {h.shape[1:]}: a prior is the law of one observation's "
+                f"h, of shape ({self.n_hidden},), and what it draws besides is that observation's "
+                "own; variables that all observations share are not supported"
+            )
         if h.shape != (1, self.n_hidden):
             raise Refusal(
                 f"prior returns h of shape {h.shape[1:]}, but the top layer, "

@@ -354,3 +354,11 @@ def as_sparse(prior: Prior) -> SparsePrior | None:
     except ValueError:
         return None
     return None if conditional.auxiliary else conditional.given({})
+
+
+def marginal_prior(prior: Prior) -> SparsePrior | None:
+    """The spike and slab of each unit by itself, where it is of a known form."""
+    sparse = as_sparse(prior)
+    if sparse is not None:
+        return sparse if is_spike_and_slab(sparse) else None
+    return conditional_prior(prior).marginal if is_given(prior) else None

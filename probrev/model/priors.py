@@ -45,7 +45,7 @@ _DECLARATION = "independent_given_count"
 
 
 class _Sparse(constraints.Constraint):
-    """Nonnegative vectors that may hold zeros: no smooth map leads there, so NUTS refuses it."""
+    """Nonnegative vectors that may hold zeros: no smooth map leads there."""
 
     event_dim = 1
 
@@ -54,6 +54,16 @@ class _Sparse(constraints.Constraint):
 
     def tree_flatten(self) -> tuple[tuple[()], tuple[tuple[()], dict]]:
         return (), ((), {})
+
+
+@dist.biject_to.register(_Sparse)
+def _no_smooth_map(constraint: _Sparse) -> None:
+    """What a kernel that needs gradients asks for."""
+    del constraint
+    raise Refusal(
+        "a spike and slab has a mass at 0, which kernels that follow gradients never meet: pr.hmc "
+        "and pr.gibbs sample programs with one"
+    )
 
 
 class SparsePrior(dist.Distribution):
@@ -167,7 +177,8 @@ class SparsePrior(dist.Distribution):
         num_active = active.sum(-1)
         lowest, highest = self.active_range
         inside = jnp.where(active, h, _rows(self._slab_point, h))
-        slab = self.slab.log_prob(inside)
+        of_slab = self.slab.log_prob
+        slab = _by_rows(of_slab, inside) if self.slab.batch_shape else of_slab(inside)
         log_on = jax.nn.log_sigmoid(self.inclusion_logit)
         log_off = jax.nn.log_sigmoid(-self.inclusion_logit)
         per_unit = jnp.where(active, _rows(log_on, h) + slab, _rows(log_off, h))
@@ -296,8 +307,9 @@ def check_spike_and_slab(method: str, prior: Prior) -> None:
     """
     if not isinstance(prior, SparsePrior):
         raise Refusal(
-            f"{method} needs a prior with a spike and a slab (SpikeAndSlab or KSparse); "
-            "for a prior written as a NumPyro function use hmc"
+            f"{method} needs a prior with a spike and a slab (SpikeAndSlab or KSparse), whose "
+            "units are independent but for their number; where they are so only given what is "
+            "drawn before them use gibbs, and for any NumPyro function hmc"
         )
     if is_spike_and_slab(prior):
         return
@@ -329,6 +341,12 @@ def check_one_law(prior: Prior) -> None:
             f"{type(prior).__name__} overrides {', '.join(density or program)} of a spike-and-slab "
             f"prior, but not {missing}: the two are one law, so override both, or neither"
         )
+
+
+def _by_rows(log_prob: Callable[[Array], Any], values: Array) -> Array:
+    """A law with a batch of its own, of values with further axes before it."""
+    rows = values.reshape(-1, values.shape[-1])
+    return jax.vmap(log_prob)(rows).reshape(values.shape)
 
 
 def _rows(vector: Float[Array, " hidden"], like: Array) -> Array:

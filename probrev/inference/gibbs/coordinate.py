@@ -77,7 +77,7 @@ class CoupledPrior(NamedTuple):
     def _given_others(
         self, unit: Int[Array, ""], v: Float[Array, "case hidden"]
     ) -> tuple[Float[Array, " case"], Float[Array, ""]]:
-        row, gap = self.precision[unit], v - self.mean
+        row, gap = self.precision[unit], v - self.mean[None]
         return v[:, unit] - (gap @ row) / row[unit], jax.lax.rsqrt(row[unit])
 
 

@@ -17,7 +17,8 @@ from probrev.inverses.trained_net import train_net
 from probrev.model.channel import fisher_information, observed_score
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
-from probrev.model.priors import SparsePrior, check_spike_and_slab, is_spike_and_slab
+from probrev.model.prior_program import marginal_prior
+from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.plumbing.pytree import pytree
 
 # Iterations of message passing in each rung that it has.
@@ -35,14 +36,15 @@ def layered_rungs(model: LayeredModel) -> Rungs:
     "theory", "universal" and "calibrated" are feedforward nets with that bias rule, of any depth;
     the first two, and "scalar", need a top layer whose readout is unbiased (`Layer.has_readout`).
     "trained" (`train_net`) needs one layer, and is left out where training takes longer than
-    seconds. "scalar" and "first_step" need one layer under a prior with a spike and a slab.
+    seconds. "scalar" and "first_step" need one layer under a prior with a spike and a slab; of a
+    `RectifiedGaussian` they take each unit's own, and know nothing of correlations.
     "two_steps", "three_steps" and "converged" need a model that `message_passing` can do.
     """
     names = {*bias_rules(model)}
     one_layer = len(model.layers) == 1
     if one_layer and model.layers[0].weights.size <= MAX_TRAINED_WEIGHTS:
         names.add("trained")
-    if one_layer and is_spike_and_slab(model.prior):
+    if one_layer and marginal_prior(model.prior) is not None:
         names |= {"scalar", "first_step"} if model.layers[0].has_readout else {"first_step"}
     try:
         check_model(model)
@@ -61,9 +63,12 @@ def build_rung(key: PRNGKeyArray, model: LayeredModel, name: str) -> Inverse:
     if name in UNROLLED:
         check_model(model)
         return UnrolledMessagePassing(model, UNROLLED[name])
-    check_spike_and_slab(f"rung {name!r}", model.sparse_prior)
+    prior = marginal_prior(model.prior)
+    if prior is None:
+        check_spike_and_slab(f"rung {name!r}", model.prior)
+    assert prior is not None
     denoiser = {"scalar": ScalarActivation, "first_step": FirstStep}[name]
-    return denoiser(model.sparse_prior, model.layers[0])
+    return denoiser(prior, model.layers[0])
 
 
 @samplers_of.register

@@ -1,0 +1,286 @@
+"""Gibbs under priors given something, held against weighted draws of NumPy's own from the prior."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from scipy.special import ndtr
+
+import probrev as pr
+from probrev.inference.gibbs.auxiliary_step import switch_jointly, units_given
+from probrev.inference.gibbs.coordinate import Rows
+from probrev.model.prior_program import read_program
+from tests.inference.gibbs.test_gibbs import joint_law_z_scores
+
+M = 4
+MEAN = np.array([0.3, -0.5, 0.1, -0.2])
+_ROOT = np.array([[1.0, 0.2], [-0.8, 0.4], [0.5, -1.1], [0.3, 0.9]])
+COVARIANCE = _ROOT @ _ROOT.T + np.diag([0.1, 0.4, 0.2, 0.3])
+OF_GROUP = np.array([0, 0, 1, 1])
+# Priors, each as probrev has it and as NumPy draws it: (rng, size) -> h, (size, M).
+
+
+def rate():
+    u = numpyro.sample("u", dist.Beta(1.5, 3.0))
+    return numpyro.sample("h", pr.SpikeAndSlab(M, u, dist.Exponential(1.3)))
+
+
+def draw_rate(rng, size):
+    u = rng.beta(1.5, 3.0, (size, 1))
+    return rng.exponential(1 / 1.3, (size, M)) * (rng.uniform(size=(size, M)) < u), u
+
+
+def scale():
+    u = numpyro.sample("u", dist.HalfCauchy(0.5))
+    return numpyro.sample("h", pr.SpikeAndSlab(M, 0.4, dist.HalfNormal(u)))
+
+
+def draw_scale(rng, size):
+    u = np.abs(0.5 * rng.standard_cauchy((size, 1)))
+    return np.abs(rng.normal(size=(size, M))) * u * (rng.uniform(size=(size, M)) < 0.4), u
+
+
+def groups():
+    with numpyro.plate("group", 2):
+        u = numpyro.sample("u", dist.Bernoulli(jnp.array([0.3, 0.6])))
+    prob = jnp.where(u[OF_GROUP] > 0, 0.8, 0.0)
+    return numpyro.sample("h", pr.SpikeAndSlab(M, prob, dist.HalfNormal(0.9), max_active=3))
+
+
+def draw_groups(rng, size):
+    # The bound is on h given the state of the groups: drawn again until it holds.
+    u = rng.uniform(size=(size, 2)) < [0.3, 0.6]
+    active = np.zeros((size, M), bool)
+    left = np.arange(size)
+    while left.size:
+        active[left] = rng.uniform(size=(left.size, M)) < 0.8 * u[left][:, OF_GROUP]
+        left = left[active[left].sum(1) > 3]
+    return np.abs(0.9 * rng.normal(size=(size, M))) * active, u.astype(float)
+
+
+def neighbours():
+    state, states = numpyro.sample("u_0", dist.Bernoulli(0.3)), []
+    for unit in range(1, M + 1):
+        states.append(state)
+        state = numpyro.sample(f"u_{unit}", dist.Bernoulli(jnp.where(state > 0, 0.8, 0.15)))
+    # A unit is what its state says: given h no state could change alone.
+    slab = dist.TruncatedNormal(0.5, 0.7, low=0.0)
+    return numpyro.sample("h", pr.SpikeAndSlab(M, jnp.stack(states) * 1.0, slab))
+
+
+def draw_neighbours(rng, size):
+    states = [rng.uniform(size=size) < 0.3]
+    for _ in range(M):
+        states.append(rng.uniform(size=size) < np.where(states[-1], 0.8, 0.15))
+    u = np.stack(states, 1)
+    value = 0.5 + 0.7 * rng.normal(size=(size, M))
+    while (value < 0).any():
+        value = np.where(value < 0, 0.5 + 0.7 * rng.normal(size=(size, M)), value)
+    return value * u[:, :M], u.astype(float)
+
+
+def classes():
+    u = numpyro.sample("u", dist.Categorical(jnp.array([0.5, 0.2, 0.3])))
+    prob = jnp.array([[0.9, 0.9, 0.05, 0.05], [0.05, 0.05, 0.9, 0.9], [0.5, 0.1, 0.1, 0.5]])[u]
+    slab = dist.HalfNormal(jnp.array([1.0, 0.4, 2.0])[u])
+    return numpyro.sample("h", pr.SpikeAndSlab(M, prob, slab))
+
+
+def draw_classes(rng, size):
+    u = rng.choice(3, size, p=[0.5, 0.2, 0.3])
+    prob = np.array([[0.9, 0.9, 0.05, 0.05], [0.05, 0.05, 0.9, 0.9], [0.5, 0.1, 0.1, 0.5]])[u]
+    value = np.abs(rng.normal(size=(size, M))) * np.array([1.0, 0.4, 2.0])[u][:, None]
+    return value * (rng.uniform(size=(size, M)) < prob), u[:, None].astype(float)
+
+
+def draw_gaussian(covariance, rng, size):
+    v = rng.multivariate_normal(MEAN, covariance, size)
+    return np.maximum(v, 0), np.zeros((size, 0))
+
+
+NOISE = np.array([0.3, 0.2, 0.5, 0.4])
+PRIORS = {
+    "rectified Gaussian": (
+        pr.RectifiedGaussian(MEAN, COVARIANCE), partial(draw_gaussian, COVARIANCE),
+    ),
+    "in factor form": (
+        pr.RectifiedGaussian.from_factors(MEAN, _ROOT[:, :1], NOISE),
+        partial(draw_gaussian, _ROOT[:, :1] @ _ROOT[:, :1].T + np.diag(NOISE)),
+    ),
+    "rate": (rate, draw_rate),
+    "scale": (scale, draw_scale),
+    "groups": (groups, draw_groups),
+    "neighbours": (neighbours, draw_neighbours),
+    "classes": (classes, draw_classes),
+}  # fmt: skip
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in PRIORS if name != "groups"]
+
+
+class Setting(NamedTuple):
+    """Layers, next to x first: weights, keep_prob, noise_std, gain of each; and what is seen."""
+
+    layers: tuple
+    x: np.ndarray
+
+    def model(self, prior):
+        return pr.LayeredModel(prior, [pr.Layer(w, p, s, gain=g) for w, p, s, g in self.layers])
+
+
+def setting(num_layers, num_obs=2):
+    """Correlated, badly scaled columns, few rows."""
+    rng = np.random.default_rng(11)
+    top = rng.normal(size=(6, M)) @ np.diag([1.0, 0.4, 1.5, 0.8])
+    top[:, 1] += 0.7 * top[:, 0]
+    layers = [(top, 0.6, 0.7, 1.3)]
+    if num_layers == 2:
+        layers.insert(0, (rng.normal(size=(5, 6)), 0.7, 0.8, 0.9))
+    h = np.array([[0.8, 0.0, 0.6, 0.0], [0.0, 0.5, 0.0, 0.3]])[:num_obs]
+    for weights, keep_prob, noise_std, gain in reversed(layers):
+        z = h @ weights.T + noise_std * rng.normal(size=(len(h), len(weights)))
+        h = gain * np.maximum(z, 0) * (rng.uniform(size=z.shape) < keep_prob)
+    return Setting(tuple(layers), h)
+
+
+def weighed(draw, given, x, size=1_500_000):
+    """Draws of h and u from the prior, and the weight of each given one x."""
+    rng = np.random.default_rng(12)
+    h, u = draw(rng, size)
+    signal = h
+    for weights, keep_prob, noise_std, gain in reversed(given.layers[1:]):
+        z = signal @ weights.T
+        z += noise_std * rng.normal(size=z.shape)
+        signal = gain * np.maximum(z, 0) * (rng.uniform(size=z.shape) < keep_prob)
+    weights, keep_prob, noise_std, gain = given.layers[0]
+    z = signal @ weights.T
+    seen = np.log(keep_prob / (gain * noise_std * np.sqrt(2 * np.pi)))
+    seen = seen - 0.5 * ((x / gain - z) / noise_std) ** 2
+    silent = np.log(1 - keep_prob + keep_prob * ndtr(-z / noise_std))
+    log_weight = np.where(x > 0, seen, silent).sum(1)
+    weight = np.exp(log_weight - log_weight.max())
+    assert weight.sum() ** 2 / (weight**2).sum() > 20_000
+    return h, u, weight / weight.sum(), log_weight.max() + np.log(weight.mean())
+
+
+def both(posterior, names):
+    """H and what it is given side by side, (chain, draw, obs, unit), as if all were units."""
+    group = posterior.tree["posterior"]
+    parts = [group["h"].to_numpy()]
+    for name in names:
+        values = group[name].to_numpy().astype(float)
+        parts.append(values.reshape(*values.shape[:3], -1))
+    return np.concatenate(parts, axis=-1)
+
+
+def compare_with_numpy(name, num_layers, **settings):
+    prior, draw = PRIORS[name]
+    given = setting(num_layers)
+    obs = pr.Observations(given.x)
+    found = pr.gibbs(jax.random.key(0), given.model(prior), obs, **settings)
+    names = sorted(
+        str(one) for one in found.tree["posterior"].data_vars if one not in ("h", "factor")
+    )
+    rng, expected = np.random.default_rng(13), []
+    for x in given.x:
+        h, u, weight, _ = weighed(draw, given, x)
+        chosen = rng.choice(len(h), 20_000, p=weight)
+        expected.append(np.concatenate([h, u], axis=1)[chosen])
+    reference = pr.from_draws(
+        "numpy", np.stack(expected, axis=1)[None], given.x, sampling="iid", starts_apart=True
+    )
+    ours = pr.from_draws("gibbs", both(found, names), given.x, starts_apart=True)
+    assert ours.status == "ok", ours.status_reason
+    agreement = pr.measure_agreement(ours, reference)
+    assert agreement.agrees, agreement.reason
+
+
+@pytest.mark.parametrize("name", ["groups", *SLOW])
+def test_gibbs_agrees_with_weighted_draws(name):
+    compare_with_numpy(name, 1, num_samples=8000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rectified Gaussian", "classes", "scale"])
+def test_through_two_layers(name):
+    compare_with_numpy(name, 2, num_samples=15_000)
+
+
+def light_scale():
+    # Geweke's test compares means, which a half-Cauchy scale does not have.
+    u = numpyro.sample("u", dist.LogNormal(-0.5, 0.5))
+    return numpyro.sample("h", pr.SpikeAndSlab(M, 0.4, dist.HalfNormal(u)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "prior",
+    [PRIORS["rectified Gaussian"][0], light_scale, neighbours],
+    ids=["gaussian", "scale", "neighbours"],
+)
+def test_geweke(prior):
+    z_scores = joint_law_z_scores(setting(1).model(prior), num_pairs=20_000, num_steps=30)
+    assert np.abs(z_scores).max() <= 4, z_scores
+
+
+def test_switches_leave_a_finite_law_alone():
+    """Of each of many cases that are drawn from p(h, u | rows), one pass must leave such a draw."""
+    slab = pr.FiniteSlab([0.5, 1.5], [0.6, 0.4])
+
+    def program():
+        with numpyro.plate("group", 2):
+            u = numpyro.sample("u", dist.Bernoulli(jnp.array([0.3, 0.6])))
+        prob = jnp.where(u[jnp.array([0, 1, 1])] > 0, jnp.array([0.8, 0.7, 0.9]), 0.05)
+        return numpyro.sample("h", pr.SpikeAndSlab(3, prob, slab, max_active=2))
+
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(4, 3))
+    precision, target = np.array([1.0, 0.0, 0.5, 2.0]), rng.normal(size=4)
+    levels = np.array([0.0, 0.5, 1.5])
+    table = np.array(list(np.ndindex(3, 3, 3, 2, 2)))
+    h, u = levels[table[:, :3]], table[:, 3:]
+    prob = np.where(u[:, [0, 1, 1]] > 0, [0.8, 0.7, 0.9], 0.05)
+    of_h = np.where(h > 0, prob * np.where(h == 0.5, 0.6, 0.4), 1 - prob).prod(1)
+    of_h = np.where((h > 0).sum(1) <= 2, of_h, 0.0)
+    for state in np.ndindex(2, 2):
+        of_h[(u == state).all(1)] /= of_h[(u == state).all(1)].sum()
+    of_u = np.where(u > 0, [0.3, 0.6], [0.7, 0.4]).prod(1)
+    left_out = lambda z: -0.3 * np.abs(z - 0.4).sum(-1)  # noqa: E731
+    z = h @ weights.T
+    log_rows = -0.5 * (precision * (target - z) ** 2).sum(1)
+    law = of_h * of_u * np.exp(log_rows + left_out(z))
+    law /= law.sum()
+    chosen = rng.choice(len(law), 200_000, p=law)
+    h0, u0, z0 = (jnp.asarray(part[chosen]) for part in (h, u, z))
+    rows = Rows(
+        jnp.broadcast_to(jnp.asarray(precision), z0.shape),
+        jnp.asarray(precision * (target - np.asarray(z0))),
+    )
+    prior = read_program(program)
+    step = jax.jit(
+        lambda key: switch_jointly(
+            key, prior, jnp.asarray(weights), {"u": u0}, h0, rows, z0,
+            lambda z: -0.3 * jnp.abs(z - 0.4).sum(-1),
+        )
+    )  # fmt: skip
+    u1, h1 = step(jax.random.key(4))
+    after = np.concatenate([np.searchsorted(levels, h1), np.asarray(u1["u"])], axis=1)
+    index = np.ravel_multi_index(tuple(after.T), (3, 3, 3, 2, 2))
+    counts, expected = np.bincount(index, minlength=len(law)), law * len(chosen)
+    common = expected >= 5
+    statistic = ((counts - expected)[common] ** 2 / expected[common]).sum()
+    assert statistic < common.sum() + 4 * np.sqrt(2 * common.sum())
+    assert (np.asarray(u1["u"]) != np.asarray(u0)).mean() > 0.05
+
+
+def test_a_slab_of_another_form_may_stand_beside_what_is_drawn():
+    def program():
+        u = numpyro.sample("u", dist.Beta(1.0, 3.0))
+        return numpyro.sample("h", pr.SpikeAndSlab(M, u, dist.Gamma(2.0, 2.0)))
+
+    units = units_given(read_program(program), {"u": jnp.array([0.2, 0.7])})
+    assert units.slab.batch_shape == ()
+    assert np.allclose(jax.nn.sigmoid(units.inclusion_logit), [[0.2] * M, [0.7] * M])
