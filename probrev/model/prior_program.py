@@ -187,7 +187,8 @@ def read_program(program: Callable[[], Any]) -> ProgramPrior:
 @functools.lru_cache(maxsize=64)
 def _read_or_why(program: Callable[[], Any]) -> "ProgramPrior | str":
     try:
-        with jax.enable_x64(True):
+        # Also from within jit, whose tracers say nothing.
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
             return _read(program)
     except Refusal as refusal:
         return str(refusal)

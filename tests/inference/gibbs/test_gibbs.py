@@ -130,9 +130,11 @@ def joint_law_z_scores(model, *, num_pairs: int, num_steps: int) -> np.ndarray:
     """
     fresh = model.simulate(jax.random.key(7), num_pairs)
     start = model.simulate(jax.random.key(8), num_pairs)
-    state = init_layered(jax.random.key(9), model, start.x, 1, 0)._replace(
-        h=start.h[None], intermediates=tuple(h[None] for h in start.intermediates)
-    )
+    state = init_layered(jax.random.key(9), model, start.x, 1, 0)
+    state = state._replace(
+        h=start.h[None], intermediates=tuple(h[None] for h in start.intermediates),
+        auxiliary={name: start.sites[name][None] for name in state.auxiliary},
+    )  # fmt: skip
     step, generate = jax.jit(layered_step), jax.jit(model.layers[0].generate)
     x = start.x
     for index in range(num_steps):
