@@ -80,7 +80,7 @@ def test_layer_has_relative_noise_and_the_energy_of_x():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: pr.fit_prior(H, "cauchy"), "slab must be one of truncated_normal, half_normal"),
+        (lambda: pr.fit_prior(H, "cauchy"), "kind must be one of truncated_normal, half_normal"),
         (lambda: pr.fit_prior(-H), "finite and nonnegative"),
         (lambda: pr.fit_prior(H[0]), r"shape \(num_obs, n_hidden\).*got shape \(3,\)"),
         (lambda: pr.fit_prior(0 * H), "h is 0 throughout: no unit fires"),

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, override
+from typing import Any, Literal, NamedTuple, override
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpyro.infer.mcmc import MCMCKernel
@@ -17,6 +18,7 @@ from probrev.inference.gibbs.sweep import State, sweep_of
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, check_pytree
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior.posterior import Moments, Posterior, from_draws
 
@@ -33,6 +35,7 @@ def gibbs(
     num_samples: int = 2000,
     num_chains: int = 4,
     keep_layers: bool = False,
+    start: Literal["prior", "truth"] = "prior",
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Posterior:
@@ -65,6 +68,8 @@ def gibbs(
         num_chains: independent chains per observation.
         keep_layers: keep the draws of intermediate layers too, as `h_1` (next to x), ...; their
             moments are kept in any case.
+        start: where chains start: as the sweep does, blind to what made x; or at the h that made
+            it, which is no way to a posterior, but shows one that blind chains do not find.
         checkpoint: file to save the chains in as they run, and to go on from where it holds them:
             an interrupted run resumes, a finished one is extended, bit for bit.
         progress: where to report progress, in sweeps.
@@ -80,9 +85,14 @@ def gibbs(
     check_pytree(model)
     check_obs(model, obs)
     settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
+    if start != "prior":
+        settings["start"] = start
     with stopwatch() as timing:
+        states = init_groups(key, model, obs.x, num_chains, num_warmup)
+        if start != "prior":
+            states = [_at_truth(state, obs, start) for state in states]
         chain = run_chain(
-            sweep.step, init_groups(key, model, obs.x, num_chains, num_warmup), (model, obs.x),
+            sweep.step, states, (model, obs.x),
             keep=every_layer if keep_layers else top_layer, average=powers,
             num_warmup=num_warmup, num_samples=num_samples,
             checkpoint=checkpoint, progress=progress,
@@ -91,10 +101,31 @@ def gibbs(
     moments = [Moments(mean, square - mean**2, active) for mean, square, active in means]
     kept: Kept = chain.draws
     return from_draws(
-        "gibbs", kept.h, obs.x, model=model, settings=settings, timing=timing, starts_apart=True,
+        "gibbs", kept.h, obs.x, model=model, settings=settings, timing=timing,
+        starts_apart=start == "prior",
         intermediates=moments, intermediate_draws=list(map(np.asarray, kept.intermediates)),
         sites=_all_sites(model, kept),
     )  # fmt: skip
+
+
+def _at_truth(state: Any, obs: Observations, start: str) -> Any:
+    """A group's state with its hidden vectors, and what they are given, where they were."""
+    if start != "truth":
+        raise Refusal(f"start must be 'prior' or 'truth'; got {start!r}")
+    auxiliary = getattr(state, "auxiliary", {})
+    depth, missing = len(_between(state)), auxiliary.keys() - obs.sites.keys()
+    if obs.h is None or len(obs.intermediates) != depth or missing:
+        raise Refusal(
+            "start='truth' needs observations that a model simulated, with all that made x: h, the "
+            "vectors between, and what the prior drew"
+        )
+    like = lambda value, old: jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)  # noqa: E731
+    found = {"h": like(obs.h, state.h)}
+    if _between(state):
+        found["intermediates"] = tuple(map(like, obs.intermediates, state.intermediates))
+    if auxiliary:
+        found["auxiliary"] = {name: like(obs.sites[name], old) for name, old in auxiliary.items()}
+    return state._replace(**found)
 
 
 class Kept(NamedTuple):
