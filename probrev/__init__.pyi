@@ -1,5 +1,6 @@
 from .boltzmann.machine import BoltzmannMachine
 from .boltzmann.trained_machine import train_machine
+from .calibration.calibration import Calibration, load_calibration
 from .comparison.compare import compare
 from .comparison.comparison import Comparison, load
 from .comparison.gap import split_gap
@@ -59,7 +60,8 @@ from .plumbing.refusal import Refusal
 from .posterior.agreement import measure_agreement
 from .posterior.external import from_datatree
 from .posterior.posterior import Posterior, from_draws
-from .report import write_report, write_weights_report
+from .report import write_calibration_report, write_report, write_weights_report
+from .runs.checks.check import check_calibration
 from .runs.sweeps.driver import sweep
 from .runs.sweeps.grid import Grid, read_grid
 from .runs.sweeps.store import load_sweep
@@ -73,6 +75,7 @@ __all__ = [
     "ActivationProfile",
     "Bias",
     "BoltzmannMachine",
+    "Calibration",
     "Case",
     "Classifier",
     "ClippedRelu",
@@ -121,6 +124,7 @@ __all__ = [
     "UnrolledMessagePassing",
     "build_ladder",
     "build_samplers",
+    "check_calibration",
     "choose_methods",
     "compare",
     "compare_until",
@@ -139,6 +143,7 @@ __all__ = [
     "hmc",
     "list_rungs",
     "load",
+    "load_calibration",
     "load_sweep",
     "log_partition",
     "measure_agreement",
@@ -162,6 +167,7 @@ __all__ = [
     "train_classifier",
     "train_machine",
     "train_net",
+    "write_calibration_report",
     "write_report",
     "write_weights_report",
 ]

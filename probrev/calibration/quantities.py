@@ -85,7 +85,7 @@ def measure_quantities(
 ) -> list[Quantity]:
     """Every quantity of the truth and of the draws, always the same ones in the same order.
 
-    Joint ones: the sum of h, the number active, log p(x|h) and log p(h, x) where the model has
+    Joint ones: the sum and the norm of h, the number active, log p(x|h) and log p(h, x) where the model has
     them, the distance of h from a random draw and from the posterior mean, both squared, and the
     sums of the layers between x and h whose draws are kept. The distance from the mean is the most
     sensitive to a posterior that is too narrow or wide. It uses other chains for the mean.
@@ -111,6 +111,7 @@ def measure_quantities(
     joint = partial(Quantity, family=Family.JOINT)
     found = [
         joint("sum of h", truth=h.truth.sum(-1), values=h.values.sum(-1)),
+        joint("norm of h", truth=_norm(h.truth), values=_norm(h.values)),
         joint("number active", truth=_active(h.truth), values=_active(h.values)),
     ]
     for name, said in SAID.items():
@@ -151,6 +152,10 @@ def distance_from_mean(posterior: Posterior, h: Draws) -> Quantity:
 def _distance(name: str, h: Draws, center: np.ndarray) -> Quantity:
     truth, values = (((one - center) ** 2).sum(-1) for one in h)
     return Quantity(name, Family.JOINT, truth, values)
+
+
+def _norm(h: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(h, axis=-1)
 
 
 def _active(h: np.ndarray) -> np.ndarray:

@@ -43,6 +43,11 @@ class Word(StrEnum):
     UNDECIDED = "undecided"
     INCONCLUSIVE = "inconclusive"
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether the method may not be trusted: exit status 3."""
+        return self in (Word.MISCALIBRATED, Word.INCONCLUSIVE)
+
 
 class Finding(NamedTuple):
     """What the ranks say of one quantity.
