@@ -67,7 +67,7 @@ class Calibration:
     def table(self) -> pd.DataFrame:
         """A row for each quantity, smallest p-value first: adjusted_p, how, and the tests."""
         frame = self.tree["quantities"].to_dataset().to_dataframe()
-        return frame.sort_values("adjusted_p", kind="stable").reset_index(drop=True)
+        return frame.sort_values(["adjusted_p", "p_value"], kind="stable").reset_index(drop=True)
 
     def save(self, path: str | Path) -> None:
         """Writes it to a netCDF file, whole or not at all; one that is there is replaced."""

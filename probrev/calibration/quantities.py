@@ -21,7 +21,8 @@ from probrev.posterior.posterior import Kind, Posterior
 # A user's own: (h, x) or (h, x, sites) of one observation -> a value for each h.
 OwnQuantity = Callable[..., ArrayLike]
 # Draws of each chain that are looked at, evenly spaced.
-MOST_DRAWS = 500
+MOST_DRAWS = 250
+FROM_MEAN = "distance from the mean"
 # Densities in words; both know x, so that they see a method that does not.
 SAID = {"log_likelihood": "log p(x|h)", "log_joint": "log p(h, x)"}
 
@@ -70,7 +71,7 @@ class Draws(NamedTuple):
 
 
 def spaced_draws(posterior: Posterior, name: str = "h") -> np.ndarray:
-    """At most 500 evenly spaced draws of each chain, (chain, draw, obs, ...)."""
+    """At most 250 evenly spaced draws of each chain, (chain, draw, obs, ...)."""
     found = posterior.tree["posterior"].to_dataset()[name]
     step = -(-found.sizes["draw"] // MOST_DRAWS)
     return found.transpose("chain", "draw", "obs", ...).isel(draw=slice(None, None, step)).to_numpy()
@@ -140,13 +141,13 @@ def measure_quantities(
 def distance_from_mean(posterior: Posterior, h: Draws) -> Quantity:
     """|h - mean|², the mean of draws in the first half of the chains, or known."""
     if posterior.kind is not Kind.SAMPLED:
-        return _distance("distance from the mean", h, posterior.mean.to_numpy())
+        return _distance(FROM_MEAN, h, posterior.mean.to_numpy())
     num_chains, num_draws = h.values.shape[:2]
     if num_chains > 1:
         first, rest = h.values[: num_chains // 2], h.values[num_chains // 2 :]
     else:
         first, rest = h.values[:, : num_draws // 2], h.values[:, num_draws // 2 :]
-    return _distance("distance from the mean", Draws(h.truth, rest), first.mean((0, 1)))
+    return _distance(FROM_MEAN, Draws(h.truth, rest), first.mean((0, 1)))
 
 
 def _distance(name: str, h: Draws, center: np.ndarray) -> Quantity:

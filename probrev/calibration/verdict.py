@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from probrev.calibration.quantities import Family
+from probrev.calibration.quantities import FROM_MEAN, Family
 from probrev.calibration.uniformity import (
     Uniformity,
     detectable_location,
@@ -182,10 +182,14 @@ def _ranked(findings: Sequence[Finding]) -> list[str]:
         return []
     said = ", ".join(f"{one.name} (p = {one.adjusted_p:.1g})" for one in convicted[:NAMED])
     more = f" and {len(convicted) - NAMED} more" if len(convicted) > NAMED else ""
-    return [
+    lines = [
         f"the truth is no draw from its posterior in {said}{more}; the posterior of "
         f"{convicted[0].name} is {convicted[0].how}"
     ]
+    location = next((one.uniformity.location for one in convicted if one.name == FROM_MEAN), 0.0)
+    if location:
+        lines.append(f"as a whole posteriors are too {'narrow' if location > 0 else 'wide'}")
+    return lines
 
 
 def _started(starts: dict[str, Any]) -> list[str]:

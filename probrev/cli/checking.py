@@ -30,6 +30,8 @@ from probrev.runs.provenance import provenance
 
 # Rows of the table that the terminal shows.
 MOST_ROWS = 8
+# Folder of a run for what is done on the way.
+BATCHES = "batches"
 DEFAULT_METHOD = "gibbs"
 
 
@@ -91,7 +93,7 @@ def run(request: Request, folder: Path, stage: Stages) -> pr.Calibration:
     identity |= {"method": method, "num_simulations": request.num_simulations}
     about = f"{method}: batches of {check.batch_size} simulations"
     return run_check(
-        check, identity, known, store=folder, workers=request.workers, progress=stage(about)
+        check, identity, known, store=folder / BATCHES, workers=request.workers, progress=stage(about)
     )
 
 
