@@ -7,7 +7,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpyro
 import pandas as pd
 from rich.console import Console
@@ -25,7 +24,7 @@ from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.runs import registry
 from probrev.runs.built_model import build_model
-from probrev.runs.checks.check import Check, named_method, run_check
+from probrev.runs.checks.check import BATCH_SIZE, Check, key_numbers, named_method, run_check
 from probrev.runs.provenance import provenance
 
 # Rows of the table that the terminal shows.
@@ -81,9 +80,7 @@ def run(request: Request, folder: Path, stage: Stages) -> pr.Calibration:
     _announce(request, method, built.model, stage)
     root = stream(request.seed, "check")
     subject_of = partial(_subject, request.info.name, _frozen(request.settings), method)
-    check = Check(
-        subject_of, tuple(jax.random.key_data(root).tolist()), request.num_simulations
-    )  # fmt: skip
+    check = Check(subject_of, key_numbers(root), request.num_simulations, BATCH_SIZE)
     known = provenance(
         model=request.info.name, source=request.info.source, parameters=built.arguments,
         seed=request.seed, command=request.command(method), methods={method: reason},

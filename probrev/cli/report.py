@@ -1,12 +1,15 @@
 """`probrev report`: the HTML report of a run, made anew from its file alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 import probrev as pr
 from probrev.plumbing.refusal import Refusal
+
+if TYPE_CHECKING:
+    from probrev import Comparison
 
 
 def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")] = None) -> None:
@@ -28,7 +31,7 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
     print(target)
 
 
-def _comparison(run: Path) -> pr.Comparison:
+def _comparison(run: Path) -> "Comparison":
     try:
         return pr.load(run)
     except (OSError, ValueError, KeyError) as error:

@@ -32,16 +32,23 @@ class Shifted(NamedTuple):
 MODEL = Shifted(jnp.asarray(0.8), jnp.asarray(0.3))
 
 
-def infer(key, model, obs, *, num_draws=500, widened=1.0, moved=0.0, ignores_x=False):
-    """Exact draws of (shift, h | x), or wrong ones."""
+def draw(key, model, x, num_draws, *, widened=1.0, moved=0.0, ignores_x=False):
+    """Exact draws of (shift, h | x), or wrong ones, (draw, obs, 3)."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     prior = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 2.0]])
     noisy = prior[1:, 1:] + np.eye(2) * float(model.noise_std) ** 2
     pull = np.zeros((3, 2)) if ignores_x else prior[:, 1:] @ np.linalg.inv(noisy)
     spread = widened**2 * (prior - pull @ prior[1:])
-    mean = (np.asarray(obs.x) - float(model.offset)) @ pull.T + moved
-    both = rng.multivariate_normal(np.zeros(3), spread, size=(1, num_draws, len(mean))) + mean
-    h = both[..., 1:] + float(model.offset)
+    mean = (np.asarray(x) - float(model.offset)) @ pull.T + moved
+    found = rng.multivariate_normal(np.zeros(3), spread, size=(num_draws, len(mean))) + mean
+    found[..., 1:] += float(model.offset)
+    return found
+
+
+def infer(key, model, obs, *, num_draws=500, **faults):
+    """The posterior by `draw`."""
+    both = draw(key, model, obs.x, num_draws, **faults)[None]
+    h = both[..., 1:]
     return pr.from_draws(
         "plain", h, obs.x, model=model, sampling="iid", sites={"shift": both[..., 0]}
     )

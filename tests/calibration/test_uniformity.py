@@ -35,12 +35,12 @@ RANKS = {"uniform": lambda rng: rng.uniform(size=60), "few draws, many ties": of
 
 @pytest.mark.parametrize("name", RANKS)
 def test_p_values_of_uniform_ranks_are_uniform(name):
-    found = p_values(RANKS[name], 1500)
+    found = p_values(RANKS[name], 800)
     for column in found.T[1:]:
         assert kstest(column, "uniform").pvalue > 1e-3
     # Three times the smallest: conservative, and only just.
     share = (found[:, 0] <= 0.05).mean()
-    assert 0.02 < share < 0.065
+    assert 0.015 < share < 0.07
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ class Check:
     subject_of: Callable[[], Subject]
     key_data: tuple[int, ...]
     num_simulations: int
-    batch_size: int = BATCH_SIZE
+    batch_size: int
 
     def __post_init__(self):
         if self.num_simulations < FEWEST:
@@ -143,7 +143,7 @@ def check_calibration(
                 f"{getattr(model, name)}: they must be models of the same x and h"
             )
     subject = Subject(model, run, source, from_truth, quantities, random_inverses)
-    check = Check(partial(_same, subject), _numbers(key), num_simulations)
+    check = Check(partial(_same, subject), key_numbers(key), num_simulations, BATCH_SIZE)
     identity = {
         "key": check.key_data,
         "num_simulations": num_simulations,
@@ -220,7 +220,8 @@ def _lost(batch: int, reason: str) -> NoReturn:
     raise Refusal(f"batch {batch} could not be computed: {reason}")
 
 
-def _numbers(key: PRNGKeyArray) -> tuple[int, ...]:
+def key_numbers(key: PRNGKeyArray) -> tuple[int, ...]:
+    """A key as a `Check` holds it."""
     return tuple(jax.random.key_data(key).tolist())
 
 
