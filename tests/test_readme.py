@@ -43,6 +43,10 @@ def test_two_priors_an_inverse_and_a_posterior_from_elsewhere():
     assert ("support_prob", "net", "gamma") in table.index
     assert ("support_prob", "net", "horseshoe") not in table.index
 
+    # The last block but for sweeps: Gibbs of the first model.
+    assert session["check"].word == "calibrated"
+    assert "largest" in set(session["check"].table()["quantity"])
+
 
 @pytest.mark.slow
 def test_a_prior_a_model_a_metric_a_method_and_an_inverse_of_ones_own():

@@ -57,7 +57,7 @@ class Calibration:
     @property
     def starts(self) -> dict[str, Any]:
         """What chains from the truth say beside blind ones; empty where there were none."""
-        return {key: value for key, value in self.tree.attrs.items() if key.startswith("starts")}
+        return _starts(self.tree.attrs)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -82,17 +82,18 @@ def summarize(batches: Sequence[xr.Dataset], provenance: Mapping[str, Any]) -> C
         batches: of `simulate_batch`, in order.
         provenance: JSON-able.
     """
-    starts = {
-        key: value for key, value in batches[0].attrs.items() if key.startswith("starts")
-    }  # only the first batch compares them
+    starts = _starts(batches[0].attrs)
     simulations = xr.concat(
         batches, dim="simulation", data_vars="minimal", coords="minimal", compat="override",
         join="exact", combine_attrs="drop",
     )  # fmt: skip
     findings = find(simulations)
     verdict = judge(simulations, findings, starts)
-    terms = (simulations[name].to_numpy()[None] for name in ("claimed_risk", "actual_risk"))
-    (ratio,) = estimate_ratios(*terms, generator(0, "bootstrap/claimed_over_actual"))
+    claimed, actual = (
+        simulations[name].to_numpy()[None] for name in ("claimed_risk", "actual_risk")
+    )
+    rng = generator(0, "bootstrap/claimed_over_actual")
+    (ratio,) = estimate_ratios(claimed, actual, rng)
     groups = {
         "simulations": simulations,
         "quantities": table_of(findings, "quantity"),
@@ -113,6 +114,11 @@ def summarize(batches: Sequence[xr.Dataset], provenance: Mapping[str, Any]) -> C
         "provenance": json.dumps(dict(provenance)),
     }
     return Calibration(tree)
+
+
+def _starts(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """What `compare_starts` found, which is in the first batch."""
+    return {str(key): value for key, value in attrs.items() if str(key).startswith("starts")}
 
 
 def load_calibration(path: str | Path) -> Calibration:

@@ -74,7 +74,9 @@ def spaced_draws(posterior: Posterior, name: str = "h") -> np.ndarray:
     """At most 250 evenly spaced draws of each chain, (chain, draw, obs, ...)."""
     found = posterior.tree["posterior"].to_dataset()[name]
     step = -(-found.sizes["draw"] // MOST_DRAWS)
-    return found.transpose("chain", "draw", "obs", ...).isel(draw=slice(None, None, step)).to_numpy()
+    return (
+        found.transpose("chain", "draw", "obs", ...).isel(draw=slice(None, None, step)).to_numpy()
+    )
 
 
 def measure_quantities(
@@ -86,10 +88,11 @@ def measure_quantities(
 ) -> list[Quantity]:
     """Every quantity of the truth and of the draws, always the same ones in the same order.
 
-    Joint ones: the sum and the norm of h, the number active, log p(x|h) and log p(h, x) where the model has
-    them, the distance of h from a random draw and from the posterior mean, both squared, and the
-    sums of the layers between x and h whose draws are kept. The distance from the mean is the most
-    sensitive to a posterior that is too narrow or wide. It uses other chains for the mean.
+    Joint ones: the sum and the norm of h, the number active, log p(x|h) and log p(h, x) where the
+    model has them, the distance of h from a random draw and from the posterior mean, both squared,
+    and the sums of the layers between x and h whose draws are kept, with log p(x|h_1). The distance
+    from the mean is the most sensitive to a posterior that is too narrow or wide; its mean is that
+    of other chains. The norm sees a slab's scale.
 
     Args:
         model: the model of the posterior.
@@ -255,5 +258,3 @@ def check_quantities(own: Mapping[str, OwnQuantity]) -> None:
                 f"quantities[{name!r}] must be a function of (h, x) or (h, x, sites); got "
                 f"{type(function).__name__}"
             )
-
-

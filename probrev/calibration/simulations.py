@@ -133,9 +133,7 @@ def _check(posterior: Any, obs: Observations) -> None:
 def _ranks(
     key: PRNGKeyArray, found: list[Quantity], steps: np.ndarray
 ) -> Float[np.ndarray, "simulation quantity"]:
-    columns = [
-        rank(stream(key, f"ties/{one.name}"), one.truth, one.values, steps) for one in found
-    ]
+    columns = [rank(stream(key, f"ties/{one.name}"), one.truth, one.values, steps) for one in found]
     return np.stack(columns, axis=-1)
 
 
@@ -149,19 +147,22 @@ def _status(posterior: Posterior) -> list[tuple[Status, str]]:
     if posterior.kind is not Kind.SAMPLED:
         return [overall] * len(posterior.obs)
     attrs, diagnostics = posterior.tree.attrs, posterior.tree["diagnostics"].to_dataset()
-    stats = posterior.tree.get("sample_stats")
+    diverging = np.zeros(len(posterior.obs), dtype=int)
+    if "sample_stats" in posterior.tree:
+        stats = posterior.tree["sample_stats"].to_dataset()
+        if "diverging" in stats:
+            diverging = stats["diverging"].sum(("chain", "draw")).to_numpy()
+    apart = bool(attrs.get("starts_apart", False))
     found = []
     for index in range(len(posterior.obs)):
         own = diagnostics.isel(obs=[index])
-        diverging = stats is not None and "diverging" in stats
         one = status_of(
-            posterior.draws.isel(obs=[index]), own,
-            num_divergences=int(stats["diverging"].isel(obs=index).sum()) if diverging else 0,
-            sampling=posterior.sampling, starts_apart=bool(attrs.get("starts_apart", False)),
+            posterior.draws.isel(obs=[index]), own, num_divergences=int(diverging[index]),
+            sampling=posterior.sampling, starts_apart=apart,
         )  # fmt: skip
         # Chains that started apart and came to rest at one value have said something.
-        at_rest = bool((own["behaviour"] == "constant").all()) and attrs.get("starts_apart", False)
-        if at_rest and overall[0] is not Status.UNCHECKED:
+        at_rest = bool((own["behaviour"] == "constant").all())
+        if apart and at_rest and overall[0] is not Status.UNCHECKED:
             one = Status.OK, "all chains came to rest at one value"
         found.append(one)
     return found

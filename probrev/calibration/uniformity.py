@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
 from scipy.stats import chi2, kstwo, norm
 
 # Ranks are never nearer to 0 or 1.
 EDGE = 1e-12
+# Between these numbers of simulations what is wanted is looked for.
+FEWEST, MOST = 2, 2**24
 # How often what a test is said to see is seen.
 POWER = 0.9
 
@@ -83,7 +84,11 @@ def detectable_location(size: int, level: float) -> float:
 
 def wanted_size(spread: float, level: float) -> int:
     """How many simulations it takes to convict a posterior that is so many times too narrow."""
-    return math.ceil(brentq(lambda n: detectable_spread(n, level) - spread, 3, 1e7))
+    low, high = FEWEST, MOST
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if detectable_spread(middle, level) <= spread else (middle, high)
+    return high
 
 
 def _distance(ranks: Float[np.ndarray, " simulation"]) -> float:

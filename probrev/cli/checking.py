@@ -90,7 +90,12 @@ def run(request: Request, folder: Path, stage: Stages) -> pr.Calibration:
     identity |= {"method": method, "num_simulations": request.num_simulations}
     about = f"{method}: batches of {check.batch_size} simulations"
     return run_check(
-        check, identity, known, store=folder / BATCHES, workers=request.workers, progress=stage(about)
+        check,
+        identity,
+        known,
+        store=folder / BATCHES,
+        workers=request.workers,
+        progress=stage(about),
     )
 
 
@@ -155,10 +160,10 @@ def print_calibration(result: pr.Calibration, folder: Path) -> None:
         table.add_column(name, justify="right")
     table.add_column("")
     rows = result.table()
-    for row in rows.head(MOST_ROWS).itertuples():
+    for row in rows.head(MOST_ROWS).to_dict(orient="records"):
         table.add_row(
-            str(row.quantity), f"{row.adjusted_p:.2g}", f"{row.location:+.2f}",
-            f"{row.spread:.2f}", str(row.how),
+            row["quantity"], f"{row['adjusted_p']:.2g}", f"{row['location']:+.2f}",
+            f"{row['spread']:.2f}", row["how"],
         )  # fmt: skip
     console.print(table)
     legend = (

@@ -92,11 +92,11 @@ def _ranks(result: Calibration) -> Iterator[Section]:
     convicted = set(table["quantity"][table["how"] != ""])
     is_first = True
     for family, title in titles.items():
-        own = table[table["family"] == family]
+        own = table.query(f"family == {family.value!r}")
         if not len(own):
             continue
         # The smallest p-values, in the order of the quantities.
-        shown = set(own["quantity"].head(MOST_PANELS))
+        shown = set(own["quantity"].to_numpy()[:MOST_PANELS])
         drawn = [name for name in ranks["quantity"].to_numpy() if name in shown]
         section = Section(title)
         if len(own) > MOST_PANELS:
@@ -106,16 +106,17 @@ def _ranks(result: Calibration) -> Iterator[Section]:
         figure = plot_ecdf(ranks.sel(quantity=drawn), convicted)
         alt = "Distribution of the truth's ranks minus the uniform one, with a band"
         section.images.append(image(figure, alt, PANELS if is_first else ""))
-        rows = [_row(row.quantity, row) for row in own.itertuples()]
+        rows = [_row(row["quantity"], row) for row in own.to_dict(orient="records")]
         section.tables.append(Table(HEADER, rows, READING if is_first else ""))
         is_first = False
         yield section
 
 
-def _row(name: Any, row: Any) -> list[str]:
+def _row(name: str, row: Any) -> list[str]:
     return [
-        str(name), plain(row.adjusted_p, 2), f"{row.location:+.2f}", f"{row.spread:.2f}",
-        plain(row.location_p, 2), plain(row.spread_p, 2), plain(row.shape_p, 2), str(row.how),
+        str(name), plain(row["adjusted_p"], 2), f"{row['location']:+.2f}",
+        f"{row['spread']:.2f}", plain(row["location_p"], 2), plain(row["spread_p"], 2),
+        plain(row["shape_p"], 2), row["how"],
     ]  # fmt: skip
 
 
@@ -152,7 +153,9 @@ def _inverses(result: Calibration) -> list[Section]:
     names = [f"{inverse}, from {reference}" for inverse, reference in ranks["one"].to_numpy()]
     flat = xr.DataArray(ranks.to_numpy(), dims=("simulation", "one"), coords={"one": names})
     wrong = {name for name, how in zip(names, found["how"], strict=True) if how}
-    rows = [_row(f"{row.inverse}, {row.family}", row) for row in found.itertuples()]
+    rows = [
+        _row(f"{row['inverse']}, {row['family']}", row) for row in found.to_dict(orient="records")
+    ]
     caption = (
         "Ranks of the true h's distance from a reference among the samples' distances (TARP "
         "coverage), 500 samples of each random inverse. Too high: the truth is nearer to the "

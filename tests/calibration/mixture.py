@@ -54,7 +54,9 @@ def exact_draws(key, model, obs):
     by_class = np.log1p(PROBS[:, None, None] * np.expm1(evidence)).sum(-1)
     size = (1, NUM_CHAINS * NUM_DRAWS, len(evidence))
     label = (rng.uniform(size=size) < expit(by_class[1] - by_class[0])).astype(int)
-    h = rng.uniform(size=(*size, evidence.shape[1])) < expit(logit(PROBS[label])[..., None] + evidence)
+    h = rng.uniform(size=(*size, evidence.shape[1])) < expit(
+        logit(PROBS[label])[..., None] + evidence
+    )
     return pr.from_draws(
         "exact draws", h.astype(float), obs.x, model=model, sampling="iid", sites={"class": label}
     )

@@ -38,8 +38,8 @@ def under_slab(scale):
 @pytest.mark.slow
 @pytest.mark.parametrize(("scale", "word"), [(1.0, "calibrated"), (1.2, "miscalibrated")])
 def test_a_slab_whose_scale_is_wrong_by_a_fifth(scale, word):
-    method = partial(pr.gibbs, num_samples=1500)
-    arguments = {"simulate_from": under_slab(1.0), "num_simulations": 500}
+    method = partial(pr.gibbs, num_samples=1000)
+    arguments = {"simulate_from": under_slab(1.0), "num_simulations": 400}
     found = pr.check_calibration(KEY, under_slab(scale), method, **arguments)
     assert found.word == word, found.sentence
     value, low, high = found.claimed_over_actual
@@ -62,7 +62,7 @@ def two_layers():
 @pytest.mark.slow
 def test_the_factor_between_layers_left_out(plant):
     """rho / alpha = 1/6: visible in the layer between, and through it at the top."""
-    right = pr.check_calibration(KEY, two_layers(), "gibbs")
+    right = pr.check_calibration(KEY, two_layers(), "gibbs", num_simulations=120)
     assert right.word is Word.CALIBRATED, right.sentence
     law = layered_sweep.rectified_slab
 
@@ -71,7 +71,7 @@ def test_the_factor_between_layers_left_out(plant):
         return logit - jnp.log(keep_prob / gain), slab
 
     plant("rectified_slab", without_factor)
-    found = pr.check_calibration(KEY, two_layers(), "gibbs")
+    found = pr.check_calibration(KEY, two_layers(), "gibbs", num_simulations=120)
     assert found.word is Word.MISCALIBRATED
     assert "sum of h_1" in found.sentence
 
@@ -83,7 +83,7 @@ def test_relocation_forgotten_where_nothing_else_moves(plant):
     right = pr.check_calibration(KEY, model, "gibbs", num_simulations=100)
     assert right.word is Word.CALIBRATED, right.sentence
     plant("relocate_unit", lambda key, prior, weights, information, h, rows: (h, rows))
-    found = pr.check_calibration(KEY, model, "gibbs", num_simulations=100)
+    found = pr.check_calibration(KEY, model, "gibbs", num_simulations=50)
     assert found.word is Word.INCONCLUSIVE
     assert "posteriors are not ok" in found.sentence
     assert "the truth is no draw from its posterior" in found.sentence

@@ -75,7 +75,7 @@ def test_own_quantities_of_h_x_and_sites():
 
 @pytest.mark.slow
 def test_densities_where_the_model_has_them():
-    model = pr.LayeredModel(pr.SpikeAndSlab(4, 0.3, SLAB, max_active=2), [LAYER])
+    model = pr.LayeredModel(pr.SpikeAndSlab(4, 0.3, SLAB), [LAYER])
     obs = model.simulate(jax.random.key(2), 2)
     posterior = draw_prior(model, obs)
     found = measure_quantities(model, obs, posterior, np.zeros((2, 4)), {})

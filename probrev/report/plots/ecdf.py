@@ -59,9 +59,7 @@ def simultaneous_band(size: int) -> Float[np.ndarray, "3 point"]:
     return np.stack([points, low - points, high - points])
 
 
-def _panel(
-    ax: Axes, ranks: np.ndarray, band: np.ndarray, title: str, is_convicted: bool
-) -> None:
+def _panel(ax: Axes, ranks: np.ndarray, band: np.ndarray, title: str, is_convicted: bool) -> None:
     color = CONVICTED_COLOR if is_convicted else POSTERIOR_COLOR
     ax.fill_between(*band, color=MUTED, alpha=0.25, lw=0)
     ax.axhline(0, color=MUTED, lw=0.8, ls=":")

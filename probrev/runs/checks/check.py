@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 import xarray as xr
 from jaxtyping import PRNGKeyArray
 
@@ -64,7 +64,7 @@ class Check:
 
     def compute(self, batch: int) -> xr.Dataset:
         """The batch of that number; the first compares starts too."""
-        key = jax.random.wrap_key_data(np.asarray(self.key_data, dtype=np.uint32))
+        key = jax.random.wrap_key_data(jnp.asarray(self.key_data, dtype=jnp.uint32))
         size = min(self.batch_size, self.num_simulations - batch * self.batch_size)
         key = jax.random.fold_in(key, batch)
         return simulate_batch(self.subject_of(), key, size, with_starts=batch == 0)

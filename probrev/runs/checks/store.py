@@ -29,6 +29,8 @@ def prepare(folder: str | Path, identity: dict[str, Any]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             with replacing(path) as partial:
                 partial.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+        for half in folder.glob(".*-batch-*.nc"):  # of a process that was killed
+            half.unlink()
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Refusal(f"{folder} cannot hold a check: {error}") from error
