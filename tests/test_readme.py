@@ -42,8 +42,7 @@ def test_two_priors_an_inverse_and_a_posterior_from_elsewhere():
     # A horseshoe has no mass at 0, so no support.
     assert ("support_prob", "net", "gamma") in table.index
     assert ("support_prob", "net", "horseshoe") not in table.index
-
-    # The last block but for sweeps: Gibbs of the first model.
+    # The check is of the first model.
     assert session["check"].word == "calibrated"
     assert "largest" in set(session["check"].table()["quantity"])
 

@@ -19,20 +19,19 @@ Values = Float[np.ndarray, "chain draw obs"]
 def thinning(values: list[Values]) -> Int[np.ndarray, " obs"]:
     """Every how many draws of each observation to take one, so that they are nearly independent.
 
-    Three times N / ESS, ESS the smallest rank-normalised one over quantities that vary, and N.
+    Three times the largest N / ESS over quantities that vary, ESS rank-normalised and at most N.
 
     Args:
-        values: of each quantity, in all draws of Markov chains.
+        values: of each quantity, in draws of Markov chains.
     """
-    num_draws = values[0].shape[0] * values[0].shape[1]
-    smallest = np.full(values[0].shape[2], float(num_draws))
+    share = np.ones(values[0].shape[2])
     for one in values:
-        smallest = np.fmin(smallest, _bulk_size(one))
-    return np.ceil(THINNING * num_draws / smallest).astype(int)
+        share = np.fmin(share, _effective_share(one))
+    return np.ceil(THINNING / share).astype(int)
 
 
-def _bulk_size(values: Values) -> Float[np.ndarray, " obs"]:
-    """Rank-normalised ESS of each observation; NaN where nothing varies."""
+def _effective_share(values: Values) -> Float[np.ndarray, " obs"]:
+    """Rank-normalised ESS over N of each observation; NaN where nothing varies."""
     finite = np.isfinite(values).all((0, 1))
     moving = finite & (values != values[:1, :1]).any((0, 1))
     found = np.full(values.shape[2], np.nan)
@@ -41,7 +40,7 @@ def _bulk_size(values: Values) -> Float[np.ndarray, " obs"]:
         with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
             found[moving] = az.ess(xr.DataArray(values[..., moving], dims=dims), method="bulk")
-    return found
+    return found / (values.shape[0] * values.shape[1])
 
 
 def rank(

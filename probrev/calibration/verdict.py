@@ -186,9 +186,13 @@ def _ranked(findings: Sequence[Finding]) -> list[str]:
         f"the truth is no draw from its posterior in {said}{more}; the posterior of "
         f"{convicted[0].name} is {convicted[0].how}"
     ]
-    location = next((one.uniformity.location for one in convicted if one.name == FROM_MEAN), 0.0)
-    if location:
-        lines.append(f"as a whole posteriors are too {'narrow' if location > 0 else 'wide'}")
+    lines += [
+        "the truth lies further from the posterior mean than posteriors say: they are too sure"
+        if one.uniformity.location > 0
+        else "the truth lies nearer to the posterior mean than posteriors say: they are too wide"
+        for one in convicted
+        if one.name == FROM_MEAN and one.how.startswith(("too low", "too high"))
+    ]
     return lines
 
 

@@ -67,8 +67,11 @@ def test_a_random_inverse_that_ignores_x_is_seen_and_another_is_not(right):
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ({"widened": 1.5}, "as a whole posteriors are too wide"),
-        ({"widened": 1 / 1.5}, "as a whole posteriors are too narrow"),
+        ({"widened": 1.5}, "nearer to the posterior mean than posteriors say: they are too wide"),
+        (
+            {"widened": 1 / 1.5},
+            "further from the posterior mean than posteriors say: they are too sure",
+        ),
         ({"moved": 0.5}, "too high"),
         # The prior itself: only quantities that know x can see it.
         ({"ignores_x": True}, "log p(x|h)"),
