@@ -38,7 +38,6 @@ def results_of[T](
         batches: numbers of the batches.
         workers: number of worker processes on this machine; None for this process.
         scheduler: address of a running Dask scheduler.
-
     """
     if workers is None and scheduler is None:
         yield ((batch, work.compute(batch)) for batch in batches)
