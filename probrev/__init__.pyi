@@ -1,5 +1,6 @@
 from .boltzmann.machine import BoltzmannMachine
 from .boltzmann.trained_machine import train_machine
+from .calibration.calibration import Calibration, load_calibration
 from .comparison.compare import compare
 from .comparison.comparison import Comparison, load
 from .comparison.gap import split_gap
@@ -61,7 +62,8 @@ from .plumbing.refusal import Refusal
 from .posterior.agreement import measure_agreement
 from .posterior.external import from_datatree
 from .posterior.posterior import Posterior, from_draws
-from .report import write_report, write_weights_report
+from .report import write_calibration_report, write_report, write_weights_report
+from .runs.checks.check import check_calibration
 from .runs.sweeps.driver import sweep
 from .runs.sweeps.grid import Grid, read_grid
 from .runs.sweeps.store import load_sweep
@@ -75,6 +77,7 @@ __all__ = [
     "ActivationProfile",
     "Bias",
     "BoltzmannMachine",
+    "Calibration",
     "Case",
     "Classifier",
     "ClippedRelu",
@@ -125,6 +128,7 @@ __all__ = [
     "UnrolledMessagePassing",
     "build_ladder",
     "build_samplers",
+    "check_calibration",
     "choose_methods",
     "compare",
     "compare_until",
@@ -143,6 +147,7 @@ __all__ = [
     "hmc",
     "list_rungs",
     "load",
+    "load_calibration",
     "load_sweep",
     "log_partition",
     "measure_agreement",
@@ -166,6 +171,7 @@ __all__ = [
     "train_classifier",
     "train_machine",
     "train_net",
+    "write_calibration_report",
     "write_report",
     "write_weights_report",
 ]

@@ -17,7 +17,7 @@ ROOT = Path(probrev.__file__).parent
 PUBLIC = "public API"
 ROOMS = (
     "plumbing", "numerics", "model", "posterior", "boltzmann", "inference", "inverses", "theory",
-    "nets", "comparison", "runs", "report", PUBLIC, "cli",
+    "nets", "comparison", "calibration", "runs", "report", PUBLIC, "cli",
 )  # fmt: skip
 HEAVY = ("jax", "numpyro", "arviz", "matplotlib", "numpy", "optax", "scipy", "xarray", "pandas")
 

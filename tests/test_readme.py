@@ -42,6 +42,9 @@ def test_two_priors_an_inverse_and_a_posterior_from_elsewhere():
     # A horseshoe has no mass at 0, so no support.
     assert ("support_prob", "net", "gamma") in table.index
     assert ("support_prob", "net", "horseshoe") not in table.index
+    # The check is of the first model.
+    assert session["check"].word == "calibrated"
+    assert "largest" in set(session["check"].table()["quantity"])
 
 
 @pytest.mark.slow

@@ -27,6 +27,12 @@ app.command(
     "Exit status: 0 done, 3 inconclusive (a posterior is not to be trusted), 2 bad input.",
 )
 app.command(
+    "probrev.cli.check:check",
+    name="check",
+    help="Check that a method's posteriors are a model's; killed, the same command resumes.\n\n"
+    "Exit status: 0 calibrated or undecided, 3 miscalibrated or inconclusive, 2 bad input.",
+)
+app.command(
     "probrev.cli.sweep:sweep",
     name="sweep",
     help="Compute a grid of comparisons; killed, the same command resumes.\n\n"

@@ -1,29 +1,38 @@
 """`probrev report`: the HTML report of a run, made anew from its file alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 import probrev as pr
 from probrev.plumbing.refusal import Refusal
 
+if TYPE_CHECKING:
+    from probrev import Comparison
+
 
 def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")] = None) -> None:
     """Writes the report of a saved run.
 
     Args:
-        run: a file run.nc that `probrev compare` wrote.
+        run: a file run.nc that `probrev compare` or `probrev check` wrote.
         out: the HTML file; by default report.html beside the run. Replaced if it is there.
     """
     target = out or run.with_name("report.html")
     if not run.is_file():
-        raise Refusal(f"no run {run}: give the run.nc that probrev compare wrote")
+        raise Refusal(f"no run {run}: give the run.nc that probrev compare or check wrote")
     if target.is_dir() or not target.parent.is_dir() or target.resolve() == run.resolve():
         raise Refusal(f"--out {target}: expected an HTML file in a folder that exists")
     try:
-        result = pr.load(run)
-    except (OSError, ValueError, KeyError) as error:
-        raise Refusal(f"{run} is not a run that probrev compare wrote: {error}") from error
-    pr.write_report(result, target)
+        pr.write_calibration_report(pr.load_calibration(run), target)
+    except ValueError:
+        pr.write_report(_comparison(run), target)
     print(target)
+
+
+def _comparison(run: Path) -> "Comparison":
+    try:
+        return pr.load(run)
+    except (OSError, ValueError, KeyError) as error:
+        raise Refusal(f"{run} is not a run that probrev compare or check wrote: {error}") from error

@@ -1,6 +1,7 @@
 """Saving a long run on its way, so that, interrupted, it resumes bit for bit."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def save_checkpoint(path: str | Path, run: Any, state: Any, done: int, kept: lis
         for index, leaf in enumerate(jax.tree.leaves(tree))
     }
     with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, fingerprint=_fingerprint(run), done=done, **leaves)  # pyright: ignore[reportArgumentType]
+        np.savez(file, fingerprint=fingerprint(run), done=done, **leaves)  # pyright: ignore[reportArgumentType]
 
 
 def load_checkpoint(path: str | Path, run: Any, kept: Any) -> tuple[Any, int, list[Any]]:
@@ -46,10 +47,10 @@ def load_checkpoint(path: str | Path, run: Any, kept: Any) -> tuple[Any, int, li
     try:
         with np.load(path, allow_pickle=False) as file:
             saved = dict(file)
-        fingerprint = str(saved["fingerprint"])
+        saved_for = str(saved["fingerprint"])
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise Refusal(f"{path} is not a checkpoint: {error}") from error
-    if fingerprint != _fingerprint(run):
+    if saved_for != fingerprint(run):
         raise Refusal(
             f"the checkpoint {path} belongs to another run (other key, model, data or "
             "settings): delete it or name another file"
@@ -63,9 +64,11 @@ def load_checkpoint(path: str | Path, run: Any, kept: Any) -> tuple[Any, int, li
     return jax.tree.unflatten(structure, restored), int(saved["done"]), trees
 
 
-def _fingerprint(run: Any) -> str:
+def fingerprint(run: Any) -> str:
+    """SHA-256 of a pytree's numbers, texts and structure, the same in every process."""
     leaves, structure = jax.tree.flatten(run)
-    digest = hashlib.sha256(str(structure).encode())
+    # Functions are told apart by their names: where they lie in memory is another each time.
+    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode())
     for leaf in leaves:
         value = leaf if isinstance(leaf, str) else _to_numpy(leaf)
         digest.update(repr((np.shape(value), str(np.asarray(value).dtype))).encode())

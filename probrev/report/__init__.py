@@ -1,13 +1,14 @@
-"""Results as self-contained HTML pages: a saved comparison, and the weights of a net."""
+"""Results as self-contained HTML pages: a saved comparison, a check, the weights of a net."""
 
 from pathlib import Path
 
 from probrev.comparison.comparison import Comparison
+from probrev.report.calibration import write_calibration_report
 from probrev.report.page import describe
 from probrev.report.weights import write_weights_report
 from probrev.report.writing import write_page
 
-__all__ = ["write_report", "write_weights_report"]
+__all__ = ["write_calibration_report", "write_report", "write_weights_report"]
 
 
 def write_report(result: Comparison, path: str | Path) -> None:

@@ -1,6 +1,8 @@
 """The end of a report: every number, what it means, and how to repeat the run."""
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from probrev.report.answer import as_text
 from probrev.report.blocks import Section, Table
@@ -26,7 +28,12 @@ def glossary(summary: Summary) -> Section:
 
 def provenance(summary: Summary) -> list[Section]:
     """Where the run comes from, and how to repeat it."""
-    known = dict(summary.provenance)
+    return provenance_sections(summary.provenance)
+
+
+def provenance_sections(provenance: Mapping[str, Any]) -> list[Section]:
+    """A record of `runs.provenance` as sections."""
+    known = dict(provenance)
     sections = []
     source = known.pop("model_source", None)
     command = known.pop("command", None)

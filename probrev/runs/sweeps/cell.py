@@ -26,6 +26,11 @@ def compute_batch(grid: Grid, batch: int) -> list[Row]:
     return [compute_cell(grid, number) for number in grid.cells_of(batch)]
 
 
+def lost_batch(grid: Grid, batch: int, reason: str) -> list[Row]:
+    """The rows of a batch that nobody could compute."""
+    return [failure(reason)] * len(grid.cells_of(batch))
+
+
 def compute_cell(grid: Grid, number: int) -> Row:
     """One comparison, as values by the names of `store.VARIABLES`; what is absent is left out.
 

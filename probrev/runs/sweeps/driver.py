@@ -1,20 +1,14 @@
 """The loop of a sweep: what is left to do, who does it, and results written as they come."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import xarray as xr
 
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
-from probrev.runs.sweeps.engines import (
-    Results,
-    compute_here,
-    compute_on_workers,
-    local_workers,
-    remote_workers,
-)
+from probrev.runs.engines import Work, check_workers, results_of
+from probrev.runs.sweeps.cell import compute_batch, lost_batch
 from probrev.runs.sweeps.grid import Grid, read_grid
 from probrev.runs.sweeps.store import load_sweep, prepare, unfinished, write_batch
 
@@ -56,10 +50,7 @@ def sweep(
     own, num_shards = shard
     if not 1 <= own <= num_shards:
         raise Refusal(f"shard (i, N) needs 1 <= i <= N; got ({own}, {num_shards})")
-    if workers is not None and workers < 1:
-        raise Refusal(f"workers must be at least 1; got {workers}")
-    if workers is not None and scheduler is not None:
-        raise Refusal("workers and scheduler are two ways to the same end: give one")
+    check_workers(workers, scheduler)
     prepare(store, grid, {"workers": workers, "scheduler": scheduler, "num_shards": num_shards})
     mine = range(own - 1, grid.num_batches, num_shards)
     left = [batch for batch in unfinished(store) if batch in mine]
@@ -67,22 +58,10 @@ def sweep(
     report = progress or (lambda done, total: None)
     report(done, len(mine))
     if left:
-        with _engine(grid, left, workers, scheduler) as results:
+        work = Work(partial(compute_batch, grid), partial(lost_batch, grid))
+        with results_of(work, left, workers, scheduler) as results:
             for batch, rows in results:
                 write_batch(store, grid, batch, rows)
                 done += 1
                 report(done, len(mine))
     return load_sweep(store)
-
-
-@contextmanager
-def _engine(
-    grid: Grid, batches: list[int], workers: int | None, scheduler: str | None
-) -> Iterator[Results]:
-    """Whoever computes: this process, workers of its own, or those of a scheduler."""
-    if workers is None and scheduler is None:
-        yield compute_here(grid, batches)
-        return
-    clients = remote_workers(scheduler) if scheduler is not None else local_workers(workers or 1)
-    with clients as client:
-        yield compute_on_workers(grid, batches, client)

@@ -75,7 +75,7 @@ def test_a_sweep_goes_on_where_it_was_left(make_grid, tmp_path, fake_cells, monk
     result = pr.sweep(grid, store)
     energy = result["energy"].to_numpy().ravel()
     np.testing.assert_array_equal(energy, [0, 1, 2, 3, 4, -1, -1, -1, -1, -1, 10, 11])
-    monkeypatch.setattr(driver, "compute_here", None)  # nothing is left to do
+    monkeypatch.setattr(driver, "results_of", None)  # nothing is left to do
     xr.testing.assert_identical(pr.sweep(grid, store), result)
 
 

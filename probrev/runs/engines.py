@@ -1,35 +1,69 @@
-"""Who computes the batches of a sweep: this process, or workers of Dask distributed."""
+"""Who computes batches of independent work: this process, or workers of Dask distributed."""
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from probrev.plumbing.refusal import Refusal
-from probrev.runs.sweeps.cell import Row, compute_batch, failure
-from probrev.runs.sweeps.grid import Grid
 
 # Batches that wait at each worker, so that none is idle while results travel.
 AHEAD = 2
-Results = Iterator[tuple[int, list[Row]]]
 
 
-def compute_here(grid: Grid, batches: Sequence[int]) -> Results:
-    """Computes batches one after the other."""
-    for batch in batches:
-        yield batch, compute_batch(grid, batch)
+class Work[T](NamedTuple):
+    """Batches that do not depend on one another.
+
+    Attributes:
+        compute: number of a batch -> its results; workers get it pickled.
+        lost: number of a batch and the reason -> what stands for its results where every worker
+            that tried it died.
+    """
+
+    compute: Callable[[int], T]
+    lost: Callable[[int, str], T]
 
 
-def compute_on_workers(grid: Grid, batches: Sequence[int], client: Any) -> Results:
-    """Computes batches on the workers of a Dask client, as they come.
-
-    A batch whose worker dies goes to another one; one that has killed several is a row of failures.
+@contextmanager
+def results_of[T](
+    work: Work[T], batches: Sequence[int], workers: int | None = None, scheduler: str | None = None
+) -> Iterator[Iterator[tuple[int, T]]]:
+    """Results of batches as they come, by this process, workers of its own, or a scheduler's.
 
     Args:
-        grid: what to compute; workers read the model file at the same place as here.
+        work: what to compute.
+        batches: numbers of the batches.
+        workers: number of worker processes on this machine; None for this process.
+        scheduler: address of a running Dask scheduler.
+    """
+    if workers is None and scheduler is None:
+        yield ((batch, work.compute(batch)) for batch in batches)
+        return
+    clients = remote_workers(scheduler) if scheduler is not None else local_workers(workers or 1)
+    with clients as client:
+        yield compute_on_workers(work, batches, client)
+
+
+def check_workers(workers: int | None, scheduler: str | None = None) -> None:
+    """Raises ValueError for fewer than one worker, or where both are given."""
+    if workers is not None and workers < 1:
+        raise Refusal(f"workers must be at least 1; got {workers}")
+    if workers is not None and scheduler is not None:
+        raise Refusal("workers and scheduler are two ways to the same end: give one")
+
+
+def compute_on_workers[T](
+    work: Work[T], batches: Sequence[int], client: Any
+) -> Iterator[tuple[int, T]]:
+    """Computes batches on the workers of a Dask client, as they come.
+
+    A batch whose worker dies goes to another one; one that has killed several is lost.
+
+    Args:
+        work: what to compute; what it reads from files workers find at the same place as here.
         batches: numbers of the batches.
         client: a `distributed.Client`.
     """
@@ -39,7 +73,8 @@ def compute_on_workers(grid: Grid, batches: Sequence[int], client: Any) -> Resul
     waiting = iter(batches)
 
     def submit(batch: int) -> Any:
-        return client.submit(_work, grid, batch, x64, key=f"probrev-batch-{batch}", pure=False)
+        key = f"probrev-batch-{batch}"
+        return client.submit(_work, work.compute, batch, x64, key=key, pure=False)
 
     num_workers = max(1, len(client.scheduler_info()["workers"]))
     first = list(itertools.islice(waiting, AHEAD * num_workers))
@@ -52,15 +87,15 @@ def compute_on_workers(grid: Grid, batches: Sequence[int], client: Any) -> Resul
     for future in running:
         batch = numbers.pop(future.key)
         try:
-            rows = future.result()
+            results = future.result()
         except KilledWorker as error:
-            rows = [failure(f"every worker that tried died: {error}")] * len(grid.cells_of(batch))
+            results = work.lost(batch, f"every worker that tried died: {error}")
         future.release()
         for following in itertools.islice(waiting, 1):
             another = submit(following)
             numbers[another.key] = following
             running.add(another)
-        yield batch, rows
+        yield batch, results
 
 
 @contextmanager
@@ -113,7 +148,7 @@ def _needing_dask() -> Iterator[None]:
         ) from error
 
 
-def _work(grid: Grid, batch: int, x64: bool) -> list[Row]:
+def _work[T](compute: Callable[[int], T], batch: int, x64: bool) -> T:
     """A batch in a worker, which is set up as the process that asks for it."""
     jax.config.update("jax_enable_x64", x64)
-    return compute_batch(grid, batch)
+    return compute(batch)

@@ -1,0 +1,141 @@
+"""The result of a check: simulations, what they say, and the answer; saved and read back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from probrev.calibration.verdict import LEVEL, Word, find, find_inverses, judge, table_of
+from probrev.comparison.metrics.log_ratio import estimate_ratios
+from probrev.plumbing.refusal import MissingFileRefusal, Refusal
+from probrev.plumbing.replacing import replacing
+from probrev.plumbing.streams import generator
+
+GROUPS = ("simulations", "quantities", "inverses")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a check found, as one labelled tree.
+
+    Groups: `simulations` (see `simulations.simulate_batch`), `quantities` and `inverses` (what the
+    ranks say of each). Attributes of the root: word, sentence, level, claimed_over_actual with the
+    ends of its 95 % interval, what `compare_starts` found, seconds, provenance as JSON.
+
+    Attributes:
+        tree: all of it.
+    """
+
+    tree: xr.DataTree
+
+    @property
+    def word(self) -> Word:
+        """The verdict in a word."""
+        return Word(self.tree.attrs["word"])
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in plain words."""
+        return str(self.tree.attrs["sentence"])
+
+    @property
+    def simulations(self) -> xr.Dataset:
+        """Ranks, statuses and risks of every simulation."""
+        return self.tree["simulations"].to_dataset()
+
+    @property
+    def claimed_over_actual(self) -> tuple[float, float, float]:
+        """The risk that posteriors claim over the one that they have, with its 95 % interval."""
+        attrs, name = self.tree.attrs, "claimed_over_actual"
+        return attrs[name], attrs[f"{name}_low"], attrs[f"{name}_high"]
+
+    @property
+    def starts(self) -> dict[str, Any]:
+        """What chains from the truth say beside blind ones; empty where there were none."""
+        return _starts(self.tree.attrs)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where it comes from."""
+        return json.loads(self.tree.attrs["provenance"])
+
+    def table(self) -> pd.DataFrame:
+        """A row for each quantity, smallest p-value first: adjusted_p, how, and the tests."""
+        frame = self.tree["quantities"].to_dataset().to_dataframe()
+        return frame.sort_values(["adjusted_p", "p_value"], kind="stable").reset_index(drop=True)
+
+    def save(self, path: str | Path) -> None:
+        """Writes it to a netCDF file, whole or not at all; one that is there is replaced."""
+        with replacing(path) as partial:
+            self.tree.to_netcdf(partial, engine="h5netcdf")
+
+
+def summarize(batches: Sequence[xr.Dataset], provenance: Mapping[str, Any]) -> Calibration:
+    """Puts batches together, tests their ranks and gives the answer.
+
+    Args:
+        batches: of `simulate_batch`, in order.
+        provenance: JSON-able.
+    """
+    starts = _starts(batches[0].attrs)
+    simulations = xr.concat(
+        batches, dim="simulation", data_vars="minimal", coords="minimal", compat="override",
+        join="exact", combine_attrs="drop",
+    )  # fmt: skip
+    findings = find(simulations)
+    verdict = judge(simulations, findings, starts)
+    claimed, actual = (
+        simulations[name].to_numpy()[None] for name in ("claimed_risk", "actual_risk")
+    )
+    rng = generator(0, "bootstrap/claimed_over_actual")
+    (ratio,) = estimate_ratios(claimed, actual, rng)
+    groups = {
+        "simulations": simulations,
+        "quantities": table_of(findings, "quantity"),
+        "inverses": table_of(find_inverses(simulations), "inverse"),
+    }
+    tree = xr.DataTree.from_dict(groups)
+    low, high = ratio.intervals[0]
+    tree.attrs = {
+        "word": str(verdict.word),
+        "sentence": verdict.sentence,
+        "level": LEVEL,
+        "claimed_over_actual": ratio.value,
+        "claimed_over_actual_low": low,
+        "claimed_over_actual_high": high,
+        "run_seconds": float(np.sum([batch.attrs["run_seconds"] for batch in batches])),
+        "compile_seconds": float(np.sum([batch.attrs["compile_seconds"] for batch in batches])),
+        **starts,
+        "provenance": json.dumps(dict(provenance)),
+    }
+    return Calibration(tree)
+
+
+def _starts(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """What `compare_starts` found, which is in the first batch."""
+    return {str(key): value for key, value in attrs.items() if str(key).startswith("starts")}
+
+
+def load_calibration(path: str | Path) -> Calibration:
+    """Reads what `Calibration.save` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is no saved check.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileRefusal(f"{path} does not exist: give the run.nc of a saved check")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as stored:
+            tree = stored.load()
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} is not a saved check: {error}") from error
+    if not set(GROUPS) <= set(tree.children):
+        raise Refusal(f"{path} is not a saved check: it has not the groups {', '.join(GROUPS)}")
+    return Calibration(tree)

@@ -1,0 +1,53 @@
+"""Chains from the truth beside blind ones: both should end in the same posterior."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from probrev.model.observations import Observations
+from probrev.model.protocol import Model
+from probrev.plumbing.refusal import TypeRefusal
+from probrev.posterior.agreement import JOINT_OBS, measure_agreement
+from probrev.posterior.posterior import Posterior
+
+
+def compare_starts(
+    key: PRNGKeyArray,
+    model: Model,
+    obs: Observations,
+    blind: Posterior,
+    from_truth: Callable[[PRNGKeyArray, Any, Observations], Posterior],
+) -> dict[str, Any]:
+    """Holds posteriors whose chains started at the h that made x against blind ones.
+
+    Chains that all end in the wrong mode agree with one another, and diagnostics see nothing; those
+    from the truth do not agree with them. `measure_agreement` tells the two apart.
+
+    Args:
+        key: of the chains.
+        model: the model.
+        obs: with the h, and sites, to start at; the first 32 are used.
+        blind: posteriors of the same x.
+        from_truth: the method that starts at `obs.h`.
+
+    Returns:
+        `starts`: "agrees", "disagrees" or "unchecked"; `starts_reason`, `starts_joint_p`,
+        `starts_obs`: how many observations.
+
+    Raises:
+        TypeError: `from_truth` returns no posterior.
+    """
+    some = obs[: min(obs.num_obs, JOINT_OBS)]
+    posterior = from_truth(key, model, some)
+    if not isinstance(posterior, Posterior):
+        raise TypeRefusal(
+            f"from_truth must return a probrev.Posterior; got {type(posterior).__name__}"
+        )
+    found = measure_agreement(blind, posterior)
+    return {
+        "starts": str(found.outcome),
+        "starts_reason": found.reason,
+        "starts_joint_p": float(found.joint_p),
+        "starts_obs": some.num_obs,
+    }
