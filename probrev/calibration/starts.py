@@ -7,7 +7,7 @@ from jaxtyping import PRNGKeyArray
 
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model
-from probrev.plumbing.refusal import TypeRefusal
+from probrev.plumbing.refusal import Refusal, TypeRefusal
 from probrev.posterior.agreement import JOINT_OBS, measure_agreement
 from probrev.posterior.posterior import Posterior
 
@@ -33,21 +33,28 @@ def compare_starts(
 
     Returns:
         `starts`: "agrees", "disagrees" or "unchecked"; `starts_reason`, `starts_joint_p`,
-        `starts_obs`: how many observations.
+        `starts_obs`: how many observations. Unchecked too where `from_truth` refuses the model.
 
     Raises:
         TypeError: `from_truth` returns no posterior.
     """
     some = obs[: min(obs.num_obs, JOINT_OBS)]
-    posterior = from_truth(key, model, some)
+    try:
+        posterior = from_truth(key, model, some)
+    except Refusal as refusal:
+        return _row("unchecked", str(refusal), float("nan"), some.num_obs)
     if not isinstance(posterior, Posterior):
         raise TypeRefusal(
             f"from_truth must return a probrev.Posterior; got {type(posterior).__name__}"
         )
     found = measure_agreement(blind, posterior)
+    return _row(str(found.outcome), found.reason, float(found.joint_p), some.num_obs)
+
+
+def _row(outcome: str, reason: str, joint_p: float, num_obs: int) -> dict[str, Any]:
     return {
-        "starts": str(found.outcome),
-        "starts_reason": found.reason,
-        "starts_joint_p": float(found.joint_p),
-        "starts_obs": some.num_obs,
+        "starts": outcome,
+        "starts_reason": reason,
+        "starts_joint_p": joint_p,
+        "starts_obs": num_obs,
     }

@@ -24,7 +24,14 @@ from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.runs import registry
 from probrev.runs.built_model import build_model
-from probrev.runs.checks.check import BATCH_SIZE, Check, key_numbers, named_method, run_check
+from probrev.runs.checks.check import (
+    BATCH_SIZE,
+    Check,
+    key_numbers,
+    named_method,
+    run_check,
+    started_at_truth,
+)
 from probrev.runs.provenance import provenance
 
 # Rows of the table that the terminal shows.
@@ -124,7 +131,8 @@ def _subject(name: str, settings: tuple[tuple[str, Any], ...], method: str) -> S
     built = build_model(_load(name), dict(settings))
     model = built.model
     samplers = build_samplers(stream(0, "dropout"), model)
-    return Subject(model, named_method(method), model, None, {}, samplers)
+    starts = started_at_truth(method)
+    return Subject(model, named_method(method), model, starts, {}, samplers)
 
 
 @cache

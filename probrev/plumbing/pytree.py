@@ -1,5 +1,9 @@
 """Classes whose numbers JAX can trace, and telling numbers from tracers."""
 
+import functools
+import hashlib
+import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -29,6 +33,38 @@ class _Function:
     """A function in a field of `data`: it has no numbers, so it is structure."""
 
     call: Callable[..., Any]
+
+    def __repr__(self) -> str:
+        """Its name and a digest of what it does: the same in every process, see `fingerprint`."""
+        return f"_Function({_describe(self.call)})"
+
+
+def _describe(value: Any) -> str:
+    """A function by its name, code and what it closes over; anything else by its numbers or text.
+
+    Where it lies in memory says nothing.
+    """
+    if isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(
+        value, jax.core.Tracer
+    ):
+        array = np.asarray(value)
+        return f"{array.dtype}{array.shape}{hashlib.sha256(array.tobytes()).hexdigest()}"
+    if isinstance(value, functools.partial):
+        return f"partial({', '.join(map(_describe, (value.func, *value.args, value.keywords)))})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_describe(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_describe, value))}]"
+    if inspect.ismethod(value):
+        return f"{_describe(value.__self__)}.{_describe(value.__func__)}"
+    code = getattr(value, "__code__", None)
+    if code is None:
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    constants = [one.co_code if hasattr(one, "co_code") else one for one in code.co_consts]
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    parts = (code.co_code, code.co_names, constants, value.__defaults__, cells)
+    digest = hashlib.sha256(_describe(list(parts)).encode()).hexdigest()
+    return f"{value.__module__}.{value.__qualname__} {digest}"
 
 
 def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:

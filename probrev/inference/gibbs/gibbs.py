@@ -84,7 +84,11 @@ def gibbs(
     sweep = sweep_of(model)
     check_pytree(model)
     check_obs(model, obs)
-    settings = {"num_warmup": num_warmup, "num_samples": num_samples, "num_chains": num_chains}
+    settings: dict[str, Any] = {
+        "num_warmup": num_warmup,
+        "num_samples": num_samples,
+        "num_chains": num_chains,
+    }
     if start != "prior":
         settings["start"] = start
     with stopwatch() as timing:
@@ -114,13 +118,15 @@ def _at_truth(state: Any, obs: Observations, start: str) -> Any:
         raise Refusal(f"start must be 'prior' or 'truth'; got {start!r}")
     auxiliary = getattr(state, "auxiliary", {})
     depth, missing = len(_between(state)), auxiliary.keys() - obs.sites.keys()
+    if not hasattr(state, "_replace"):
+        raise Refusal("start='truth' needs a sweep whose state is a NamedTuple")
     if obs.h is None or len(obs.intermediates) != depth or missing:
         raise Refusal(
             "start='truth' needs observations that a model simulated, with all that made x: h, the "
             "vectors between, and what the prior drew"
         )
     like = lambda value, old: jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)  # noqa: E731
-    found = {"h": like(obs.h, state.h)}
+    found: dict[str, Any] = {"h": like(obs.h, state.h)}
     if _between(state):
         found["intermediates"] = tuple(map(like, obs.intermediates, state.intermediates))
     if auxiliary:

@@ -105,7 +105,7 @@ def check_calibration(
         simulate_from: the model that h and x are drawn from, where it is not `model`: a fault that
             the check should find.
         from_truth: as `method`, but its chains start at `obs.h` (and `obs.sites`,
-            `obs.intermediates`).
+            `obs.intermediates`); of "gibbs" by default itself, started there.
         quantities: further ones by name, each a function of (h, x) or (h, x, sites) that gets all
             h of one x: h (draw, hidden), x (1, visible), a dict of sites (draw, ...), and returns
             (draw,).
@@ -142,6 +142,8 @@ def check_calibration(
                 f"simulate_from has {name} = {getattr(source, name)}, model "
                 f"{getattr(model, name)}: they must be models of the same x and h"
             )
+    if from_truth is None and isinstance(method, str):
+        from_truth = started_at_truth(method)
     subject = Subject(model, run, source, from_truth, quantities, random_inverses)
     check = Check(partial(_same, subject), key_numbers(key), num_simulations, BATCH_SIZE)
     identity = {
@@ -170,6 +172,13 @@ def named_method(method: str) -> Method:
             f"{', '.join(METHODS)}, or a function (key, model, obs) that returns a posterior"
         )
     return partial(infer, method, **SETTINGS.get(method, {}))
+
+
+def started_at_truth(method: str) -> Method | None:
+    """The method of that name with its chains started at the h that made x, where it can."""
+    if method != "gibbs":
+        return None
+    return partial(infer, method, start="truth", **SETTINGS[method])
 
 
 def run_check(
