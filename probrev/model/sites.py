@@ -47,8 +47,9 @@ def check_site_names(names: Iterable[str]) -> None:
 def site_dims(program: Callable[..., Any], *args: Any) -> dict[str, tuple[str, ...]]:
     """Names of the dims of a program's own sites, by site; nothing is computed.
 
-    A plate's name is the name of its dim; the plate `hidden`, of as many as h has units, is the dim
-    of h. Axes in no plate, and in one whose name stands for something else, are `<site>_dim_<axis>`.
+    A plate's name is the name of its dim; the plate `hidden`, of as many as h has units, is that
+    of h. Axes in no plate, and in one whose name stands for something else, are
+    `<site>_dim_<axis>`.
 
     Args:
         program: a NumPyro program with a site `h`, or one that returns h: a prior, say.
@@ -82,10 +83,8 @@ def site_dims(program: Callable[..., Any], *args: Any) -> dict[str, tuple[str, .
     for site in found.values():
         for plate in site.plates:
             sizes.setdefault(plate.name, set()).add(plate.size)
-    dims = {
-        name for name, every in sizes.items()
-        if len(every) == 1 and name not in found and (name == "hidden" or not _TAKEN.fullmatch(name))
-    }  # fmt: skip
+    free = {name for name in sizes if name == "hidden" or not _TAKEN.fullmatch(name)}
+    dims = {name for name in free - found.keys() if len(sizes[name]) == 1}
     return {name: _name_axes(name, site, dims) for name, site in found.items()}
 
 
@@ -113,7 +112,8 @@ def prior_program(model: Any) -> Callable[[], Any]:
     Raises:
         ValueError: it has neither.
     """
-    prior, program = getattr(model, "prior", None), getattr(model, "program", None)
+    prior: Any = getattr(model, "prior", None)
+    program = getattr(model, "program", None)
     if callable(prior):
         return (lambda: numpyro.sample("h", prior)) if is_sparse(prior) else prior
     if program is None:
@@ -124,7 +124,7 @@ def prior_program(model: Any) -> Callable[[], Any]:
 def log_densities(
     program: Callable[..., Any], values: Mapping[str, Array], *args: Any
 ) -> dict[str, Float[Array, "*shape"]]:
-    """Log densities of a program's sites, each given those before it: of what it draws and is given.
+    """Log densities of what a program draws, and is given, each given the sites before it.
 
     Args:
         program: a NumPyro program.

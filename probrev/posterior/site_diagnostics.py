@@ -34,7 +34,7 @@ def diagnose_sites(sites: Mapping[str, xr.DataArray], sampling: Sampling) -> xr.
     """
     found = {}
     for name, draws in sites.items():
-        finite = np.isfinite(draws).all(("chain", "draw"))
+        finite = xr.apply_ufunc(np.isfinite, draws).all(("chain", "draw"))
         mixing = measure_mixing(draws.astype(float).where(finite, 0.0), sampling)
         figures = mixing.drop_vars("behaviour").where(finite)
         behaviour = mixing["behaviour"].where(finite, "not finite")
@@ -59,15 +59,16 @@ def status_with_sites(
         num_draws: of all chains together.
         sampling: how they were made.
     """
-    names = [str(name).removesuffix("_behaviour") for name in sites if name.endswith("_behaviour")]
+    figures = map(str, sites.data_vars)
+    names = [one.removesuffix("_behaviour") for one in figures if one.endswith("_behaviour")]
     if not names:
         return of_h
     status, reason = of_h
     judged = [_status_of_site(name, sites, num_draws, sampling) for name in names]
     worst, said, _ = max(judged, key=lambda one: (_ORDER.index(one.status), one.r_hat))
-    figures = _worst_figures(names, sites)
     if worst is Status.OK:
-        return status, f"{reason}; of its sites {figures}" if figures else reason
+        known = _worst_figures(names, sites)
+        return status, f"{reason}; of its sites {known}" if known else reason
     return (worst, said) if status is Status.OK else (status, f"{reason}; {said}")
 
 
