@@ -114,7 +114,7 @@ def prior_program(model: Any) -> Callable[[], Any]:
     """
     prior: Any = getattr(model, "prior", None)
     program = getattr(model, "program", None)
-    if callable(prior):
+    if prior is not None:
         return (lambda: numpyro.sample("h", prior)) if is_sparse(prior) else prior
     if program is None:
         raise Refusal(f"{type(model).__name__} has neither a prior nor a program: no density of h")

@@ -95,7 +95,7 @@ def test_what_is_drawn_and_not_known():
         "factor": jnp.zeros((2, 5)),
         "table": jnp.zeros((4, 3)),
     }
-    assert missing_sites(hierarchy, known) == ["scale", "factor", "odd"]
+    assert missing_sites(hierarchy, known) == ["scale", "odd"]
 
 
 def test_a_factor_is_no_density():
