@@ -153,7 +153,7 @@ def log_densities(
 
 
 def missing_sites(
-    program: Callable[..., Any], values: Mapping[str, Array], *args: Any
+    program: Callable[..., Any], values: Mapping[str, Array], *args: Any, below_h: bool = False
 ) -> list[str]:
     """What a program draws that is neither among some values nor observed; nothing is computed.
 
@@ -161,6 +161,7 @@ def missing_sites(
         program: a NumPyro program.
         values: one draw of its sites, by name.
         *args: its arguments.
+        below_h: leave out what h is made of where h itself is among the values.
     """
     missing: list[str] = []
 
@@ -169,6 +170,7 @@ def missing_sites(
         missing.extend(
             name for name, site in trace.items()
             if site["type"] == "sample" and not site["is_observed"] and name not in values
+            and not (below_h and "h" in values and site["infer"].get("is_auxiliary"))
         )  # fmt: skip
 
     jax.eval_shape(look, dict(values), *args)

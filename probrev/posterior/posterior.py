@@ -12,12 +12,14 @@ import jax
 import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
+from jaxtyping import PRNGKeyArray
 
 from probrev.model.sites import check_site_names
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import Timing
 from probrev.posterior.diagnostics import H_DIMS, Sampling, diagnose, status_of
+from probrev.posterior.groups import Draws, make_group
 from probrev.posterior.site_diagnostics import diagnose_sites, status_with_sites
 from probrev.posterior.status import Status
 
@@ -151,6 +153,54 @@ class Posterior:
     def seconds_per_obs(self) -> float:
         """Run time per observation, compile time apart; NaN where it is unknown."""
         return self.tree.attrs.get("run_seconds", np.nan) / len(self.obs)
+
+    def of(self, obs: Sequence[int]) -> "Posterior":
+        """The posterior of some of its observations, by their numbers; its status stays.
+
+        ArviZ's functions take all variables of a tree to be one posterior. Observations are
+        posteriors of their own, so give it one: `posterior.tree.sel(obs=3)`.
+
+        Raises:
+            ValueError: it does not cover one of them.
+        """
+        missing = sorted({*map(int, obs)} - {*map(int, self.obs)})
+        if missing:
+            raise Refusal(f"this posterior does not cover observation {missing[0]}")
+        tree = self.tree.sel(obs=list(obs))
+        tree.attrs = dict(self.tree.attrs)
+        for name in ("run_seconds", "compile_seconds"):
+            if name in tree.attrs:
+                tree.attrs[name] *= len(obs) / len(self.obs)
+        return Posterior(tree, self.model)
+
+    def with_groups(self, key: PRNGKeyArray, groups: Sequence[str]) -> "Posterior":
+        """The posterior with further groups in its tree, for what ArviZ does with them.
+
+        - `log_likelihood`: log p(x_j | h), `x` (chain, draw, obs, visible), for `az.loo`.
+        - `log_prior`: of every site of the prior's program and h, (chain, draw, obs), for
+          `az.psense_summary`.
+        - `posterior_predictive`: `x` (chain, draw, obs, visible), for `az.plot_ppc_dist`.
+        - `prior`: 4096 draws of h and the sites, (chain, draw, ...), for `az.plot_prior_posterior`.
+
+        Each is of every draw, so of many observations take some: `posterior.of([0, 1])`.
+
+        Args:
+            key: random key; each group has a stream of its own.
+            groups: names of them.
+
+        Raises:
+            ValueError: the model is not known, or does not say what a group needs; no such group;
+                or more than 2 GiB.
+        """
+        if self.model is None:
+            raise Refusal("with_groups needs a posterior whose model is known")
+        kept = self.tree["posterior"].data_vars
+        values = {str(name): kept[name] for name in kept}
+        draws = Draws(self.model, values, self._array("observed_data/x"))
+        tree = self.tree.copy()
+        for name in groups:
+            tree[name] = xr.DataTree(make_group(key, name, draws))
+        return Posterior(tree, self.model)
 
     def _known_moment(self, name: str) -> xr.DataArray:
         group = "exact" if self.kind is Kind.EXACT else "approximation"
