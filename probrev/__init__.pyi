@@ -1,7 +1,7 @@
 from .boltzmann.machine import BoltzmannMachine
 from .boltzmann.trained_machine import train_machine
 from .comparison.compare import compare
-from .comparison.comparison import Comparison, load
+from .comparison.comparison import Comparison
 from .comparison.gap import split_gap
 from .comparison.looks import Look, compare_until
 from .comparison.metrics.case import Case, Measured, Row
@@ -60,6 +60,7 @@ from .posterior.agreement import measure_agreement
 from .posterior.external import from_datatree
 from .posterior.posterior import Posterior, from_draws
 from .report import write_report, write_weights_report
+from .runs.saved_run import load
 from .runs.sweeps.driver import sweep
 from .runs.sweeps.grid import Grid, read_grid
 from .runs.sweeps.store import load_sweep

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import probrev as pr
+from probrev.comparison.comparison import read
 from probrev.plumbing.refusal import Refusal
 
 
@@ -22,7 +23,7 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
     if target.is_dir() or not target.parent.is_dir() or target.resolve() == run.resolve():
         raise Refusal(f"--out {target}: expected an HTML file in a folder that exists")
     try:
-        result = pr.load(run)
+        result = read(run)
     except (OSError, ValueError, KeyError) as error:
         raise Refusal(f"{run} is not a run that probrev compare wrote: {error}") from error
     pr.write_report(result, target)

@@ -17,6 +17,7 @@ from probrev.comparison.glossary import explain
 from probrev.comparison.metrics import DESCRIBING, Case, Measured
 from probrev.comparison.metrics.case import INTERVAL_PROB
 from probrev.comparison.metrics.family import Metric, MetricFamily, measure
+from probrev.comparison.models import Models
 from probrev.comparison.own_metrics import measure_own, read_metrics
 from probrev.inverses.estimates import (
     Inverse,
@@ -126,7 +127,7 @@ def finish(
         children={name: posterior.tree.copy() for name, posterior in posteriors.items()}
     )
     tree.attrs = {key: json.dumps(value) for key, value in (provenance or {}).items()}
-    return Comparison(tree)
+    return Comparison(tree, Models(model, {name: case.model for name, case in cases.items()}))
 
 
 def _record(decision: Decision) -> dict[str, xr.Dataset]:
