@@ -17,6 +17,7 @@ from .inference.log_evidence import estimate_log_evidence
 from .inference.messages.message_passing import message_passing
 from .inference.partition import estimate_log_partition, log_partition
 from .inverses.feedforward import Bias, FeedforwardNet
+from .inverses.importance import importance_posterior
 from .inverses.ladder import build_ladder, build_samplers, list_rungs
 from .inverses.ladder.binary import MeanField, SigmoidPass, StochasticPass
 from .inverses.ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
@@ -138,6 +139,7 @@ __all__ = [
     "gaussian_control",
     "gibbs",
     "hmc",
+    "importance_posterior",
     "list_rungs",
     "load",
     "load_sweep",
