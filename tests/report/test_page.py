@@ -58,7 +58,7 @@ def written(run, folder):
     return path.read_text(encoding="utf-8")
 
 
-SLOW_RUNS = ("of_two_in_six", "of_one", "with_rungs", "without_atom")
+SLOW_RUNS = ("of_two_in_six", "of_one", "with_rungs", "without_atom", "under_four_priors")
 
 
 @cache
@@ -116,6 +116,16 @@ def test_the_page_opens_with_the_verdict_and_what_it_costs():
     assert text.index(run.headline) < text.index(first.sentence) < text.index("Setting")
     assert "per observation, the posterior exact" in text
     assert numbers.with_interval(first.ratio, first.low, first.high) in text
+
+
+@pytest.mark.slow
+def test_models_stand_side_by_side():
+    outline = outline_of("under_four_priors")
+    assert "The models side by side" in outline.headings
+    assert "against that of far." in outline.text
+    assert "cannot be told apart by 6 observations" in outline.text
+    assert "The evidence of the model of unknown is not known: give it" in outline.text
+    assert "side by side" not in outline_of("full").text.split("drawn side by side")[-1]
 
 
 def test_user_given_text_is_escaped():

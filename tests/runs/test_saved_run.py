@@ -43,11 +43,13 @@ def other_program():
 
 @pytest.fixture(scope="module")
 def result():
-    """Two priors on one x."""
-    posteriors = {"own": small_case.exact(), "other": small_case.exact("other")}
+    """Two models on one x: what else is in the run is the same for both."""
+    posteriors = {"own": small_case.exact(), "other": small_case.exact()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("probrev.comparison.compare.noise_curve", lambda key, model: None)
-        return pr.compare(MODEL, small_case.observe(), {"nil": lambda x: x[:, :4] * 0}, posteriors)
+        run = pr.compare(MODEL, small_case.observe(), {"nil": lambda x: x[:, :4] * 0}, posteriors)
+    assert run.model is run.posteriors["other"].model is MODEL
+    return replace(run, models=Models(MODEL, {"own": MODEL, "other": OTHER}))
 
 
 def saved(result, path, models, **provenance):
@@ -56,12 +58,6 @@ def saved(result, path, models, **provenance):
     tree.attrs |= {name: json.dumps(value) for name, value in provenance.items()}
     replace(result, tree=tree, models=models).save(path)
     return path
-
-
-def test_before_it_is_saved_each_posterior_has_its_model(result):
-    assert result.model is MODEL
-    assert result.posteriors["own"].model is MODEL
-    assert result.posteriors["other"].model is OTHER
 
 
 def test_each_posterior_has_its_own_again(result, tmp_path):
