@@ -4,9 +4,11 @@ import arviz as az
 import jax
 import numpy as np
 import pytest
+import xarray as xr
 
 import probrev as pr
-from probrev.comparison.priors import MOST_DRAWS
+from probrev.comparison.metrics.case import make_case
+from probrev.comparison.priors import MOST_DRAWS, tabulate_priors
 from probrev.inference.partition import Estimate
 from probrev.posterior.posterior import from_draws
 from tests import small_case
@@ -32,17 +34,24 @@ def posteriors():
     }
 
 
-@pytest.fixture(scope="module")
-def result(posteriors):
-    return pr.compare(MODEL, small_case.observe(), INVERSES, posteriors)
+def case_of(posterior):
+    nil = xr.DataArray(np.zeros((1, NUM_OBS, 4)), dims=("inverse", "obs", "hidden"))
+    nil = nil.assign_coords(inverse=["nil"], obs=np.arange(NUM_OBS), hidden=np.arange(4))
+    return make_case(MODEL, small_case.observe(), nil, posterior, 0)
 
 
 @pytest.fixture(scope="module")
-def table(result):
-    return result.tree["priors"].to_dataset()
+def table(posteriors):
+    cases = {name: case_of(one) for name, one in posteriors.items()}
+    found = tabulate_priors(KEY, cases, {})
+    assert found is not None
+    return found
 
 
-def test_each_posterior_has_its_model(result):
+@pytest.mark.slow
+def test_a_comparison_has_it_and_each_posterior_its_model(posteriors):
+    result = pr.compare(MODEL, small_case.observe(), INVERSES, posteriors)
+    assert list(result.tree["priors/model"].to_numpy()) == ["sampler", "other"]
     assert result.model is MODEL
     for posterior, model in zip(result.posteriors.values(), (MODEL, MODEL, OTHER), strict=True):
         assert posterior.model is model
@@ -116,7 +125,4 @@ def test_evidence_that_is_given_stands_first_and_nan_for_none():
 )
 def test_evidence_of_something_else_is_refused(given, match):
     with pytest.raises(ValueError, match=match):
-        pr.compare(
-            MODEL, small_case.observe(), INVERSES, {"exact": small_case.exact()},
-            log_evidence=given,
-        )  # fmt: skip
+        tabulate_priors(KEY, {"exact": case_of(small_case.exact())}, given)

@@ -13,7 +13,6 @@ from numpyro.infer.util import log_density
 import probrev as pr
 from probrev.posterior.posterior import from_draws
 from probrev.posterior.ties import untie, untie_rows
-from tests import small_case
 from tests.model.test_sites import LAYER, hierarchy
 from tests.small_case import MODEL, NUM_OBS
 
@@ -21,10 +20,15 @@ KEY = jax.random.key(0)
 EVERY = ["log_likelihood", "log_prior", "posterior_predictive", "prior"]
 
 
+# Any draws and any x do: what is made of them is not asked how they came about.
+DRAWS = np.random.default_rng(1).choice([0.0, 0.6, 1.7], (2, 200, NUM_OBS, 4), p=[0.7, 0.1, 0.2])
+DRAWS[np.cumsum(DRAWS > 0, axis=-1) > 2] = 0.0  # no more than two are active
+X = np.maximum(np.random.default_rng(2).normal(size=(NUM_OBS, 12)), 0)
+
+
 @pytest.fixture(scope="module")
 def whole():
-    few = small_case.sampler().draws.to_numpy()[:2, :200]
-    return from_draws("few", few, small_case.observe().x, model=MODEL).with_groups(KEY, EVERY)
+    return from_draws("mine", DRAWS, X, model=MODEL).with_groups(KEY, EVERY)
 
 
 def test_groups_and_their_dims(whole):
@@ -38,9 +42,9 @@ def test_groups_and_their_dims(whole):
 
 
 def test_densities_are_the_models(whole):
-    h, x = whole.draws.to_numpy(), np.asarray(small_case.observe().x)
+    h = whole.draws.to_numpy()
     given = whole.tree["log_likelihood/x"].sum("visible")
-    np.testing.assert_allclose(given, MODEL.log_likelihood(h, x[None, None]), atol=1e-8)
+    np.testing.assert_allclose(given, MODEL.log_likelihood(h, X[None, None]), atol=1e-8)
     np.testing.assert_allclose(whole.tree["log_prior/h"], MODEL.prior.log_prob(h), atol=1e-8)
 
 
@@ -86,42 +90,40 @@ def found_at(posterior, name):
 def test_rows_below_several_layers_need_draws_of_the_layer_above_them():
     top = pr.Layer(np.random.default_rng(0).normal(size=(3, 2)), 0.7, 0.8, 0.6)
     model = pr.LayeredModel(pr.SpikeAndSlab(2, 0.4, dist.HalfNormal(1.0)), [LAYER, top])
-    obs = model.simulate(KEY, 2)
-    h, h_1 = (np.broadcast_to(one, (2, 3, *one.shape)) for one in (obs.h, obs.intermediates[0]))
-    without = from_draws("mine", h, obs.x, model=model)
+    x = X[:2, :7]
+    h, h_1 = (np.random.default_rng(3).exponential(size=(2, 3, 2, width)) for width in (2, 3))
+    without = from_draws("mine", h, x, model=model)
     with pytest.raises(ValueError, match=r"draws of h_1, which the program needs, are not kept"):
         without.with_groups(KEY, ["log_likelihood"])
-    kept = from_draws("mine", h, obs.x, model=model, intermediate_draws=[h_1])
+    kept = from_draws("mine", h, x, model=model, intermediate_draws=[h_1])
     found = kept.with_groups(KEY, ["log_likelihood"]).tree["log_likelihood/x"].sum("visible")
-    np.testing.assert_allclose(found[1, 1], LAYER.log_likelihood(h_1[0, 0], obs.x), atol=1e-8)
+    np.testing.assert_allclose(found[1, 2], LAYER.log_likelihood(h_1[1, 2], x), atol=1e-8)
 
 
 def test_a_machines_rows_add_up():
     rng = np.random.default_rng(1)
     machine = pr.BoltzmannMachine([rng.normal(size=(5, 3))], [0.2, -0.3])
-    obs = machine.simulate(KEY, 2)
-    h = rng.integers(0, 2, (2, 4, 2, 3)).astype(float)
-    posterior = from_draws("mine", h, obs.x, model=machine)
+    h, x = (rng.integers(0, 2, shape).astype(float) for shape in ((2, 4, 2, 3), (2, 5)))
+    posterior = from_draws("mine", h, x, model=machine)
     found = posterior.with_groups(KEY, ["log_likelihood"]).tree["log_likelihood/x"].sum("visible")
-    np.testing.assert_allclose(found, machine.log_likelihood(h, obs.x[None, None]), atol=1e-8)
+    np.testing.assert_allclose(found, machine.log_likelihood(h, x[None, None]), atol=1e-8)
     with pytest.raises(ValueError, match="weighs by a factor, 'energy'"):
         posterior.with_groups(KEY, ["log_prior"])
 
 
 def test_what_is_not_known_is_refused():
-    few = small_case.sampler()
-    draws = few.draws.to_numpy()[:, :5]
-    nobody = from_draws("mine", draws, small_case.observe().x)
+    draws = DRAWS[:, :5]
+    nobody = from_draws("mine", draws, X)
     with pytest.raises(ValueError, match="needs a posterior whose model is known"):
         nobody.with_groups(KEY, ["prior"])
     with pytest.raises(ValueError, match="groups must be of log_likelihood, log_prior"):
-        few.with_groups(KEY, ["likelihood"])
+        from_draws("mine", draws, X, model=MODEL).with_groups(KEY, ["likelihood"])
 
     def inside():
         return pr.SpikeAndSlab(4, 0.3, dist.HalfNormal(1.0))()
 
     model = pr.LayeredModel(inside, MODEL.layers)
-    inner = from_draws("mine", draws, small_case.observe().x, model=model)
+    inner = from_draws("mine", draws, X, model=model)
     with pytest.raises(ValueError, match="log_prior needs draws of active, value"):
         inner.with_groups(KEY, ["log_prior"])
 
@@ -130,7 +132,7 @@ def test_what_is_not_known_is_refused():
             return 2 * super().log_likelihood(h, x)
 
     loud = pr.pytree()(Louder)(MODEL.prior, MODEL.layers)
-    odd = from_draws("mine", draws, small_case.observe().x, model=loud)
+    odd = from_draws("mine", draws, X, model=loud)
     with pytest.raises(ValueError, match="overrides log_likelihood, but not pointwise_log_like"):
         odd.with_groups(KEY, ["log_likelihood"])
 

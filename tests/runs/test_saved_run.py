@@ -13,6 +13,7 @@ import pytest
 import probrev as pr
 from probrev.comparison.models import Models
 from probrev.model.observations import same_numbers
+from probrev.posterior.posterior import from_draws
 from probrev.runs import registry
 from tests import small_case
 from tests.small_case import LAYER, MODEL, OTHER
@@ -44,7 +45,9 @@ def other_program():
 @pytest.fixture(scope="module")
 def result():
     """Two models on one x: what else is in the run is the same for both."""
-    posteriors = {"own": small_case.exact(), "other": small_case.exact()}
+    draws = np.random.default_rng(0).choice([0.0, 0.6], (2, 20, 6, 4))
+    drawn = from_draws("mine", draws, small_case.observe().x, model=MODEL)
+    posteriors = {"own": drawn, "other": drawn}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("probrev.comparison.compare.noise_curve", lambda key, model: None)
         run = pr.compare(MODEL, small_case.observe(), {"nil": lambda x: x[:, :4] * 0}, posteriors)
@@ -111,6 +114,7 @@ def test_a_model_with_functions_is_given_again(result, tmp_path):
             pr.load(path, model=wrong)
 
 
+@pytest.mark.slow
 def test_a_model_file_is_run_again_only_if_it_is_as_it_was(result, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(MODEL_FILE)
