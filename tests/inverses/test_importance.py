@@ -137,10 +137,11 @@ def test_units_that_are_never_0_have_no_weight_under_a_mass_at_0():
 
 
 def test_few_good_samples_are_unchecked():
-    proposal = Independent(jnp.full((NUM_OBS, 4), 0.35), MODEL.prior.slab)
-    found = pr.importance_posterior(KEY, MODEL, small_case.observe(), proposal, num_samples=400)
+    machine = pr.BoltzmannMachine([np.ones((5, 3))], [0.2, -0.3])
+    obs = pr.Observations(np.ones((4, 5)))
+    found = pr.importance_posterior(KEY, machine, obs, pr.StochasticPass(machine), num_samples=400)
     assert found.status == "unchecked"
-    assert "wanted at least 400" in found.status_reason
+    assert "draws, wanted at least 400" in found.status_reason
 
 
 def test_an_inverse_in_numpy_serves_too():
