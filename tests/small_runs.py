@@ -183,5 +183,4 @@ RUNS = {
     "of_one": of_one,
     "of_two_in_six": of_two_in_six,
     "with_rungs": with_rungs,
-    "under_four_priors": under_four_priors,
 }

@@ -61,12 +61,22 @@ def put_together(parts: Parts) -> Any:
 
 
 def digest(parts: Parts, *also: Any) -> str:
-    """SHA-256 of an object taken apart, and of the numbers in further trees of arrays."""
+    """SHA-256 of an object taken apart, and of the numbers in further trees of arrays.
+
+    In what order a tree has them does not matter: NumPyro's distributions list theirs in one that
+    each process draws anew.
+    """
     found = hashlib.sha256(json.dumps(parts.structure, sort_keys=True).encode())
-    for array in (*parts.arrays.values(), *map(np.asarray, jax.tree.leaves(also))):
-        found.update(f"{array.dtype}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
+    for array in parts.arrays.values():
+        found.update(_digest(array))
+    for one in sorted(_digest(np.asarray(leaf)) for leaf in jax.tree.leaves(also)):
+        found.update(one)
     return found.hexdigest()
+
+
+def _digest(array: np.ndarray) -> bytes:
+    head = f"{array.dtype}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).digest()
 
 
 def _structure(value: Any, arrays: dict[str, np.ndarray]) -> Any:

@@ -1,6 +1,9 @@
 """Models as data: what comes back has every number, bit for bit, or is refused."""
 
 import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +72,24 @@ def test_digests_tell_numbers_and_structures_apart():
     ]  # fmt: skip
     assert digest_of(0.3) == found[0]
     assert len({*found}) == 5
+
+
+@pytest.mark.slow
+def test_a_digest_is_the_same_in_every_process():
+    code = (
+        "import numpyro, probrev as pr; numpyro.enable_x64()\n"
+        "from probrev.model.stored import digest, take_apart\n"
+        "prior = pr.SpikeAndSlab(3, 0.3, pr.FiniteSlab([0.3, 1.0], [0.4, 0.6]))\n"
+        "print(digest(take_apart(prior), prior))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2", "3", "4")
+    }  # fmt: skip
+    assert len(found) == 1
 
 
 def test_functions_and_classes_of_ones_own_are_refused():
