@@ -17,8 +17,6 @@ from probrev.posterior.posterior import Posterior
 
 # Sensitivities are of the first so many observations, by so many draws of each chain or fewer.
 MOST_OBS, MOST_DRAWS = 16, 500
-# From here on ArviZ calls a posterior sensitive.
-SENSITIVE = 0.05
 
 
 def tabulate_priors(
