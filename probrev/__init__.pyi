@@ -2,7 +2,7 @@ from .boltzmann.machine import BoltzmannMachine
 from .boltzmann.trained_machine import train_machine
 from .calibration.calibration import Calibration, load_calibration
 from .comparison.compare import compare
-from .comparison.comparison import Comparison, load
+from .comparison.comparison import Comparison
 from .comparison.gap import split_gap
 from .comparison.looks import Look, compare_until
 from .comparison.metrics.case import Case, Measured, Row
@@ -18,6 +18,7 @@ from .inference.log_evidence import estimate_log_evidence
 from .inference.messages.message_passing import message_passing
 from .inference.partition import estimate_log_partition, log_partition
 from .inverses.feedforward import Bias, FeedforwardNet
+from .inverses.importance import importance_posterior
 from .inverses.ladder import build_ladder, build_samplers, list_rungs
 from .inverses.ladder.binary import MeanField, SigmoidPass, StochasticPass
 from .inverses.ladder.layered import FirstStep, ScalarActivation, UnrolledMessagePassing
@@ -64,6 +65,7 @@ from .posterior.external import from_datatree
 from .posterior.posterior import Posterior, from_draws
 from .report import write_calibration_report, write_report, write_weights_report
 from .runs.checks.check import check_calibration
+from .runs.saved_run import load
 from .runs.sweeps.driver import sweep
 from .runs.sweeps.grid import Grid, read_grid
 from .runs.sweeps.store import load_sweep
@@ -145,6 +147,7 @@ __all__ = [
     "gaussian_control",
     "gibbs",
     "hmc",
+    "importance_posterior",
     "list_rungs",
     "load",
     "load_calibration",

@@ -160,6 +160,22 @@ def with_rungs():
     return compare(observations(), {"exact": exact()}, inverses=inverses)
 
 
+@cache
+def under_four_priors():
+    """Four models on one x: one far less likely than two, and one whose evidence is not known."""
+
+    def under(rate, slab=None):
+        prior = pr.SpikeAndSlab(N_HIDDEN, rate, slab or model().prior.slab, max_active=3)
+        return pr.LayeredModel(prior, model().layers)
+
+    obs = observations()
+    close = pr.exact(under(0.36), obs)
+    far = pr.exact(under(0.9, pr.FiniteSlab([5.0, 9.0], [0.5, 0.5])), obs)
+    h = exact().draws.to_numpy()[:, ::2]
+    unknown = from_draws("gibbs", h, obs.x, model=under(0.5))
+    return compare(obs, {"own": exact(), "close": close, "far": far, "unknown": unknown})
+
+
 RUNS = {
     "full": full,
     "without_truth": without_truth,

@@ -143,8 +143,14 @@ class BoltzmannMachine(BinaryLayers):
         self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]
     ) -> Float[Array, "*batch"]:
         """Log p(x | h), normalised; of h only the layer next to x matters."""
+        return self.pointwise_log_likelihood(h, x).sum(-1)
+
+    def pointwise_log_likelihood(
+        self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]
+    ) -> Float[Array, "*batch visible"]:
+        """Log p(x_j | h) of every unit of x."""
         field = self.field(0, {1: self.split(h)[0]})
-        return (x * field - jax.nn.softplus(field)).sum(-1)
+        return x * field - jax.nn.softplus(field)
 
     def visible_mean(self, h: Float[Array, "*batch hidden"]) -> Float[Array, "*batch visible"]:
         """E[x | h]."""

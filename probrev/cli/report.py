@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import probrev as pr
+from probrev.comparison.comparison import read
 from probrev.plumbing.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -33,6 +34,6 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
 
 def _comparison(run: Path) -> "Comparison":
     try:
-        return pr.load(run)
+        return read(run)
     except (OSError, ValueError, KeyError) as error:
         raise Refusal(f"{run} is not a run that probrev compare or check wrote: {error}") from error

@@ -17,7 +17,10 @@ from probrev.comparison.glossary import explain
 from probrev.comparison.metrics import DESCRIBING, Case, Measured
 from probrev.comparison.metrics.case import INTERVAL_PROB
 from probrev.comparison.metrics.family import Metric, MetricFamily, measure
+from probrev.comparison.models import Models
 from probrev.comparison.own_metrics import measure_own, read_metrics
+from probrev.comparison.priors import tabulate_priors
+from probrev.inference.partition import Estimate
 from probrev.inverses.estimates import (
     Inverse,
     RandomInverse,
@@ -47,6 +50,7 @@ def compare(
     seed: int = 0,
     interval_prob: float = INTERVAL_PROB,
     planned: Collection[str] | None = None,
+    log_evidence: Mapping[str, Estimate] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Measures how far each inverse is from each posterior.
@@ -73,6 +77,9 @@ def compare(
             several looks are taken (see `compare_until`).
         planned: the inverses whose verdicts it was decided beforehand to read; by default all. Each
             verdict errs in its own 5 %, so of many some are wrong.
+        log_evidence: of posteriors by name, log p(x) under their models as `estimate_log_evidence`
+            gives it, for the table that holds several models on one x against each other; exact
+            posteriors and those of weighed samples know theirs.
         provenance: what to keep with the run, JSON-able.
 
     Raises:
@@ -87,8 +94,9 @@ def compare(
         model, obs, estimates, posteriors, seed=seed, interval_prob=interval_prob, planned=planned
     )
     return finish(
-        found, random_inverses=random_inverses, metrics=own, seed=seed, provenance=provenance
-    )
+        found, random_inverses=random_inverses, metrics=own, seed=seed, provenance=provenance,
+        log_evidence=log_evidence,
+    )  # fmt: skip
 
 
 def finish(
@@ -98,6 +106,7 @@ def finish(
     metrics: Mapping[str, MetricFamily],
     seed: int,
     provenance: Mapping[str, Any] | None,
+    log_evidence: Mapping[str, Estimate] | None = None,
 ) -> Comparison:
     """Adds to verdicts all that describes them: other metrics, times, the curve, provenance.
 
@@ -118,6 +127,9 @@ def finish(
     table = tabulate(measured, agreements, costs)
     groups["table"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
     groups["glossary"] = explain(set(table["metric"]), metrics)
+    priors = tabulate_priors(stream(seed, "priors"), cases, log_evidence or {})
+    if priors is not None:
+        groups["priors"] = priors
     curve = noise_curve(stream(seed, "curve"), model)
     if curve is not None:
         groups["curve"] = curve
@@ -126,7 +138,7 @@ def finish(
         children={name: posterior.tree.copy() for name, posterior in posteriors.items()}
     )
     tree.attrs = {key: json.dumps(value) for key, value in (provenance or {}).items()}
-    return Comparison(tree)
+    return Comparison(tree, Models(model, {name: case.model for name, case in cases.items()}))
 
 
 def _record(decision: Decision) -> dict[str, xr.Dataset]:

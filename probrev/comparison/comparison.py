@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
 
+from probrev.comparison.models import MODELS, Models, tabulate_models
 from probrev.comparison.verdict import Doubt, Verdict, Word
 from probrev.plumbing.refusal import ExistingFileRefusal, MissingFileRefusal, Refusal
 from probrev.plumbing.replacing import replacing
@@ -25,14 +27,22 @@ class Comparison:
     against that posterior), `own_metrics/<name>/<metric>` (arrays of each metric that was given to
     `compare`, absent where none was), `agreements` (outcomes in words, absent where no posterior is
     held against another), `table` (the summary, a row each), `glossary` (a sentence for each metric
-    of the table), `verdicts`, and `curve` (the risk ratio over noise_std, where the model has one).
-    The root's attributes are the provenance.
+    of the table), `verdicts`, `priors` (see `tabulate_priors`, absent where there is one model),
+    and `curve` (the risk ratio over noise_std, where the model has one). A saved one has `models`
+    too (see `tabulate_models`). The root's attributes are the provenance.
 
     Attributes:
         tree: the labelled results.
+        models: what is known of the models.
     """
 
     tree: xr.DataTree
+    models: Models = field(default_factory=Models)
+
+    @property
+    def model(self) -> Any:
+        """The model of x; None in a loaded run that does not know it: see `models.why_unknown`."""
+        return self.models.of_x
 
     @property
     def inverses(self) -> list[str]:
@@ -48,8 +58,10 @@ class Comparison:
 
     @property
     def posteriors(self) -> dict[str, Posterior]:
-        """The posteriors by name."""
-        return {name: Posterior(node) for name, node in self.tree["posteriors"].children.items()}
+        """The posteriors by name, each with its model where that is known."""
+        known = self.models.of_posteriors
+        nodes = self.tree["posteriors"].children
+        return {name: Posterior(node, known.get(name)) for name, node in nodes.items()}
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
@@ -101,7 +113,7 @@ class Comparison:
         return {str(metric): str(sentence) for metric, sentence in pairs}
 
     def save(self, path: str | Path) -> None:
-        """Writes the comparison to a netCDF file, whole or not at all.
+        """Writes the comparison to a netCDF file, whole or not at all, its models with it.
 
         Raises:
             FileExistsError: the file exists; a run is never overwritten.
@@ -111,19 +123,23 @@ class Comparison:
             raise ExistingFileRefusal(
                 f"{path} exists, and a run is never overwritten: name another"
             )
+        tree = self.tree
+        if MODELS not in tree and self.model is not None:
+            tree = tree.copy()
+            tree[MODELS] = xr.DataTree(tabulate_models(self.models))
         encoding = {
             node.path: {
                 name: {"zlib": True} for name, var in node.data_vars.items() if var.ndim > 2
             }
-            for node in self.tree.subtree
+            for node in tree.subtree
             if node.data_vars
         }
         with replacing(path) as partial:
-            self.tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+            tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
 
 
-def load(path: str | Path) -> Comparison:
-    """Reads a comparison that `Comparison.save` wrote.
+def read(path: str | Path) -> Comparison:
+    """Reads a comparison that `Comparison.save` wrote, without its models.
 
     Raises:
         FileNotFoundError: no such file.

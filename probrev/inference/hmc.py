@@ -1,9 +1,8 @@
 """NumPyro's own kernels on the model's program: an independent check, and any function prior."""
 
-import re
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,13 +13,11 @@ from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, Predictiv
 from probrev.model.kinds import check_one_law, overridden, refusal
 from probrev.model.observations import Observations
 from probrev.model.protocol import DENSITIES, Model, check_obs
+from probrev.model.sites import site_dims
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import stopwatch
-from probrev.posterior.posterior import Moments, Posterior, from_draws
-
-# The top hidden vector, and those between it and x.
-SIGNAL = re.compile(r"h(_\d+)?")
+from probrev.posterior.posterior import SIGNAL, Moments, Posterior, from_draws
 
 
 def hmc(
@@ -37,7 +34,8 @@ def hmc(
 ) -> Posterior:
     """Draws from p(h | x) with NumPyro's samplers, straight from `model.program(x)`.
 
-    It asks for nothing else: h may be of any law that NumPyro's kernels sample, negative too.
+    It asks for nothing else: h may be of any law that NumPyro's kernels sample, negative too. The
+    program's own sites, drawn or deterministic, are kept beside h, with plates as dims.
 
     The program's sites choose the kernel: all continuous NUTS, all discrete DiscreteGibbs, both
     DiscreteHMCGibbs around NUTS. Above x, masks and noise are sites of their own, so that what is
@@ -57,10 +55,13 @@ def hmc(
 
     Raises:
         ValueError: x does not fit the model, or the model has no program that these kernels can
-            sample: none at all, one without a density, or one in which no single unit can move.
+            sample: none at all, one without a density, or one in which no single unit can move; or
+            the name of a site stands for something else.
     """
     program = sampled_program(model)
     check_obs(model, obs)
+    kernel = choose_kernel(program, model.n_visible, target_accept_prob)
+    dims = site_dims(program, np.zeros(model.n_visible))
     obs = obs if num_obs is None else obs[:num_obs]
     settings = {
         "num_warmup": num_warmup,
@@ -70,7 +71,7 @@ def hmc(
     }
     with stopwatch() as timing:
         mcmc = MCMC(
-            choose_kernel(program, model.n_visible, target_accept_prob),
+            kernel,
             num_warmup=num_warmup,
             num_samples=num_samples,
             num_chains=num_chains,
@@ -78,22 +79,23 @@ def hmc(
             progress_bar=False,
             jit_model_args=True,
         )
-        draws, below, diverging = [], [], []
+        runs: list[_Run] = []
         for index in range(obs.num_obs):
             key_obs = jax.random.fold_in(key, index)
             keys = jax.random.split(key_obs, num_chains)
-            signals, stats = _run(program, mcmc, keys, obs.x[index])
-            draws.append(signals["h"])
-            names = sorted(signals.keys() - {"h"}, key=lambda name: int(name[2:]))
-            below.append([_moments(signals[name]) for name in names])
-            diverging.append(stats)
+            runs.append(_run(program, mcmc, keys, obs.x[index], dims))
             if progress is not None:
                 progress(index + 1, obs.num_obs)
     return from_draws(
-        "hmc", np.stack(draws, axis=2), obs.x, model=model, settings=settings, timing=timing,
-        starts_apart=True,
-        sample_stats={"diverging": np.stack(diverging, axis=2)},
-        intermediates=[Moments(*np.stack(parts, axis=1)) for parts in zip(*below, strict=True)],
+        "hmc", np.stack([run.h for run in runs], axis=2), obs.x, model=model, settings=settings,
+        timing=timing, starts_apart=True,
+        sample_stats={"diverging": np.stack([run.diverging for run in runs], axis=2)},
+        intermediates=[
+            Moments(*np.stack(parts, axis=1))
+            for parts in zip(*(run.below for run in runs), strict=True)
+        ],
+        sites={name: np.stack([run.sites[name] for run in runs], axis=2) for name in dims},
+        site_dims=dims,
     )  # fmt: skip
 
 
@@ -148,10 +150,26 @@ def _trace(program: Callable[..., Any], n_visible: int) -> dict[str, Any]:
     return trace
 
 
+class _Run(NamedTuple):
+    """What the chains of one observation gave.
+
+    Attributes:
+        h: (chain, draw, hidden).
+        below: moments of h_1, h_2, ...
+        sites: the program's own, by name, (chain, draw, ...).
+        diverging: whether each transition diverged, (chain, draw).
+    """
+
+    h: np.ndarray
+    below: list[tuple[np.ndarray, ...]]
+    sites: dict[str, np.ndarray]
+    diverging: np.ndarray
+
+
 def _run(
-    program: Callable[..., Any], mcmc: MCMC, keys: jax.Array, x: jax.Array
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Draws of h, h_1, ... (chain, draw, unit) and whether each diverged, for one observation."""
+    program: Callable[..., Any], mcmc: MCMC, keys: jax.Array, x: jax.Array, own: Collection[str]
+) -> _Run:
+    """The chains of one observation."""
     kernel = mcmc.sampler
     field = None if isinstance(kernel, DiscreteGibbs) else "diverging"
     if isinstance(kernel, DiscreteHMCGibbs):
@@ -161,13 +179,19 @@ def _run(
         warnings.filterwarnings("ignore", "Some donated buffers were not usable")
         mcmc.run(keys, x, extra_fields=() if field is None else (field,))
     samples = mcmc.get_samples(group_by_chain=True)
-    if "h" not in samples:  # DiscreteGibbs keeps what it sampled, not what follows from it
-        recompute = Predictive(program, samples, batch_ndims=2, return_sites=["h"], parallel=True)
-        samples = recompute(keys[0], x)
+    follow = [name for name in ("h", *own) if name not in samples]
+    if follow:  # DiscreteGibbs keeps what it sampled, not what follows from it
+        recompute = Predictive(program, samples, batch_ndims=2, return_sites=follow, parallel=True)
+        samples = {**samples, **recompute(keys[0], x)}
     signals = {name: np.asarray(h) for name, h in samples.items() if SIGNAL.fullmatch(name)}
-    if field is None:
-        return signals, np.zeros(signals["h"].shape[:2], dtype=bool)
-    return signals, np.asarray(mcmc.get_extra_fields(group_by_chain=True)[field])
+    names = sorted(signals.keys() - {"h"}, key=lambda name: int(name[2:]))
+    diverging = np.zeros(signals["h"].shape[:2], dtype=bool)
+    if field is not None:
+        diverging = np.asarray(mcmc.get_extra_fields(group_by_chain=True)[field])
+    return _Run(
+        signals["h"], [_moments(signals[name]) for name in names],
+        {name: np.asarray(samples[name]) for name in own}, diverging,
+    )  # fmt: skip
 
 
 def _moments(h: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -29,11 +29,11 @@ from probrev.model.priors import (
     check_one_law,
     internal,
     is_spike_and_slab,
-    sample_prior,
     sample_prior_sites,
     unfolded,
 )
 from probrev.model.protocol import DENSITIES, Model, check_shape
+from probrev.model.sites import check_site_names
 from probrev.model.states import FiniteStates
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
@@ -82,7 +82,8 @@ class LayeredModel:
         for level, layer in enumerate(self.layers):
             check_registered(f"layers[{level}]", layer)
             check_layer_law(level, layer)
-        h = jax.eval_shape(lambda: sample_prior(jax.random.key(0), self.prior, 1))
+        h, sites = jax.eval_shape(lambda: sample_prior_sites(jax.random.key(0), self.prior, 1))
+        check_site_names(sites)
         if len(h.shape) > 2:
             raise Refusal(
                 f"prior returns h of shape {h.shape[1:]}: a prior is the law of one observation's "
@@ -279,6 +280,13 @@ class LayeredModel:
             ValueError: several layers, or noise_std = 0: then it has no closed form or no density.
         """
         return self._likelihood_layer.log_likelihood(h, x)
+
+    def pointwise_log_likelihood(
+        self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]
+    ) -> Float[Array, "*batch visible"]:
+        """Log p(x_j | h) of every row of x; see `log_likelihood`."""
+        layer = self._likelihood_layer
+        return layer.distribution(layer.pre_activation(h)).log_prob(x)
 
     def log_joint(
         self, h: Float[Array, "*#batch hidden"], x: Float[Array, "*#batch visible"]

@@ -39,7 +39,8 @@ class Model(Protocol):
     - `states()`: every h of positive probability, a `FiniteStates` or an array (state, hidden), and
       `log_joint(h, x)`: log p(h, x) up to a constant. `exact` sums over them;
       `log_joint_table(h, x)`, (state, obs), may be quicker.
-    - `log_likelihood(h, x)`: log p(x | h). `generate(key, h)`: draws x given h.
+    - `log_likelihood(h, x)`: log p(x | h), and `pointwise_log_likelihood(h, x)` that of each row,
+      (..., n_visible). `generate(key, h)`: draws x given h.
       `visible_mean(h)`: E[x | h]. Metrics that need one are left out without it.
 
     What it says besides.

@@ -50,18 +50,20 @@ def _describe(value: Any) -> str:
         array = np.asarray(value)
         return f"{array.dtype}{array.shape}{hashlib.sha256(array.tobytes()).hexdigest()}"
     if isinstance(value, functools.partial):
-        return f"partial({', '.join(map(_describe, (value.func, *value.args, value.keywords)))})"
+        parts = [value.func, list(value.args), value.keywords]
+        return f"partial({_describe(parts)})"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key!r}: {_describe(one)}' for key, one in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_describe, value))}]"
     if inspect.ismethod(value):
         return f"{_describe(value.__self__)}.{_describe(value.__func__)}"
-    code = getattr(value, "__code__", None)
+    code: Any = getattr(value, "__code__", None)
     if code is None:
         return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
     constants = [one.co_code if hasattr(one, "co_code") else one for one in code.co_consts]
-    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    closure: Any = value.__closure__
+    cells = [cell.cell_contents for cell in closure or ()]
     parts = (code.co_code, code.co_names, constants, value.__defaults__, cells)
     digest = hashlib.sha256(_describe(list(parts)).encode()).hexdigest()
     return f"{value.__module__}.{value.__qualname__} {digest}"

@@ -41,27 +41,46 @@ def diagnose(draws: xr.DataArray, sampling: Sampling = "mcmc") -> xr.Dataset:
 
     Source: Vehtari, Gelman, Simpson, Carpenter and Bürkner 2021, through ArviZ.
     """
-    values = draws.to_numpy()
-    active = draws.copy(data=(values > 0).astype(np.int64))
+    mixing = measure_mixing(draws, sampling)
+    active = draws.copy(data=(draws.to_numpy() > 0).astype(np.int64))
     flips = np.abs(np.diff(active.to_numpy(), axis=1)).sum(axis=(0, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Ranks of an indicator are the indicator, so its bulk ESS is that of its mean.
+        ess_active = az.ess(active, method="mean")
+    return xr.Dataset(
+        {
+            **{name: mixing[name] for name in ("r_hat", "ess_bulk", "ess_tail")},
+            "ess_active": ess_active.where(xr.DataArray(flips > 0, dims=("obs", "hidden"))),
+            "mcse_mean": mixing["mcse_mean"],
+            "num_flips": (("obs", "hidden"), flips),
+            "behaviour": mixing["behaviour"],
+        }
+    )
+
+
+def measure_mixing(draws: xr.DataArray, sampling: Sampling) -> xr.Dataset:
+    """`r_hat`, `ess_bulk`, `ess_tail`, `mcse_mean` and `behaviour` of each variable.
+
+    Args:
+        draws: of any variable, dims (chain, draw, ...).
+        sampling: how they were made.
+    """
+    values = draws.to_numpy()
     still = (values == values[:, :1]).all(axis=(0, 1))
     same = (values == values[:1, :1]).all(axis=(0, 1))
     behaviour = np.where(same, "constant", np.where(still, "stuck", "mixes"))
     with np.errstate(invalid="ignore", divide="ignore"):
         r_hat, mcse = az.rhat(draws), _mean_error(draws, sampling)
         bulk, tail = az.ess(draws, method="bulk"), az.ess(draws, method="tail")
-        # Ranks of an indicator are the indicator, so its bulk ESS is that of its mean.
-        ess_active = az.ess(active, method="mean")
-    moving = xr.DataArray(~still, dims=("obs", "hidden"))
+    dims = draws.dims[2:]
+    moving = xr.DataArray(~still, dims=dims)
     return xr.Dataset(
         {
             "r_hat": r_hat.where(moving),
             "ess_bulk": bulk.where(moving),
             "ess_tail": tail.where(moving),
-            "ess_active": ess_active.where(xr.DataArray(flips > 0, dims=("obs", "hidden"))),
             "mcse_mean": mcse.where(moving),
-            "num_flips": (("obs", "hidden"), flips),
-            "behaviour": (("obs", "hidden"), behaviour),
+            "behaviour": (dims, behaviour),
         }
     )
 

@@ -7,6 +7,7 @@ import xarray as xr
 
 from probrev.posterior.diagnostics import H_DIMS, diagnose, status_of
 from probrev.posterior.posterior import Kind, Posterior
+from probrev.posterior.site_diagnostics import diagnose_sites, status_with_sites
 from probrev.posterior.status import Status
 
 # Of two batches the status that is further down stands for both.
@@ -43,11 +44,15 @@ def join_posteriors(batches: Sequence[Posterior], starts: Sequence[int]) -> Post
         draws, sampling = groups["posterior"]["h"], first.sampling
         groups["diagnostics"] = diagnose(draws, sampling)
         diverging = groups.get("sample_stats", xr.Dataset()).get("diverging")
-        status, reason = status_of(
+        of_h = status_of(
             draws, groups["diagnostics"], sampling=sampling,
             num_divergences=0 if diverging is None else int(diverging.sum()),
             starts_apart=bool(attrs.get("starts_apart", False)),
         )  # fmt: skip
+        mixing = diagnose_sites({name: groups["posterior"][name] for name in first.sites}, sampling)
+        if first.sites:
+            groups["site_diagnostics"] = mixing
+        status, reason = status_with_sites(of_h, mixing, draws[:, :, 0, 0].size, sampling)
         attrs |= {"status": status.value, "status_reason": reason}
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = attrs

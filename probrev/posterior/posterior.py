@@ -1,6 +1,7 @@
 """What every inference method returns: p(h | x) as one labelled tree, with a status."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,11 +12,15 @@ import jax
 import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
+from jaxtyping import PRNGKeyArray
 
+from probrev.model.sites import check_site_names
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import Timing
 from probrev.posterior.diagnostics import H_DIMS, Sampling, diagnose, status_of
+from probrev.posterior.groups import Draws, make_group
+from probrev.posterior.site_diagnostics import diagnose_sites, status_with_sites
 from probrev.posterior.status import Status
 
 
@@ -27,6 +32,8 @@ class Moments[Values: np.ndarray | jax.Array](NamedTuple):
     inclusion_prob: Values
 
 
+# The top hidden vector, and those between it and x.
+SIGNAL = re.compile(r"h(_\d+)?")
 # The method of a posterior that another tool made.
 EXTERNAL = "external"
 
@@ -49,7 +56,8 @@ class Posterior:
     """Posteriors p(h | x), one per observation, batched.
 
     The tree is what ArviZ takes. Its groups: `posterior` with `h` (chain, draw, obs, hidden);
-    `sample_stats`; `diagnostics` (samplers; see `diagnostics.diagnose`); `exact` (enumeration:
+    and the program's own sites (chain, draw, obs, ...); `sample_stats`; `diagnostics` (samplers;
+    see `diagnostics.diagnose`) and `site_diagnostics` (see `diagnose_sites`); `exact` (enumeration:
     mean, var, inclusion_prob, log_evidence, the heaviest states, unvisited_mass,
     integration_error) or `approximation` (message passing: mean, var, inclusion_prob,
     num_iterations, num_clamped, converged); `intermediates` (several layers: moments of the hidden
@@ -86,6 +94,12 @@ class Posterior:
     def draws(self) -> xr.DataArray:
         """h, dims (chain, draw, obs, hidden)."""
         return self._array("posterior/h")
+
+    @property
+    def sites(self) -> dict[str, xr.DataArray]:
+        """What the program drew or named besides h, by name, dims (chain, draw, obs, ...)."""
+        kept = self.tree["posterior"].data_vars
+        return {str(name): kept[name] for name in kept if not SIGNAL.fullmatch(str(name))}
 
     @property
     def obs(self) -> np.ndarray:
@@ -140,6 +154,54 @@ class Posterior:
         """Run time per observation, compile time apart; NaN where it is unknown."""
         return self.tree.attrs.get("run_seconds", np.nan) / len(self.obs)
 
+    def of(self, obs: Sequence[int]) -> "Posterior":
+        """The posterior of some of its observations, by their numbers; its status stays.
+
+        ArviZ's functions take all variables of a tree to be one posterior. Observations are
+        posteriors of their own, so give it one: `posterior.tree.sel(obs=3)`.
+
+        Raises:
+            ValueError: it does not cover one of them.
+        """
+        missing = sorted({*map(int, obs)} - {*map(int, self.obs)})
+        if missing:
+            raise Refusal(f"this posterior does not cover observation {missing[0]}")
+        tree = self.tree.sel(obs=list(obs))
+        tree.attrs = dict(self.tree.attrs)
+        for name in ("run_seconds", "compile_seconds"):
+            if name in tree.attrs:
+                tree.attrs[name] *= len(obs) / len(self.obs)
+        return Posterior(tree, self.model)
+
+    def with_groups(self, key: PRNGKeyArray, groups: Sequence[str]) -> "Posterior":
+        """The posterior with further groups in its tree, for what ArviZ does with them.
+
+        - `log_likelihood`: log p(x_j | h), `x` (chain, draw, obs, visible), for `az.loo`.
+        - `log_prior`: of every site of the prior's program and h, (chain, draw, obs), for
+          `az.psense_summary`.
+        - `posterior_predictive`: `x` (chain, draw, obs, visible), for `az.plot_ppc_dist`.
+        - `prior`: 4096 draws of h and the sites, (chain, draw, ...), for `az.plot_prior_posterior`.
+
+        Each is of every draw, so of many observations take some: `posterior.of([0, 1])`.
+
+        Args:
+            key: random key; each group has a stream of its own.
+            groups: names of them.
+
+        Raises:
+            ValueError: the model is not known, or does not say what a group needs; no such group;
+                or more than 2 GiB.
+        """
+        if self.model is None:
+            raise Refusal("with_groups needs a posterior whose model is known")
+        kept = self.tree["posterior"].data_vars
+        values = {str(name): kept[name] for name in kept}
+        draws = Draws(self.model, values, self._array("observed_data/x"))
+        tree = self.tree.copy()
+        for name in groups:
+            tree[name] = xr.DataTree(make_group(key, name, draws))
+        return Posterior(tree, self.model)
+
     def _known_moment(self, name: str) -> xr.DataArray:
         group = "exact" if self.kind is Kind.EXACT else "approximation"
         return self._array(f"{group}/{name}")
@@ -165,6 +227,7 @@ def from_draws(
     intermediates: Sequence[Moments] = (),
     intermediate_draws: Sequence[np.ndarray] = (),
     sites: Mapping[str, np.ndarray] = MappingProxyType({}),
+    site_dims: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Posterior:
     """A sampler's posterior: draws, their diagnostics and status.
 
@@ -181,10 +244,14 @@ def from_draws(
         sample_stats: further values per draw, (chain, draw, obs); `diverging` is looked at.
         intermediates: moments of the hidden vectors between x and h, the one next to x first.
         intermediate_draws: their draws, (chain, draw, obs, unit), where they were kept.
-        sites: draws of the prior program's other sites, by name, (chain, draw, obs, ...).
+        sites: draws of the program's other sites, by name, (chain, draw, obs, ...); they are kept
+            beside h, and count for the status as it does.
+        site_dims: names of the dims of each site after `obs` (see `site_dims` in `model.sites`);
+            by default `<site>_dim_0`, ...
 
     Raises:
-        ValueError: h or x is not of real numbers, or `sampling` is neither of the two.
+        ValueError: h, x or a site is not of real numbers, a site has a name that stands for
+            something else or does not fit h, or `sampling` is neither of the two.
     """
     check_real("h", h)
     if sampling not in get_args(Sampling):
@@ -194,22 +261,22 @@ def from_draws(
     stats = {name: (H_DIMS[:3], values) for name, values in (sample_stats or {}).items()}
     diagnostics = diagnose(draws, sampling)
     num_divergences = int(stats["diverging"][1].sum()) if "diverging" in stats else 0
-    status, reason = status_of(
+    of_h = status_of(
         draws, diagnostics, num_divergences=num_divergences, sampling=sampling,
         starts_apart=starts_apart,
     )  # fmt: skip
+    labelled = label_sites(sites, site_dims, draws)
+    mixing = diagnose_sites(labelled, sampling)
+    status, reason = status_with_sites(of_h, mixing, draws[:, :, 0, 0].size, sampling)
     kept = {
         f"h_{level}": ((*H_DIMS[:3], f"hidden_{level}"), values)
         for level, values in enumerate(intermediate_draws, start=1)
     }
-    kept |= {
-        name: (
-            (*H_DIMS[:3], *(f"{name}_dim_{axis}" for axis in range(np.ndim(values) - 3))),
-            values,
-        )
-        for name, values in sites.items()
-    }
-    groups = {"posterior": draws.to_dataset().assign(kept), "diagnostics": diagnostics}
+    groups = {
+        "posterior": draws.to_dataset().assign(kept | labelled), "diagnostics": diagnostics
+    }  # fmt: skip
+    if labelled:
+        groups["site_diagnostics"] = mixing
     if intermediates:
         groups["intermediates"] = tabulate_intermediates(intermediates, coords["obs"])
     if stats:
@@ -219,14 +286,37 @@ def from_draws(
     return Posterior(tree, model)
 
 
-def name_sites(sites: Mapping[str, np.ndarray]) -> dict[str, xr.Variable]:
-    """Draws of sites, (chain, draw, obs, ...), with the names of their dimensions."""
-    return {
-        name: xr.Variable(
-            (*H_DIMS[:3], *(f"{name}_dim_{axis}" for axis in range(np.ndim(values) - 3))), values
-        )
-        for name, values in sites.items()
-    }
+def label_sites(
+    sites: Mapping[str, np.ndarray], dims: Mapping[str, Sequence[str]], draws: xr.DataArray
+) -> dict[str, xr.DataArray]:
+    """Draws of a program's sites, labelled as those of h are.
+
+    Args:
+        sites: see `from_draws`.
+        dims: see `from_draws`.
+        draws: h, (chain, draw, obs, hidden).
+
+    Raises:
+        ValueError: see `from_draws`.
+    """
+    check_site_names(sites)
+    labelled = {}
+    for name, given in sites.items():
+        check_real(f"site {name!r}", given)
+        values = np.asarray(given)
+        # ArviZ has no tail of truth values, and no summary.
+        values = values.astype(np.int64) if values.dtype == bool else values
+        own = dims.get(name, [f"{name}_dim_{axis}" for axis in range(values.ndim - 3)])
+        names = (*H_DIMS[:3], *own)
+        if values.ndim != len(names) or values.shape[:3] != draws.shape[:3]:
+            raise Refusal(
+                f"site {name!r} must have dims {names} with the chains, draws and observations of "
+                f"h, {draws.shape[:3]}; got shape {values.shape}"
+            )
+        sizes = zip(names, values.shape, strict=True)
+        coords = {dim: draws[dim] if dim in H_DIMS else np.arange(size) for dim, size in sizes}
+        labelled[name] = xr.DataArray(values, dims=names, coords=coords, name=name)
+    return labelled
 
 
 def make_tree(

@@ -19,6 +19,7 @@ from probrev.report.plots import (
     plot_support,
 )
 from probrev.report.plots.risks import own_noise
+from probrev.report.priors import priors
 from probrev.report.random_inverses import random_inverses
 from probrev.report.samplers import samplers
 from probrev.report.summary import Summary
@@ -33,6 +34,7 @@ def describe(result: Comparison) -> dict[str, Any]:
         headline(summary),
         *curve(summary),
         *over_weights(summary),
+        *priors(summary),
         *observations(summary),
         calibration(summary),
         *random_inverses(summary),

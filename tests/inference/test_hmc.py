@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import HalfCauchy, HalfNormal
 from numpyro.infer import NUTS, DiscreteGibbs, DiscreteHMCGibbs
@@ -69,6 +70,34 @@ def test_a_function_is_a_prior():
     assert posterior.draws.shape == (4, 300, 1, 3)
     assert (posterior.draws > 0).all()
     assert "diverging" in posterior.tree["sample_stats"]
+    assert {name: site.dims[3:] for name, site in posterior.sites.items()} == {
+        "scale": (), "local": ("hidden",), "value": ("hidden",)
+    }  # fmt: skip
+    made = posterior.sites["scale"] * posterior.sites["local"] * posterior.sites["value"]
+    np.testing.assert_allclose(posterior.draws, made.transpose(*posterior.draws.dims))
+
+
+def of_two_kinds():
+    kind = numpyro.sample("kind", dist.Categorical(jnp.array([0.3, 0.7])))
+    rate = numpyro.deterministic("rate", jnp.where(kind == 0, 0.2, 0.6))
+    return numpyro.sample("h", pr.SpikeAndSlab(3, rate, FINITE))
+
+
+@pytest.mark.slow
+def test_what_follows_from_discrete_sites_is_kept():
+    """Two exact posteriors, weighed by their evidence, are that of the mixture."""
+    model = model_of(of_two_kinds)
+    obs = model.simulate(jax.random.key(4), 2)
+    posterior = pr.hmc(jax.random.key(5), model, obs, num_samples=5000)
+    assert posterior.status == "ok", posterior.status_reason
+    kind, rate = posterior.sites["kind"], posterior.sites["rate"]
+    np.testing.assert_array_equal(rate, np.where(kind == 0, 0.2, 0.6))
+    each = [pr.exact(model_of(pr.SpikeAndSlab(3, p, FINITE)), obs) for p in (0.2, 0.6)]
+    evidence = [np.exp(one.tree["exact/log_evidence"].to_numpy()) for one in each]
+    second = 0.7 * evidence[1] / (0.3 * evidence[0] + 0.7 * evidence[1])
+    size = posterior.tree["site_diagnostics/kind_ess_bulk"].to_numpy()
+    error = np.abs(kind.mean(("chain", "draw")) - second)
+    assert np.all(error <= 4 * np.sqrt(second * (1 - second) / size) + 2 / size)
 
 
 @pytest.mark.slow

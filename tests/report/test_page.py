@@ -118,6 +118,17 @@ def test_the_page_opens_with_the_verdict_and_what_it_costs():
     assert numbers.with_interval(first.ratio, first.low, first.high) in text
 
 
+@pytest.mark.slow
+def test_models_stand_side_by_side(tmp_path):
+    outline = Outline(written(small_runs.under_four_priors(), tmp_path))
+    assert not re.search(r"\bnan\b|\binf\b|None", outline.text)
+    assert "The models side by side" in outline.headings
+    assert "against that of far." in outline.text
+    assert "cannot be told apart by 6 observations" in outline.text
+    assert "The evidence of the model of unknown is not known: give it" in outline.text
+    assert "side by side" not in outline_of("full").text.split("drawn side by side")[-1]
+
+
 def test_user_given_text_is_escaped():
     html = html_of("full")
     assert "<script" not in html

@@ -9,6 +9,7 @@ from probrev.inference.exact.exact_result import NUM_CHAINS, ExactOptions, judge
 from probrev.inference.exact.plan import exact_plan_of
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, check_pytree
+from probrev.model.sites import prior_program, site_dims
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import stopwatch
@@ -66,5 +67,6 @@ def exact(
     settings = {"num_draws": num_draws, "num_top": num_top, "seed": seed}
     settings |= {"exact_method": plan.method, plan.unit: plan.size}
     status, reason = judge(result, plan.reason)
-    tree = make_tree("exact", make_groups(result), obs.x, status, reason, settings, timing)
+    dims = site_dims(prior_program(model)) if result.sites else {}
+    tree = make_tree("exact", make_groups(result, dims), obs.x, status, reason, settings, timing)
     return Posterior(tree, model)

@@ -1,6 +1,7 @@
 """What every exact method finds, and the groups of a posterior that it becomes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float
 
 from probrev.plumbing.progress import Progress
 from probrev.posterior.diagnostics import H_DIMS
-from probrev.posterior.posterior import Moments, name_sites, tabulate_intermediates
+from probrev.posterior.posterior import Moments, label_sites, tabulate_intermediates
 from probrev.posterior.status import Status
 
 NUM_CHAINS = 4
@@ -144,8 +145,15 @@ def judge(result: ExactResult, done: str) -> tuple[Status, str]:
     return Status.OK, done
 
 
-def make_groups(result: ExactResult) -> dict[str, xr.Dataset]:
-    """The posterior's groups: `posterior` (draws as 4 chains), `exact`, `intermediates`."""
+def make_groups(
+    result: ExactResult, site_dims: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, xr.Dataset]:
+    """The posterior's groups: `posterior` (draws as 4 chains), `exact`, `intermediates`.
+
+    Args:
+        result: with the axis `obs`.
+        site_dims: names of the dims of each site after `obs`.
+    """
     num_draws, num_obs, n_hidden = result.draws.shape
     h = result.draws.reshape(NUM_CHAINS, num_draws // NUM_CHAINS, num_obs, n_hidden)
     dims = {
@@ -166,7 +174,7 @@ def make_groups(result: ExactResult) -> dict[str, xr.Dataset]:
         name: np.reshape(value, (NUM_CHAINS, num_draws // NUM_CHAINS, *np.shape(value)[1:]))
         for name, value in (result.sites or {}).items()
     }
-    posterior = draws.to_dataset(name="h").assign(name_sites(kept))
+    posterior = draws.to_dataset(name="h").assign(label_sites(kept, site_dims, draws))
     groups = {"posterior": posterior, "exact": xr.Dataset(summary, coords)}
     if result.intermediates is not None:
         groups["intermediates"] = tabulate_intermediates([result.intermediates], coords["obs"])

@@ -17,6 +17,7 @@ from probrev.inference.gibbs.chain import run_chain
 from probrev.inference.gibbs.sweep import State, sweep_of
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, check_pytree
+from probrev.model.sites import prior_program, site_dims
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import stopwatch
@@ -109,6 +110,7 @@ def gibbs(
         starts_apart=start == "prior",
         intermediates=moments, intermediate_draws=list(map(np.asarray, kept.intermediates)),
         sites=_all_sites(model, kept),
+        site_dims=site_dims(prior_program(model)) if kept.auxiliary else {},
     )  # fmt: skip
 
 

@@ -193,3 +193,14 @@ class StochasticPass:
             below = draw_units(jax.random.fold_in(key, level), field)
             hidden.append(below)
         return jnp.concatenate(hidden, axis=-1)
+
+    @jax.jit
+    def log_prob(
+        self, h: Float[Array, "obs hidden"], x: Float[Array, "obs visible"]
+    ) -> Float[Array, " obs"]:
+        """Log probability of h among its draws given x."""
+        layers, total = [jnp.asarray(x, float), *self.machine.split(h)], jnp.zeros(len(h))
+        for level, units in enumerate(layers[1:], start=1):
+            field = self.machine.field(level, {level - 1: layers[level - 1]})
+            total += (units * field - jax.nn.softplus(field)).sum(-1)
+        return total
