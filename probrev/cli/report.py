@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import probrev as pr
-from probrev.comparison.comparison import read
 from probrev.plumbing.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
 
 
 def _comparison(run: Path) -> "Comparison":
+    from probrev.comparison.comparison import read  # loads JAX, which --help need not wait for
+
     try:
         return read(run)
     except (OSError, ValueError, KeyError) as error:

@@ -296,5 +296,5 @@ def test_what_it_refuses():
     with pytest.raises(ValueError, match="num_samples at least 1"):
         pr.gibbs(jax.random.key(0), model, pr.Observations(np.ones((1, 30))), num_samples=0)
     function = pr.LayeredModel(lambda: jnp.ones(6), model.layers)
-    with pytest.raises(ValueError, match="written as a NumPyro function use hmc"):
+    with pytest.raises(ValueError, match="for any other NumPyro function use hmc"):
         pr.gibbs(jax.random.key(0), function, pr.Observations(np.ones((1, 30))))

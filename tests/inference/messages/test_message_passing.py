@@ -180,7 +180,7 @@ def test_what_it_refuses():
     layers, obs = model.layers, model.simulate(jax.random.key(0), 1)
     refused = [
         (pr.LayeredModel(pr.KSparse(7, 2, FINITE), layers), "use gibbs or exact"),
-        (pr.LayeredModel(lambda: jnp.ones(7), layers), "NumPyro function use hmc"),
+        (pr.LayeredModel(lambda: jnp.ones(7), layers), "for any NumPyro function hmc"),
         (pr.LayeredModel(pr.SpikeAndSlab(7, 0.2, dist.HalfCauchy(1.0)), layers), "is infinite"),
         (one_layer(noise_std=0.0), "needs noise_std > 0 in every layer"),
         (
