@@ -42,6 +42,11 @@ def test_two_priors_an_inverse_and_a_posterior_from_elsewhere():
     # A horseshoe has no mass at 0, so no support.
     assert ("support_prob", "net", "gamma") in table.index
     assert ("support_prob", "net", "horseshoe") not in table.index
+    # Priors given something: what they draw is kept, and groups are as exact has them.
+    assert set(session["under_sparse"].sites) == {"rate", "scale"}
+    groups = session["under_groups"]
+    assert session["pr"].measure_agreement(groups["gibbs"], groups["exact"]).agrees
+    assert groups["gibbs"].tree["posterior/on"].dims == ("chain", "draw", "obs", "group")
     # The check is of the first model.
     assert session["check"].word == "calibrated"
     assert "largest" in set(session["check"].table()["quantity"])
