@@ -31,6 +31,7 @@ def plain_gibbs(monkeypatch):
     return width
 
 
+@pytest.mark.slow
 def test_a_right_method_is_calibrated(probrev, tmp_path, plain_gibbs):
     (tmp_path / "plain.py").write_text(MODEL)
     done = probrev("check", "plain.py", "--num-simulations", "120")

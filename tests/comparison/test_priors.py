@@ -57,6 +57,7 @@ def test_a_comparison_has_it_and_each_posterior_its_model(posteriors):
         assert posterior.model is model
 
 
+@pytest.mark.slow
 def test_a_row_for_each_model(table):
     assert list(table["model"].to_numpy()) == ["sampler", "other"]
     assert list(table["posteriors"].to_numpy()) == ["sampler, exact", "other"]

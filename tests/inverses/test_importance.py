@@ -108,6 +108,7 @@ def test_a_passes_density_is_that_of_its_draws():
     assert np.all(np.abs(share - prob) < 4.5 * np.sqrt(prob * (1 - prob) / 4000) + 1e-3)
 
 
+@pytest.mark.slow
 def test_a_proposal_that_is_too_narrow_is_convicted():
     obs = SMOOTH.simulate(KEY, 3)
     narrow = Independent(jnp.full((3, 2), 0.5), dist.HalfNormal(0.12))
@@ -144,6 +145,7 @@ def test_few_good_samples_are_unchecked():
     assert "draws, wanted at least 400" in found.status_reason
 
 
+@pytest.mark.slow
 def test_an_inverse_in_numpy_serves_too():
     class Plain:
         def __call__(self, x, key):

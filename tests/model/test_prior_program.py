@@ -18,6 +18,10 @@ HALF = dist.HalfNormal(0.8)
 H = jnp.array([0.0, 0.4, 0.0, 1.3, 0.2])
 
 
+def slow(*arguments):
+    return pytest.param(*arguments, marks=pytest.mark.slow)
+
+
 def hierarchical():
     rate = numpyro.sample("rate", dist.Beta(2.0, 5.0))
     scale = numpyro.sample("scale", dist.HalfCauchy(0.3))
@@ -94,9 +98,9 @@ def variance():
     ("program", "law"),
     [
         (beta, stats.beta(2 + K, 5 + 5 - K)),
-        (exponential_rate, stats.gamma(2 + K, scale=1 / (1.5 + SUM))),
-        (precision, stats.gamma(2 + K / 2, scale=1 / (1.5 + SQUARES / 2))),
-        (variance, stats.invgamma(2 + K / 2, scale=1.5 + SQUARES / 2)),
+        slow(exponential_rate, stats.gamma(2 + K, scale=1 / (1.5 + SUM))),
+        slow(precision, stats.gamma(2 + K / 2, scale=1 / (1.5 + SQUARES / 2))),
+        slow(variance, stats.invgamma(2 + K / 2, scale=1.5 + SQUARES / 2)),
     ],
 )
 def test_closed_forms(program, law):
@@ -124,7 +128,7 @@ def scaled():
     return ends_in(slab=dist.HalfNormal(u))
 
 
-@pytest.mark.parametrize("program", [capped, twice_used, half_used, scaled])
+@pytest.mark.parametrize("program", [capped, slow(twice_used), slow(half_used), slow(scaled)])
 def test_what_only_looks_conjugate_is_not_taken_for_it(program):
     assert read_program(program).conjugate == ()
     assert read_program(program).smooth == ("u",)
@@ -136,6 +140,7 @@ def test_every_closed_form_is_held_against_the_density():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_nuts_leaves_the_law_of_a_scale_alone():
     # From a draw of p(u | h), found on a grid, one step must be one.
     grid = np.exp(np.linspace(-9, 9, 20_001))

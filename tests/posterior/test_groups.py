@@ -41,6 +41,7 @@ def test_groups_and_their_dims(whole):
     np.testing.assert_array_equal(tree["log_likelihood/obs"], np.arange(NUM_OBS))
 
 
+@pytest.mark.slow
 def test_densities_are_the_models(whole):
     h = whole.draws.to_numpy()
     given = whole.tree["log_likelihood/x"].sum("visible")

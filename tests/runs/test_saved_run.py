@@ -63,6 +63,7 @@ def saved(result, path, models, **provenance):
     return path
 
 
+@pytest.mark.slow
 def test_each_posterior_has_its_own_again(result, tmp_path):
     result.save(tmp_path / "run.nc")
     again = pr.load(tmp_path / "run.nc")
@@ -78,6 +79,7 @@ def test_each_posterior_has_its_own_again(result, tmp_path):
     assert same_numbers(pr.load(tmp_path / "copy.nc").model, MODEL)
 
 
+@pytest.mark.slow
 def test_numbers_that_were_changed_are_not_believed(result, tmp_path):
     result.save(tmp_path / "run.nc")
     tree = pr.load(tmp_path / "run.nc").tree
@@ -89,6 +91,7 @@ def test_numbers_that_were_changed_are_not_believed(result, tmp_path):
     assert "this LayeredModel has other numbers, or other parts" in changed.models.why_unknown
 
 
+@pytest.mark.slow
 def test_a_model_with_functions_is_given_again(result, tmp_path):
     made = pr.LayeredModel(program, [LAYER])
     path = saved(result, tmp_path / "run.nc", Models(MODEL, {"own": MODEL, "other": made}))

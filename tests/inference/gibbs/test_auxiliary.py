@@ -118,7 +118,6 @@ PRIORS = {
     "neighbours": (neighbours, draw_neighbours),
     "classes": (classes, draw_classes),
 }  # fmt: skip
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in PRIORS if name != "groups"]
 
 
 class Setting(NamedTuple):
@@ -198,7 +197,8 @@ def compare_with_numpy(name, num_layers, **settings):
     assert agreement.agrees, agreement.reason
 
 
-@pytest.mark.parametrize("name", ["groups", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRIORS)
 def test_gibbs_agrees_with_weighted_draws(name):
     compare_with_numpy(name, 1, num_samples=8000)
 
