@@ -18,14 +18,16 @@ from matplotlib.figure import Figure
 from analyses.benchmarks.enumerations import enumerations
 from analyses.benchmarks.gibbs_sweeps import sweeps
 from analyses.benchmarks.memory import peak_bytes
+from analyses.benchmarks.prior_samplers import prior_samplers
 from analyses.benchmarks.samplers import OURS, samplers
 from analyses.script import load, run, save
 from analyses.table import print_table, to_dataset, to_rows
 
-Part = Literal["sweeps", "samplers", "enumerations"]
+Part = Literal["sweeps", "samplers", "priors", "enumerations"]
 MEASURES: dict[Part, Callable[..., list[dict[str, Any]]]] = {
     "sweeps": sweeps,
     "samplers": samplers,
+    "priors": prior_samplers,
     "enumerations": enumerations,
 }
 CALLS: dict[Part, list[dict[str, Any]]] = {
@@ -36,6 +38,7 @@ CALLS: dict[Part, list[dict[str, Any]]] = {
         {"n_visible": 100, "n_hidden": 30, "n_active": 3, "num_chains": (64,)}
         | {"is_finite": True, "pymc_draws": 0},
     ],
+    "priors": [{"prior": "rate"}, {"prior": "correlated"}],
     "enumerations": [{}],
 }
 SIZES = {"full": {"parts": tuple(MEASURES)}}

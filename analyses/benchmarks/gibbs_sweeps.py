@@ -55,10 +55,8 @@ def measure_sweep(n: int, m: int, k: int, depth: int, chains: int, obs: int) -> 
     run = partial(run_chain, layered_step, args=(model, x), keep=every_layer, num_warmup=0)
     with stopwatch() as timing:
         groups = run(groups, num_samples=WARMUP).states
-    h, *intermediates = (
-        jnp.concatenate(parts) for parts in zip(*map(every_layer, groups), strict=True)
-    )
-    state = groups[0]._replace(h=h, intermediates=tuple(intermediates))
+    kept = jax.tree.map(lambda *parts: jnp.concatenate(parts), *map(every_layer, groups))
+    state = groups[0]._replace(h=kept.h, intermediates=kept.intermediates)
     calls = [
         lambda: run(groups, num_samples=SWEEPS),
         bare_passes(model, state),

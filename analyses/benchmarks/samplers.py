@@ -90,9 +90,9 @@ def run_gibbs(
         states = go_on(states, num_samples=NUM_WARMUP).states
     while not enough(parts, spent, seconds):
         start = time.perf_counter()
-        (h,), _, states = go_on(states, num_samples=max(500, 100_000 // chains))
+        kept, _, states = go_on(states, num_samples=max(500, 100_000 // chains))
         spent += time.perf_counter() - start
-        parts.append(h[:, :, 0])
+        parts.append(kept.h[:, :, 0])
     return np.concatenate(parts, axis=1), spent, timing.compile_seconds
 
 

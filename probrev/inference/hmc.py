@@ -121,17 +121,31 @@ def check_program(model: Model) -> None:
 
 
 def choose_kernel(program: Callable[..., Any], n_visible: int, target_accept_prob: float) -> Any:
-    """The NumPyro kernel that fits the kinds of latent sites in a program."""
+    """The NumPyro kernel that fits the kinds of latent sites in a program.
+
+    Raises:
+        ValueError: a discrete site's values cannot be listed.
+    """
     trace = _trace(program, n_visible)
-    latent = [
-        site["fn"].is_discrete
-        for site in trace.values()
+    latent = {
+        name: site["fn"]
+        for name, site in trace.items()
         if site["type"] == "sample" and not site["is_observed"]
-    ]
-    if all(latent):
+    }
+    discrete = {name: law for name, law in latent.items() if law.is_discrete}
+    for name, law in discrete.items():
+        try:
+            law.enumerate_support(expand=False)
+        except NotImplementedError as error:
+            raise Refusal(
+                f"hmc needs discrete sites whose values NumPyro can list, and those of {name!r}, "
+                f"{type(law).__name__}, it cannot: a vector of independent ones is drawn in a "
+                "numpyro.plate, not with to_event"
+            ) from error
+    if len(discrete) == len(latent):
         return DiscreteGibbs(program)
     nuts = NUTS(program, target_accept_prob=target_accept_prob)
-    return DiscreteHMCGibbs(nuts) if any(latent) else nuts
+    return DiscreteHMCGibbs(nuts) if discrete else nuts
 
 
 def _trace(program: Callable[..., Any], n_visible: int) -> dict[str, Any]:

@@ -43,15 +43,12 @@ def log_prior_prob(prior: Prior, h: Float[Array, "*batch hidden"]) -> Float[Arra
     """Log density of h under a prior, a mass at 0 for each unit.
 
     Raises:
-        ValueError: it has none that is known.
+        ValueError: it has none that is known, or, as a rectified Gaussian, one that costs an
+            integral for each h.
     """
     if isinstance(prior, SparsePrior):
         return prior.log_prob(h)
-    conditional = _with_density(prior)
-    own = getattr(conditional, "log_prob", None)
-    if own is not None:
-        return own(h)
-    values = auxiliary_values(prior)
+    conditional, values = _with_density(prior), auxiliary_values(prior)
 
     def add(total: Array, value: tuple[Auxiliary, Array]) -> tuple[Array, None]:
         u, log_prob = value

@@ -1,7 +1,10 @@
 """Simulation-based calibration and Geweke's joint test of the samplers."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import HalfNormal
 from scipy.stats import kstest
@@ -67,3 +70,38 @@ def test_geweke(name):
     model = model_of(name)
     z_scores = joint_law_z_scores(model, num_pairs=20_000, num_steps=30)
     assert np.abs(z_scores).max() <= 4, z_scores
+
+
+def hierarchical():
+    rate = numpyro.sample("rate", dist.Beta(1.5, 3.0))
+    scale = numpyro.sample("scale", dist.HalfCauchy(0.5))
+    return numpyro.sample("h", pr.SpikeAndSlab(4, rate, HalfNormal(scale)))
+
+
+def groups():
+    with numpyro.plate("group", 2):
+        on = numpyro.sample("on", dist.Bernoulli(0.4))
+    prob = jnp.where(on[jnp.array([0, 0, 1, 1])] > 0, 0.8, 0.0)
+    return numpyro.sample("h", pr.SpikeAndSlab(4, prob, HalfNormal(0.9)))
+
+
+ROOT = np.array([[1.0, 0.3], [-0.8, 0.5], [0.4, -1.0], [0.6, 0.8]])
+COVARIANCE = ROOT @ ROOT.T + 0.2 * np.eye(4)
+GIVEN = {
+    "rectified Gaussian": pr.RectifiedGaussian([0.2, -0.3, 0.1, 0.0], COVARIANCE),
+    "hierarchical": hierarchical,
+    "groups": groups,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_units_are_given_is_calibrated_too(name):
+    layer = pr.Layer(np.random.default_rng(5).normal(0.2, 1, (10, 4)), 0.6, 0.8, 0.7)
+    model = pr.LayeredModel(GIVEN[name], [layer])
+    found = pr.check_calibration(jax.random.key(6), model, "gibbs", num_simulations=200)
+    ranked = set(found.table()["quantity"])
+    own = {"rectified Gaussian": "factor", "hierarchical": "rate", "groups": "on"}[name]
+    assert any(own in quantity for quantity in ranked), ranked
+    assert found.word == "calibrated", found.sentence
+    assert found.starts["starts"] == "agrees", found.starts["starts_reason"]

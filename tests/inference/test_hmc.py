@@ -157,3 +157,13 @@ def test_a_fixed_number_of_active_units_is_refused():
     obs = pr.Observations(jnp.zeros((1, 14)))
     with pytest.raises(ValueError, match="use gibbs, which swaps units"):
         pr.hmc(jax.random.key(0), model, obs)
+
+
+def test_discrete_sites_that_numpyro_cannot_list_are_refused():
+    def program():
+        on = numpyro.sample("on", dist.Bernoulli(0.4).expand([2]).to_event(1))
+        return numpyro.sample("h", pr.SpikeAndSlab(2, 0.2 + 0.5 * on, dist.HalfNormal(1.0)))
+
+    model = pr.LayeredModel(program, [pr.Layer(np.ones((3, 2)), noise_std=1.0)])
+    with pytest.raises(pr.Refusal, match=r"drawn in a numpyro\.plate, not with to_event"):
+        pr.hmc(jax.random.key(0), model, pr.Observations(np.ones((1, 3))))

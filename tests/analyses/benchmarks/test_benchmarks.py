@@ -15,6 +15,11 @@ def test_benchmarks(tmp_path):
             setting | {"pymc_draws": 100},
             setting | {"is_finite": True, "pymc_draws": 0},
         ],
+        "priors": [
+            {"prior": prior, "n_visible": 20, "n_hidden": 4, "gibbs_samples": 200}
+            | {"kernel_samples": 100}
+            for prior in ("rate", "correlated")
+        ],
         "enumerations": [{"num_obs": (1, 2), "n_visible": 30, "n_hidden": 6}],
     }
     benchmarks.compute(tmp_path, parts=tuple(calls), calls=calls)
@@ -23,4 +28,5 @@ def test_benchmarks(tmp_path):
     assert (found["ess_per_second"] > 0).all()
     assert found["agrees"].all()
     assert (benchmarks.load(tmp_path, "sweeps")["ratio"] > 0).all()
+    assert (benchmarks.load(tmp_path, "priors")["ratio"] > 0).all()
     assert benchmarks.plot(tmp_path).stat().st_size > 5_000
