@@ -13,7 +13,7 @@ from jaxtyping import Array
 from numpyro.infer import MCMC, NUTS, DiscreteHMCGibbs
 
 import probrev as pr
-from analyses.benchmarks.samplers import effective_sizes
+from analyses.benchmarks.samplers import effective_sizes, go_on
 from probrev.inference.gibbs.chain import run_chain
 from probrev.inference.gibbs.gibbs import init_groups, top_layer
 from probrev.inference.gibbs.layered_sweep import layered_step
@@ -129,12 +129,9 @@ def _run_kernel(
         progress_bar=False,
     )  # fmt: skip
     mcmc.run(jax.random.split(jax.random.key(3), num_chains), x)
-    for _ in range(2):  # the first run from a post-warm-up state compiles once more
-        state: Any = mcmc.last_state
-        mcmc.post_warmup_state = state
-        start = time.process_time()
-        mcmc.run(state.rng_key, x)
-        samples = jax.block_until_ready(mcmc.get_samples(group_by_chain=True))
-        seconds = time.process_time() - start
+    go_on(mcmc, x)  # the first run from a post-warm-up state compiles once more
+    start = time.process_time()
+    samples = go_on(mcmc, x)
+    seconds = time.process_time() - start
     kept = {one: np.asarray(samples[one]) for one in ("h", "rate") if one in samples}
     return {one: part.reshape(*part.shape[:2], -1) for one, part in kept.items()}, seconds

@@ -63,6 +63,7 @@ def test_a_row_for_each_model(table):
     assert list(table["posteriors"].to_numpy()) == ["sampler, exact", "other"]
 
 
+@pytest.mark.slow
 def test_differences_are_paired_over_observations(table):
     own, other = (
         small_case.exact(name).tree["exact/log_evidence"].to_numpy() for name in ("own", "other")

@@ -51,6 +51,7 @@ def test_a_program_is_taken_apart():
     assert np.allclose(given.log_prob(H), pr.SpikeAndSlab(5, 0.2, dist.HalfNormal(0.7)).log_prob(H))
 
 
+@pytest.mark.slow
 def test_a_program_of_a_model_samples_h_and_keeps_its_own_sites():
     model = pr.LayeredModel(hierarchical, [pr.Layer(np.ones((3, 5)), noise_std=1.0)])
     obs = model.simulate(jax.random.key(0), 4000)
@@ -97,7 +98,7 @@ def variance():
 @pytest.mark.parametrize(
     ("program", "law"),
     [
-        (beta, stats.beta(2 + K, 5 + 5 - K)),
+        slow(beta, stats.beta(2 + K, 5 + 5 - K)),
         slow(exponential_rate, stats.gamma(2 + K, scale=1 / (1.5 + SUM))),
         slow(precision, stats.gamma(2 + K / 2, scale=1 / (1.5 + SQUARES / 2))),
         slow(variance, stats.invgamma(2 + K / 2, scale=1.5 + SQUARES / 2)),

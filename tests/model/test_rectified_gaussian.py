@@ -109,6 +109,7 @@ def test_density_is_that_of_scipy():
     assert np.array_equal(prior.log_prob(jnp.asarray(h)), value)
 
 
+@pytest.mark.slow
 def test_density_sums_to_one():
     prior = random_prior(9, n_hidden=2, smallest=0.3)
     scale = 8 * np.sqrt(np.diag(prior.covariance).max())

@@ -73,6 +73,7 @@ def test_schema_and_draws():
     assert (np.abs((h > 0).mean(0) - prob) < 4.5 * np.sqrt(prob * (1 - prob) / 8000) + 1e-6).all()
 
 
+@pytest.mark.slow
 def test_observations_do_not_change_each_other():
     """Bit for bit, though one of its new companions takes longer and one diverges."""
     model = one_layer(noise_std=0.2)
