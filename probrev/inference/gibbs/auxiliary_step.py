@@ -1,7 +1,7 @@
 """Renewing what a prior's units are given: alone, and jointly with the units it decides over."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -127,60 +127,90 @@ def switch_jointly(
     Source: Siepmann and Frenkel 1992, configurational-bias Monte Carlo.
     """
     information = rows.precision @ weights**2
-    columns, case = weights.T, jnp.arange(len(h))
-
-    def residual_at(z: Array) -> Array:
-        return rows.residual - rows.precision * (z - seen_from)
-
-    def log_odds(law: UnitPrior, r: Array, v: Array) -> Array:
-        return law.inclusion_logit + log_slab_ratio(law.slab, r, v)
 
     def switch(number: Int[Array, ""], carry: tuple) -> tuple:
-        u, h, z = carry
+        u, h, z_now = carry
         key_other, key_units, key_coin = jax.random.split(jax.random.fold_in(key, number), 3)
         keys = jax.random.split(key_other, len(h))
         other = jax.vmap(prior.propose, in_axes=(0, 0, None))(keys, u, number)
         now, then = units_given(prior, u), units_given(prior, other)
         decided = _differ(now, then, h)
-        count = decided.sum(1)
-        bare = z - jnp.where(decided, h, 0.0) @ columns
-        alone = gaussian(residual_at(bare) @ weights, information)
-        worth = jnp.maximum(*(log_odds(law, *alone) for law in (now, then)))
+        bare = jnp.where(decided, 0.0, h)
+        z_bare = z_now - (h - bare) @ weights.T
+        residual = rows.residual - rows.precision * (z_bare - z)
+        alone = gaussian(residual @ weights, information)
+        worth = jnp.maximum(*(_log_odds(law, *alone) for law in (now, then)))
         order = jnp.argsort(jnp.where(decided, -worth, jnp.inf), axis=1)
+        places = _Places(weights.T, information, rows.precision, residual, order, decided.sum(1))
         uniform = open_uniform(key_units, h.T.shape, h.dtype)
-
-        def put_in(law: UnitPrior, value: Callable[..., Array]) -> Callable[..., Any]:
-            def put(step: Array, carry: tuple) -> tuple:
-                new, z, log_worth = carry
-                unit = order[:, step]
-                column = columns[unit]
-                linear = (residual_at(z) * column).sum(1)
-                r, v = gaussian(linear, information[case, unit])
-                logit, slab = law.inclusion_logit[case, unit], unit_slab(law.slab, unit)
-                log_on = log_sigmoid(logit) + log_slab_ratio(slab, r, v)
-                log_worth += jnp.where(
-                    step < count, jnp.logaddexp(log_sigmoid(-logit), log_on), 0.0
-                )
-                drawn = jnp.where(step < count, value(step, unit, logit, slab, r, v), 0.0)
-                new = new.at[case, unit].add(drawn)
-                return new, z + drawn[:, None] * column, log_worth
-
-            return put
-
-        start = jnp.where(decided, 0.0, h), bare, jnp.zeros(len(h), h.dtype)
-        as_it_is = put_in(now, lambda step, unit, *law: h[case, unit])
-        drawn = put_in(then, lambda step, unit, *law: invert_tilted(uniform[step], *law))
-        _, _, worth_now = jax.lax.fori_loop(0, count.max(), as_it_is, start)
-        new, z_new, worth_then = jax.lax.fori_loop(0, count.max(), drawn, start)
+        case = jnp.arange(len(h))
+        _, _, worth_now = places.fill(now, bare, lambda step, unit, *law: h[case, unit])
+        new, shift, worth_then = places.fill(
+            then, bare, lambda step, unit, *law: invert_tilted(uniform[step], *law)
+        )
+        z_new = z_bare + shift
         log_ratio = worth_then - worth_now + _log_prob(prior, other, new) - _log_prob(prior, u, h)
         if log_left_out is not None:
-            log_ratio += log_left_out(z_new) - log_left_out(z)
+            log_ratio += log_left_out(z_new) - log_left_out(z_now)
         coin = jnp.log(jax.random.uniform(key_coin, log_ratio.shape, h.dtype))
         return _where(coin < log_ratio, (other, new, z_new), carry)
 
-    seen_from = z
     u, h, _ = jax.lax.fori_loop(0, prior.num_switches, switch, (dict(u), h, z))
     return u, h
+
+
+class _Places(NamedTuple):
+    """Where units are put in again, one after the other, and what the rows say without them.
+
+    Attributes:
+        columns: of W, (hidden, visible).
+        information: what the rows say about each unit alone.
+        precision: of the rows.
+        residual: of the rows, without the units.
+        order: units of each case, those to put in first.
+        num_units: how many they are.
+    """
+
+    columns: Float[Array, "hidden visible"]
+    information: Float[Array, "case hidden"]
+    precision: Float[Array, "case visible"]
+    residual: Float[Array, "case visible"]
+    order: Int[Array, "case hidden"]
+    num_units: Int[Array, " case"]
+
+    def fill(
+        self, law: UnitPrior, h: Float[Array, "case hidden"], value: Callable[..., Array]
+    ) -> tuple[Array, Array, Float[Array, " case"]]:
+        """Puts the units in, each at a value, given those already in.
+
+        Args:
+            law: of the units.
+            h: without them.
+            value: (step, unit, log odds, slab, r, v) -> its value in each case.
+
+        Returns:
+            h; what W h has gained; and the log product of the normalisers on the way.
+        """
+        case = jnp.arange(len(h))
+
+        def put(step: Array, carry: tuple) -> tuple:
+            h, shift, log_worth = carry
+            unit, is_left = self.order[:, step], step < self.num_units
+            column = self.columns[unit]
+            linear = ((self.residual - self.precision * shift) * column).sum(1)
+            r, v = gaussian(linear, self.information[case, unit])
+            logit, slab = law.inclusion_logit[case, unit], unit_slab(law.slab, unit)
+            log_on = log_sigmoid(logit) + log_slab_ratio(slab, r, v)
+            log_worth += jnp.where(is_left, jnp.logaddexp(log_sigmoid(-logit), log_on), 0.0)
+            new = jnp.where(is_left, value(step, unit, logit, slab, r, v), 0.0)
+            return h.at[case, unit].add(new), shift + new[:, None] * column, log_worth
+
+        start = h, jnp.zeros_like(self.residual), jnp.zeros(len(h), h.dtype)
+        return jax.lax.fori_loop(0, self.num_units.max(), put, start)
+
+
+def _log_odds(law: UnitPrior, r: Array, v: Array) -> Array:
+    return law.inclusion_logit + log_slab_ratio(law.slab, r, v)
 
 
 def _differ(

@@ -19,6 +19,8 @@ from probrev.numerics.truncated_normal import excess_from_uniform, open_uniform,
 # Numbers in all residuals together; below it, looking for those that change costs more than it
 # saves (measured on 2 CPU cores).
 MIN_SIZE_TO_SKIP = 2**14
+# A relocation costs as much as a pass over all units, and helps only between correlated columns.
+RELOCATION_PROB = 0.25
 
 
 class UnitPrior(NamedTuple):

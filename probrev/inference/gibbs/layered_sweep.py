@@ -1,27 +1,21 @@
 """A sweep of Gibbs sampling over the layers of a LayeredModel, all chains together."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from probrev.inference.gibbs.auxiliary_step import (
-    check_prior,
-    renew_auxiliary,
-    switch_jointly,
-    units_given,
-)
+from probrev.inference.gibbs.auxiliary_step import check_prior, units_given
 from probrev.inference.gibbs.coordinate import (
-    CoupledPrior,
-    Rows,
+    RELOCATION_PROB,
     UnitPrior,
     augment,
     relocate_unit,
-    update_coupled_units,
     update_units,
 )
+from probrev.inference.gibbs.given_units import renew_given, sweep_coupled
 from probrev.inference.gibbs.surrogate import (
     Surrogate,
     accept,
@@ -30,15 +24,13 @@ from probrev.inference.gibbs.surrogate import (
     surrogate_rows,
 )
 from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
-from probrev.model.conditional_prior import Auxiliary, ConditionalPrior
+from probrev.model.conditional_prior import Auxiliary
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.prior_program import conditional_prior
 from probrev.model.slabs import rectified_slab
 from probrev.plumbing.refusal import Refusal
 
-# A relocation costs as much as a pass over all units, and helps only between correlated columns.
-RELOCATION_PROB = 0.25
 # Sweeps after warm-up that draw the latents of silent rows. Those with a surrogate mix some three
 # times as fast, where it fits; these never fail.
 AUGMENTATION_PROB = 0.5
@@ -126,7 +118,7 @@ def layered_step(
         arguments = (layer, state.warmth[level].surrogate, signals[level + 1], signals[level])
         key_level = jax.random.fold_in(key, level)
         if level == top and given.coupling is not None:
-            auxiliary, signals[-1] = _sweep_coupled(
+            auxiliary, signals[-1] = sweep_coupled(
                 key_level, given, auxiliary, *arguments, augments
             )
             continue
@@ -135,7 +127,7 @@ def layered_step(
         if level == top and auxiliary:
             key_given = jax.random.fold_in(key, top + 1)
             arguments = (layer, state.warmth[top].surrogate, signals[-1], signals[-2])
-            auxiliary, signals[-1] = _renew(key_given, given, auxiliary, *arguments, augments)
+            auxiliary, signals[-1] = renew_given(key_given, given, auxiliary, *arguments, augments)
     warmth = jax.lax.cond(
         warming, _warm, lambda *arguments: state.warmth, state, model.layers, x, signals[1:]
     )
@@ -251,82 +243,6 @@ def _sweep(
         return accept(key_accept, log_ratio, new, h)
 
     return jax.lax.cond(augments, lambda: new, correct)
-
-
-def _renew(
-    key: PRNGKeyArray,
-    prior: ConditionalPrior,
-    auxiliary: Auxiliary,
-    layer: Layer,
-    surrogate: Surrogate,
-    h: Float[Array, "case hidden"],
-    x: Float[Array, "case visible"],
-    augments: Bool[Array, ""],
-) -> tuple[Auxiliary, Float[Array, "case hidden"]]:
-    """Renews what the units at the top are given, and with discrete variables the units."""
-    key_given, key_rows, key_switch = jax.random.split(key, 3)
-    auxiliary = renew_auxiliary(key_given, prior, auxiliary, h)
-    if not prior.num_switches:
-        return auxiliary, h
-    z = layer.pre_activation(h)
-
-    def switch(rows: Rows, log_left_out: Any) -> tuple[Auxiliary, Array]:
-        return switch_jointly(key_switch, prior, layer.weights, auxiliary, h, rows, z, log_left_out)
-
-    return jax.lax.cond(
-        augments,
-        lambda: switch(augment(key_rows, layer, z, x), None),
-        lambda: switch(
-            surrogate_rows(layer, surrogate, x, z),
-            lambda z: log_neglected(layer, surrogate, x, z),
-        ),
-    )
-
-
-def _sweep_coupled(
-    key: PRNGKeyArray,
-    prior: ConditionalPrior,
-    auxiliary: Auxiliary,
-    layer: Layer,
-    surrogate: Surrogate,
-    h: Float[Array, "case hidden"],
-    x: Float[Array, "case visible"],
-    augments: Bool[Array, ""],
-) -> tuple[Auxiliary, Float[Array, "case hidden"]]:
-    """`_sweep` of rectified units, each given the v of all others; u is then drawn given v."""
-    coupling = prior.coupling
-    assert coupling is not None
-    key_v, key_rows, key_units, key_order, key_accept, key_u, key_coin, key_move = jax.random.split(
-        key, 8
-    )
-    old = jax.vmap(coupling.before)(jax.random.split(key_v, len(h)), auxiliary, h)
-    z = layer.pre_activation(h)
-    rows = jax.lax.cond(
-        augments,
-        lambda: augment(key_rows, layer, z, x),
-        lambda: surrogate_rows(layer, surrogate, x, z),
-    )
-    information = rows.precision @ layer.weights**2
-    backwards = ~augments & jax.random.bernoulli(key_order)
-    v, rows = update_coupled_units(
-        key_units, CoupledPrior(coupling.mean, coupling.precision), layer.weights, information, old,
-        rows, backwards=backwards,
-    )  # fmt: skip
-
-    def correct() -> Array:
-        log_ratio = log_neglected(layer, surrogate, x, layer.pre_activation(jnp.maximum(v, 0.0)))
-        return accept(key_accept, log_ratio - log_neglected(layer, surrogate, x, z), v, old)
-
-    v = jax.lax.cond(augments, lambda: v, correct)
-    auxiliary = jax.vmap(coupling.behind)(jax.random.split(key_u, len(h)), v)
-    h = jnp.maximum(v, 0.0)
-
-    def relocate() -> Array:
-        law = units_given(prior, auxiliary)
-        return relocate_unit(key_move, law, layer.weights, information, h, rows)[0]
-
-    moves = augments & jax.random.bernoulli(key_coin, RELOCATION_PROB)
-    return auxiliary, jax.lax.cond(moves, relocate, lambda: h)
 
 
 def check_layered(model: LayeredModel, method: str = "gibbs") -> None:
