@@ -30,9 +30,10 @@ import probrev as pr
 from analyses.script import load, run, save
 
 NAME = "structured_priors"
+NAMES = ("independent", "groups", "neighbours", "horseshoe")
 SIZES: dict[str, dict[str, Any]] = {
-    "quick": {"num_obs": 8, "n_visible": 40, "n_hidden": 12, "num_samples": 500},
-    "full": {"num_obs": 64, "n_visible": 40, "n_hidden": 12, "num_samples": 2000},
+    "quick": {"num_obs": 8, "n_visible": 40, "n_hidden": 12, "num_samples": 500, "names": NAMES},
+    "full": {"num_obs": 64, "n_visible": 40, "n_hidden": 12, "num_samples": 2000, "names": NAMES},
 }
 SLAB = dist.HalfNormal(1.0)
 
@@ -117,7 +118,15 @@ def priors(n_hidden: int) -> dict[str, Any]:
     }
 
 
-def compute(out: Path, *, num_obs: int, n_visible: int, n_hidden: int, num_samples: int) -> None:
+def compute(
+    out: Path,
+    *,
+    num_obs: int,
+    n_visible: int,
+    n_hidden: int,
+    num_samples: int,
+    names: tuple[str, ...],
+) -> None:
     """Infers h under every prior from x made under each.
 
     Args:
@@ -126,11 +135,12 @@ def compute(out: Path, *, num_obs: int, n_visible: int, n_hidden: int, num_sampl
         n_visible: n.
         n_hidden: m, a multiple of 4.
         num_samples: sweeps that are kept.
+        names: which priors.
     """
     weights = jax.random.normal(jax.random.key(0), (n_visible, n_hidden))
     layer = pr.Layer(weights, keep_prob=0.5, noise_std=1.0)
-    models = {name: pr.LayeredModel(prior, [layer]) for name, prior in priors(n_hidden).items()}
-    names = list(models)
+    every = priors(n_hidden)
+    models = {name: pr.LayeredModel(every[name], [layer]) for name in names}
     shape = (len(names), len(names), num_obs)
     found = {name: np.full(shape, np.nan) for name in ("log_evidence", "std_error", "error")}
     status = np.full(shape[:2], "", dtype=object)
@@ -154,7 +164,7 @@ def compute(out: Path, *, num_obs: int, n_visible: int, n_hidden: int, num_sampl
     data = xr.Dataset(
         {name: (dims, values) for name, values in found.items()}
         | {"status": (dims[:2], status.astype(str)), "energy": (dims[0], energy)},
-        coords={"made_under": names, "prior": names},
+        coords={"made_under": list(names), "prior": list(names)},
     )
     save(out, NAME, data)
 

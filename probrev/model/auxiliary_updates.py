@@ -55,6 +55,14 @@ CLOSED_FORMS: tuple[tuple[type, Conjugacy], ...] = (
 )
 
 
+# The power of a site that active units go with, by its closed form; a rate of spikes scales none.
+POWERS: dict[Conjugacy, float] = {
+    gamma_rate: -1.0,
+    gamma_precision: -0.5,
+    inverse_gamma_variance: 0.5,
+}
+
+
 def find_conjugacies(
     program: Callable[[], Any], end: str, laws: Mapping[str, type]
 ) -> dict[str, Conjugacy]:

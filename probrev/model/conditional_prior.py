@@ -78,6 +78,17 @@ class ConditionalPrior(abc.ABC):
         """
         raise AttributeError
 
+    # A scale and the units that it scales hold each other fast: they are changed together.
+
+    @property
+    def scales(self) -> tuple[tuple[str, float], ...]:
+        """Positive single numbers, and the power of each that active units go with; none here."""
+        return ()
+
+    def log_joint(self, u: Auxiliary, h: Float[Array, " hidden"]) -> Float[Array, ""]:
+        """Log p(u) + log p(h | u), up to a constant."""
+        return self.log_prob_auxiliary(u) + self.given(u).log_prob(h)
+
     def auxiliary_values(self) -> Auxiliary:
         """Every value of u, by name, (value, ...).
 

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from numpyro.distributions import biject_to
 from numpyro.infer.util import log_density
 
-from probrev.model.auxiliary_updates import Conjugacy, find_conjugacies, nuts_step
+from probrev.model.auxiliary_updates import POWERS, Conjugacy, find_conjugacies, nuts_step
 from probrev.model.conditional_prior import Auxiliary, ConditionalPrior, Unconditional
 from probrev.model.priors import Prior, SparsePrior, is_spike_and_slab, own_sites
 from probrev.plumbing.pytree import pytree
@@ -61,7 +61,7 @@ class Switches(NamedTuple):
 
 @pytree(
     data=("program",),
-    meta=("n_hidden", "site", "auxiliary", "smooth", "switches", "conjugate"),
+    meta=("n_hidden", "site", "auxiliary", "smooth", "switches", "conjugate", "positive"),
 )
 @dataclass(frozen=True)
 class ProgramPrior(ConditionalPrior):
@@ -75,6 +75,7 @@ class ProgramPrior(ConditionalPrior):
         smooth: those of them that NUTS renews.
         switches: discrete variables, renewed jointly with h.
         conjugate: name of a site -> how it is drawn given h in closed form, as pairs.
+        positive: those that are a single number above 0.
     """
 
     program: Callable[[], Any]
@@ -84,6 +85,7 @@ class ProgramPrior(ConditionalPrior):
     smooth: tuple[str, ...]
     switches: tuple[Switches, ...]
     conjugate: tuple[tuple[str, Conjugacy], ...]
+    positive: tuple[str, ...]
 
     @override
     def __call__(self) -> Array:
@@ -112,7 +114,7 @@ class ProgramPrior(ConditionalPrior):
                 ways[name].log_abs_det_jacobian(position[name], values[name]).sum()
                 for name in self.smooth
             )
-            return -(self._log_joint({**u, **values}, h) + change)
+            return -(self.log_joint({**u, **values}, h) + change)
 
         start = {name: ways[name].inv(u[name]) for name in self.smooth}
         moved = nuts_step(jax.random.fold_in(key, len(self.conjugate)), potential, start)
@@ -131,6 +133,16 @@ class ProgramPrior(ConditionalPrior):
             u[one.site] = one.propose(key, u[one.site], switch - start)
             start += one.size
         return u
+
+    @property
+    @override
+    def scales(self) -> tuple[tuple[str, float], ...]:
+        """Numbers above 0: as their closed form has it, and else as if they were the slab's scale.
+
+        One that is none costs a proposal that is refused.
+        """
+        powers = {name: POWERS.get(form, 1.0) for name, form in self.conjugate}
+        return tuple((name, powers.get(name, 1.0)) for name in self.positive)
 
     @override
     def auxiliary_values(self) -> Auxiliary:
@@ -165,7 +177,8 @@ class ProgramPrior(ConditionalPrior):
             (trace[name]["fn"].log_prob(u[name]).sum() for name in self.auxiliary), jnp.zeros(())
         )
 
-    def _log_joint(self, u: Auxiliary, h: Float[Array, " hidden"]) -> Array:
+    @override
+    def log_joint(self, u: Auxiliary, h: Float[Array, " hidden"]) -> Array:
         return jnp.asarray(log_density(self.program, (), {}, {**u, self.site: h})[0])
 
 
@@ -220,10 +233,14 @@ def _read(program: Callable[[], Any]) -> ProgramPrior:
     smooth = [key for key in auxiliary if key not in discrete]
     numbers = {key: type(sites[key]["fn"]) for key in smooth if np.ndim(sites[key]["value"]) == 0}
     conjugate = find_conjugacies(program, end, numbers)
+    positive = tuple(
+        key for key in numbers if sites[key]["fn"].support is dist.constraints.positive
+    )
     smooth = tuple(key for key in smooth if key not in conjugate)
     return ProgramPrior(
-        program, prior.n_hidden, end, auxiliary, smooth, switches, tuple(conjugate.items())
-    )
+        program, prior.n_hidden, end, auxiliary, smooth, switches, tuple(conjugate.items()),
+        positive,
+    )  # fmt: skip
 
 
 def _trace(program: Callable[[], Any], values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,12 +10,16 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from probrev.inference.gibbs.coordinate import Rows, UnitPrior, gaussian
 from probrev.model.conditional_prior import Auxiliary, ConditionalPrior, sample_jointly
+from probrev.model.layer import Layer
 from probrev.model.prior_program import conditional_prior
 from probrev.model.priors import Prior, check_spike_and_slab, is_sparse
 from probrev.model.slabs import has_closed_form
 from probrev.model.tilted import Slab, invert_tilted, log_slab_ratio, unit_slab
 from probrev.numerics.truncated_normal import open_uniform
 from probrev.plumbing.refusal import Refusal
+
+# Logarithms of how far a scale is moved at a time, in its logarithm: from .05 to 2.
+LOG_WIDTHS = (-3.0, 0.7)
 
 
 def units_given(prior: ConditionalPrior, u: Auxiliary) -> UnitPrior:
@@ -93,6 +97,47 @@ def renew_auxiliary(
     if not u:
         return u
     return jax.vmap(prior.renew)(jax.random.split(key, len(h)), u, h)
+
+
+def rescale_jointly(
+    key: PRNGKeyArray,
+    prior: ConditionalPrior,
+    layer: Layer,
+    u: Auxiliary,
+    h: Float[Array, "case hidden"],
+    x: Float[Array, "case visible"],
+) -> tuple[Auxiliary, Float[Array, "case hidden"]]:
+    """Multiplies each scale by a number, and the units with it, where that is accepted.
+
+    Given small units a scale stays small, and given a small scale units do. The number is
+    log-normal, of a width that is drawn too; the likelihood is that of x, noise and masks summed
+    out.
+
+    Args:
+        key: random key.
+        prior: the prior.
+        layer: below the units.
+        u: auxiliary variables of the prior, (case, ...).
+        h: the units.
+        x: what is below the layer.
+
+    Source: Liu and Sabatti 2000, generalised Gibbs sampling (moves along a scale group).
+    """
+    log_likelihood = lambda h: layer.distribution(layer.pre_activation(h)).log_prob(x).sum(-1)  # noqa: E731
+    now = jax.vmap(prior.log_joint)(u, h) + log_likelihood(h)
+    for number, (name, power) in enumerate(prior.scales):
+        key_one = jax.random.fold_in(key, number)
+        key_width, key_step, key_coin = jax.random.split(key_one, 3)
+        low, high = LOG_WIDTHS
+        width = jnp.exp(jax.random.uniform(key_width, now.shape, minval=low, maxval=high))
+        step = width * jax.random.normal(key_step, now.shape)
+        other = {**u, name: u[name] * jnp.exp(step)}
+        moved = h * jnp.exp(power * step)[:, None]
+        then = jax.vmap(prior.log_joint)(other, moved) + log_likelihood(moved)
+        volume = step * (1.0 + power * (h > 0).sum(1))
+        taken = jnp.log(jax.random.uniform(key_coin, now.shape)) < then - now + volume
+        u, h, now = _where(taken, (other, moved, then), (u, h, now))
+    return u, h
 
 
 def switch_jointly(

@@ -6,7 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from probrev.inference.gibbs.auxiliary_step import renew_auxiliary, switch_jointly, units_given
+from probrev.inference.gibbs.auxiliary_step import (
+    renew_auxiliary,
+    rescale_jointly,
+    switch_jointly,
+    units_given,
+)
 from probrev.inference.gibbs.coordinate import (
     RELOCATION_PROB,
     CoupledPrior,
@@ -31,8 +36,10 @@ def renew_given(
     augments: Bool[Array, ""],
 ) -> tuple[Auxiliary, Float[Array, "case hidden"]]:
     """Renews what the units at the top are given, and with discrete variables the units."""
-    key_given, key_rows, key_switch = jax.random.split(key, 3)
+    key_given, key_rows, key_scale, key_switch = jax.random.split(key, 4)
     auxiliary = renew_auxiliary(key_given, prior, auxiliary, h)
+    if prior.scales:
+        auxiliary, h = rescale_jointly(key_scale, prior, layer, auxiliary, h, x)
     if not prior.num_switches:
         return auxiliary, h
     z = layer.pre_activation(h)
