@@ -9,10 +9,15 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from scipy import stats
 from scipy.special import ndtr
 
 import probrev as pr
-from probrev.inference.gibbs.auxiliary_step import switch_jointly, units_given
+from probrev.inference.gibbs.auxiliary_step import (
+    rescale_jointly,
+    switch_jointly,
+    units_given,
+)
 from probrev.inference.gibbs.coordinate import Rows
 from probrev.model.prior_program import read_program
 from tests.inference.gibbs.test_gibbs import joint_law_z_scores
@@ -274,6 +279,29 @@ def test_switches_leave_a_finite_law_alone():
     statistic = ((counts - expected)[common] ** 2 / expected[common]).sum()
     assert statistic < common.sum() + 4 * np.sqrt(2 * common.sum())
     assert (np.asarray(u1["u"]) != np.asarray(u0)).mean() > 0.05
+
+
+def precision():
+    u = numpyro.sample("u", dist.Gamma(2.0, 1.0))
+    return numpyro.sample("h", pr.SpikeAndSlab(M, 0.4, dist.HalfNormal(u**-0.5)))
+
+
+@pytest.mark.parametrize("program", [light_scale, pytest.param(precision, marks=pytest.mark.slow)])
+def test_rescaled_draws_are_draws(program):
+    """H and u from the prior and x from h are one exact draw each: moved, they still are."""
+    model, num = setting(1).model(program), 10_000
+    obs = model.simulate(jax.random.key(1), num)
+    prior, u = read_program(program), dict(obs.sites)
+    step = jax.jit(lambda key: rescale_jointly(key, prior, model.layers[0], u, obs.h, obs.x))
+    moved, h = step(jax.random.key(2))
+    fresh = model.simulate(jax.random.key(3), num)
+    assert (np.asarray(moved["u"]) != np.asarray(u["u"])).mean() > 0.3
+    for found, expected in (
+        (moved["u"], fresh.sites["u"]),
+        (h.sum(1), fresh.h.sum(1)),
+        (h.max(1) / moved["u"], fresh.h.max(1) / fresh.sites["u"]),
+    ):
+        assert stats.ks_2samp(np.asarray(found), np.asarray(expected)).pvalue > 1e-3
 
 
 @pytest.mark.slow
