@@ -168,3 +168,17 @@ def test_other_methods_refuse_it_in_words():
     assert set(pr.list_rungs(model)) == {
         "theory", "universal", "calibrated", "trained", "scalar", "first_step",
     }  # fmt: skip
+
+
+def test_v_of_silent_units_lies_below_zero_as_the_factor_has_it():
+    prior = random_prior(10, n_hidden=3)
+    factor = jnp.asarray(np.random.default_rng(11).normal(size=prior.loadings.shape[1]))
+    h = jnp.array([0.0, 0.7, 0.0])
+    keys = jax.random.split(jax.random.key(3), 5000)
+    drawn = np.asarray(jax.vmap(lambda key: prior.before(key, {"factor": factor}, h))(keys))
+    assert (drawn[:, 1] == 0.7).all()
+    mean = np.asarray(prior.mean + prior.loadings @ factor)
+    std = np.sqrt(np.asarray(prior.noise_var))
+    for unit in (0, 2):
+        law = stats.truncnorm(-np.inf, -mean[unit] / std[unit], mean[unit], std[unit])
+        assert stats.kstest(drawn[:, unit], law.cdf).pvalue > 1e-3

@@ -18,7 +18,7 @@ from probrev.inference.gibbs.auxiliary_step import (
     switch_jointly,
     units_given,
 )
-from probrev.inference.gibbs.coordinate import Rows
+from probrev.inference.gibbs.coordinate import CoupledPrior, Rows, update_coupled_units
 from probrev.model.prior_program import read_program
 from tests.inference.gibbs.test_gibbs import joint_law_z_scores
 
@@ -302,6 +302,34 @@ def test_rescaled_draws_are_draws(program):
         (h.max(1) / moved["u"], fresh.h.max(1) / fresh.sites["u"]),
     ):
         assert stats.ks_2samp(np.asarray(found), np.asarray(expected)).pvalue > 1e-3
+
+
+def test_coupled_units_are_drawn_given_all_others():
+    """Exact draws of v given Gaussian rows of z, moved by a pass, still are; a sign would show."""
+    rng = np.random.default_rng(6)
+    weights, num = rng.normal(size=(3, M)), 60_000
+    precision = np.array([0.5, 0.0, 1.5])
+    v = rng.multivariate_normal(MEAN, COVARIANCE, num)
+    # One noisy pre-activation each, drawn given v; rows of precision 0 say nothing.
+    z = np.maximum(v, 0) @ weights.T
+    noisy = z + rng.normal(size=z.shape) / np.sqrt(np.where(precision > 0, precision, 1.0))
+    rows = Rows(jnp.broadcast_to(precision, z.shape), jnp.asarray(precision * (noisy - z)))
+    information = jnp.broadcast_to(precision @ weights**2, v.shape)
+    prior = CoupledPrior(jnp.asarray(MEAN), jnp.linalg.inv(COVARIANCE))
+    moved, _ = jax.jit(update_coupled_units)(
+        jax.random.key(7), prior, jnp.asarray(weights), information, jnp.asarray(v), rows
+    )
+    moved = np.asarray(moved)
+    assert (moved != v).all(1).mean() > 0.9
+    scale = np.sqrt(np.diag(COVARIANCE))
+    assert np.abs((moved.mean(0) - MEAN) / scale).max() < 4 / np.sqrt(num)
+    np.testing.assert_allclose(
+        np.cov(moved.T), COVARIANCE, atol=5 * scale.max() ** 2 / np.sqrt(num)
+    )
+    # With what was seen too: x and v are still a pair.
+    seen = (noisy * np.sqrt(precision))[:, [0, 2]]
+    before, after = (np.cov(np.hstack([one, seen]).T)[:M, M:] for one in (v, moved))
+    np.testing.assert_allclose(after, before, atol=18 * error)
 
 
 @pytest.mark.slow
