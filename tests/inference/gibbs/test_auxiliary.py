@@ -329,7 +329,7 @@ def test_coupled_units_are_drawn_given_all_others():
     # With what was seen too: x and v are still a pair.
     seen = (noisy * np.sqrt(precision))[:, [0, 2]]
     before, after = (np.cov(np.hstack([one, seen]).T)[:M, M:] for one in (v, moved))
-    np.testing.assert_allclose(after, before, atol=18 * error)
+    np.testing.assert_allclose(after, before, atol=18 * scale.max() ** 2 / np.sqrt(num))
 
 
 @pytest.mark.slow
