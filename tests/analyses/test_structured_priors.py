@@ -44,8 +44,8 @@ def test_horseshoe_scales_given_h_are_left_alone():
 @pytest.mark.slow
 def test_runs_at_a_tiny_size(tmp_path, capsys):
     tiny = {"num_obs": 6, "n_visible": 8, "n_hidden": 4, "num_samples": 100}
-    structured_priors.compute(tmp_path, **tiny, names=("groups", "horseshoe"))
+    structured_priors.compute(tmp_path, **tiny, names=("independent", "horseshoe"))
     path = structured_priors.plot(tmp_path)
     assert path.stat().st_size > 10_000
     printed = capsys.readouterr().out
-    assert "made under groups: most evidence for" in printed
+    assert "made under horseshoe: most evidence for" in printed
