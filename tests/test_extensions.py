@@ -107,6 +107,7 @@ def pairs_by_hand(x):
     return inclusion_probs(prior, rectified_likelihood(STATES, x, WEIGHTS, 0.5, 1.5))
 
 
+@pytest.mark.slow
 def test_a_dependent_prior_is_enumerated_and_refused_by_what_needs_independence():
     obs = PAIRS.simulate(jax.random.key(3), 2)
     exact = pr.exact(PAIRS, obs, num_draws=4)
@@ -272,6 +273,7 @@ def tanh_by_hand(x, prob=0.3):
     return inclusion_probs(np.where(STATES > 0, prob, 1 - prob).prod(1), likelihood)
 
 
+@pytest.mark.slow
 def test_a_model_brings_its_sweep_and_its_rungs():
     obs = TANH.simulate(jax.random.key(5), 3)
     by_hand = tanh_by_hand(np.asarray(obs.x))

@@ -22,6 +22,7 @@ def test_priors_draw_what_they_say():
     assert abs(np.median(np.log(drawn["horseshoe"])) - np.log(0.2 * 0.67)) < 0.3
 
 
+@pytest.mark.slow
 def test_horseshoe_scales_given_h_are_left_alone():
     """Of draws of all of it, one renewal must leave draws."""
     prior, num = Horseshoe(3), 4000

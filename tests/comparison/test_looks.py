@@ -132,6 +132,7 @@ def test_only_planned_verdicts_keep_it_going():
     assert [verdict.planned for verdict in result.verdicts] == [True, False]
 
 
+@pytest.mark.slow
 def test_a_posterior_that_may_not_judge_ends_it():
     def short(key, model, obs):
         return from_draws("sampler", exact(key, model, obs).draws[:, :9], obs.x, model=model)

@@ -44,6 +44,7 @@ def sum_states(name, weights, bias, x, unit=UNIT):
     return weight @ h, weight @ (h > 0), log_evidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_now("clipped"))
 @pytest.mark.parametrize("keep_prob", [0.6, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_enumeration_is_the_sum_over_states(name, keep_prob):

@@ -77,6 +77,7 @@ def test_a_mass_at_zero_and_a_density_above_it_agree_with_integrals():
     assert np.abs(error).max() < 4
 
 
+@pytest.mark.slow
 def test_the_exact_posterior_as_proposal_has_no_tail():
     """A restricted machine's own pass is exact: all weights are one, and the evidence is known."""
     rng = np.random.default_rng(1)

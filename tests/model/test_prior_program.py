@@ -41,6 +41,7 @@ def ends_in(**changes):
     return numpyro.sample("h", pr.SpikeAndSlab(**settings))
 
 
+@pytest.mark.slow
 def test_a_program_is_taken_apart():
     prior = read_program(hierarchical)
     assert (prior.n_hidden, prior.site, prior.auxiliary) == (5, "h", ("rate", "scale"))
@@ -129,6 +130,7 @@ def scaled():
     return ends_in(slab=dist.HalfNormal(u))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [capped, slow(twice_used), slow(half_used), slow(scaled)])
 def test_what_only_looks_conjugate_is_not_taken_for_it(program):
     assert read_program(program).conjugate == ()

@@ -98,6 +98,7 @@ def density_of_scipy(h, mean, cov):
     return log_density
 
 
+@pytest.mark.slow
 def test_density_is_that_of_scipy():
     prior = random_prior(8, smallest=0.3)
     h = np.asarray(pr.sample_prior(jax.random.key(2), prior, 6))

@@ -64,6 +64,7 @@ def test_names_that_stand_for_something_else_are_refused(name):
         pr.LayeredModel(prior, [LAYER])
 
 
+@pytest.mark.slow
 def test_densities_of_sites_add_up_to_the_programs():
     model = pr.LayeredModel(hierarchy, [LAYER])
     rng = np.random.default_rng(5)

@@ -33,6 +33,7 @@ def test_seen_pre_activations_have_their_moments():
     np.testing.assert_allclose(prior.covariance, shrink_covariance(v)[0], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_what_is_not_seen_is_drawn_along():
     v = pre_activations(6000)
     seen = pr.fit_prior(np.maximum(v, 0), kind="correlated", pre_activations=v)

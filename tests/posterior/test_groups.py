@@ -88,6 +88,7 @@ def found_at(posterior, name):
     return posterior.tree[f"posterior/{name}"][1, 3, 0].to_numpy()
 
 
+@pytest.mark.slow
 def test_rows_below_several_layers_need_draws_of_the_layer_above_them():
     top = pr.Layer(np.random.default_rng(0).normal(size=(3, 2)), 0.7, 0.8, 0.6)
     model = pr.LayeredModel(pr.SpikeAndSlab(2, 0.4, dist.HalfNormal(1.0)), [LAYER, top])

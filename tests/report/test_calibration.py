@@ -30,6 +30,7 @@ def page(tmp_path_factory):
     return result, path.read_text()
 
 
+@pytest.mark.slow
 def test_every_part_is_on_the_page(page):
     result, text = page
     for title in (

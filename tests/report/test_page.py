@@ -278,6 +278,7 @@ def test_a_missing_folder_is_named(tmp_path):
         pr.write_report(small_runs.of_one(), tmp_path / "nowhere" / "report.html")
 
 
+@pytest.mark.slow
 def test_every_metric_of_a_run_is_in_its_glossary_and_every_built_in_one_is_in_some_run():
     runs = [run() for run in small_runs.RUNS.values()]
     for run in runs:

@@ -90,6 +90,7 @@ def test_a_sampled_posterior_is_split_by_chains():
     assert p_of(from_draws("sampler", draws, obs.x, model=MODEL), obs) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -286,6 +286,7 @@ def precision():
     return numpyro.sample("h", pr.SpikeAndSlab(M, 0.4, dist.HalfNormal(u**-0.5)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [light_scale, pytest.param(precision, marks=pytest.mark.slow)])
 def test_rescaled_draws_are_draws(program):
     """H and u from the prior and x from h are one exact draw each: moved, they still are."""

@@ -10,6 +10,7 @@ import probrev as pr
 from probrev.inference.gibbs.surrogate import fit_surrogate, log_neglected, surrogate_rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep_prob", "noise_std", "gain"), [(0.6, 0.8, 0.3), (1.0, 2.0, 5.0)])
 def test_surrogate_and_what_it_neglects_are_the_likelihood(keep_prob, noise_std, gain):
     """Differences between two points, against the law of each row written down."""

@@ -43,6 +43,7 @@ def prior_draws(x, key):
     return draw(key, MODEL, x, 1, ignores_x=True)[0, :, 1:]
 
 
+@pytest.mark.slow
 def test_exact_draws_are_calibrated(right):
     assert right.word is Word.CALIBRATED
     value, low, high = right.claimed_over_actual
@@ -83,6 +84,7 @@ def test_wrong_draws_are_convicted(fault, said):
     assert said in found.sentence
 
 
+@pytest.mark.slow
 def test_data_of_another_model_convict():
     other = Shifted(MODEL.noise_std, MODEL.offset + 1.0)
     found = check(infer, num_simulations=150, simulate_from=other)
