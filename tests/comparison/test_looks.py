@@ -145,6 +145,7 @@ def test_a_posterior_that_may_not_judge_ends_it():
     assert result.headline.startswith("Inconclusive: short is unchecked (36 draws, wanted at ")
 
 
+@pytest.mark.slow
 def test_methods_by_name():
     result = pr.compare_until(jax.random.key(0), MODEL, {"far": far}, ["exact"], looks=[16])
     assert list(result.posteriors) == ["exact"]

@@ -77,6 +77,7 @@ def test_real_x_that_fits_is_unjudged():
     assert "risk / Bayes risk = " in found.verdicts[0].sentence
 
 
+@pytest.mark.slow
 def test_a_wrong_posterior_of_the_right_model_is_inconclusive():
     obs = MODEL.simulate(jax.random.key(4), NUM_OBS)
     exact = pr.exact(MODEL, obs)

@@ -248,6 +248,7 @@ def test_a_gain_that_is_derived_follows_and_one_that_is_given_stays():
     assert float(again.gain) == 0.2
 
 
+@pytest.mark.slow
 @some
 @pytest.mark.parametrize("keep_prob", [0.6, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_likelihoods_of_a_layer_with_bias_are_the_law_written_down(name, keep_prob):

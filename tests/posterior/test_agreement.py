@@ -44,6 +44,7 @@ def shuffle_apart(draws, rng):
 # Perfect posteriors
 
 
+@pytest.mark.slow
 def test_perfect_posteriors_agree(exact):
     found = [measure_agreement(as_posterior(redraw(seed), "iid"), exact) for seed in range(20, 28)]
     found += [measure_agreement(as_posterior(redraw(seed)), exact) for seed in range(30, 34)]

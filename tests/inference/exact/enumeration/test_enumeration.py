@@ -67,6 +67,7 @@ def test_shared_and_separate_rows_make_no_difference(monkeypatch):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_elements", [pytest.param(2**21, marks=pytest.mark.slow), 60])
 def test_draws_are_from_the_posterior(monkeypatch, block_elements):
     monkeypatch.setattr(enumeration, "BLOCK_ELEMENTS", block_elements)
