@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from numpyro.distributions import biject_to
 from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
 from probrev.inference.hmc import sampled_program
 from probrev.inference.partition import Estimate, estimate_log_mean
 from probrev.inference.populations import NUM_POPULATIONS, check_populations, resample
-from probrev.model.auxiliary_updates import nuts_step
+from probrev.model.auxiliary_updates import move_smooth
 from probrev.model.observations import Observations
 from probrev.model.prior_program import Switches, find_switches
 from probrev.model.protocol import Model
@@ -100,7 +99,7 @@ def _anneal(
         if not smooth:
             return values
         trace = _trace(program, x, values, key)
-        return _move_smooth(key_smooth, {n: trace[n]["fn"] for n in smooth}, density, values)
+        return move_smooth(key_smooth, {n: trace[n]["fn"] for n in smooth}, density, values)
 
     def step(carry: tuple, number: Int[Array, ""]) -> tuple[tuple, None]:
         values, log_evidence = carry
@@ -118,26 +117,6 @@ def _anneal(
     first = jax.vmap(start)(keys), jnp.zeros(NUM_POPULATIONS)
     (_, log_evidence), _ = jax.lax.scan(step, first, jnp.arange(num_temperatures))
     return log_evidence
-
-
-def _move_smooth(
-    key: PRNGKeyArray,
-    laws: dict[str, Any],
-    density: Callable[[dict[str, Array]], Array],
-    values: dict[str, Array],
-) -> dict[str, Array]:
-    """A step of NUTS for the continuous sites."""
-    ways = {name: biject_to(law.support) for name, law in laws.items()}
-
-    def potential(position: dict[str, Array]) -> Array:
-        moved = {name: ways[name](position[name]) for name in ways}
-        change = (
-            ways[name].log_abs_det_jacobian(position[name], moved[name]).sum() for name in ways
-        )
-        return -(density({**values, **moved}) + sum(change))
-
-    position = nuts_step(key, potential, {name: ways[name].inv(values[name]) for name in ways})
-    return values | {name: ways[name](position[name]) for name in ways}
 
 
 def _switch_each(

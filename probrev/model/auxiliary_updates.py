@@ -9,6 +9,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray
+from numpyro.distributions import biject_to
 from numpyro.infer import NUTS
 from numpyro.infer.util import log_density
 
@@ -137,3 +138,30 @@ def nuts_step(
     state = kernel.init(key_start, 0, position, (), {})
     state = state._replace(rng_key=key_move)
     return kernel.sample(state, (), {}).z
+
+
+def move_smooth(
+    key: PRNGKeyArray,
+    laws: dict[str, Any],
+    density: Callable[[dict[str, Array]], Array],
+    values: dict[str, Array],
+) -> dict[str, Array]:
+    """A step of NUTS for some continuous sites of a program, all others held.
+
+    Args:
+        key: random key.
+        laws: of those that move, by name, at the values of all others.
+        density: log density of all sites, up to a constant.
+        values: of all sites.
+    """
+    ways = {name: biject_to(law.support) for name, law in laws.items()}
+
+    def potential(position: dict[str, Array]) -> Array:
+        moved = {name: ways[name](position[name]) for name in ways}
+        change = (
+            ways[name].log_abs_det_jacobian(position[name], moved[name]).sum() for name in ways
+        )
+        return -(density({**values, **moved}) + sum(change))
+
+    position = nuts_step(key, potential, {name: ways[name].inv(values[name]) for name in ways})
+    return values | {name: ways[name](position[name]) for name in ways}

@@ -21,10 +21,9 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from numpyro.distributions import biject_to
 from numpyro.infer.util import log_density
 
-from probrev.model.auxiliary_updates import POWERS, Conjugacy, find_conjugacies, nuts_step
+from probrev.model.auxiliary_updates import POWERS, Conjugacy, find_conjugacies, move_smooth
 from probrev.model.conditional_prior import Auxiliary, ConditionalPrior, Unconditional
 from probrev.model.priors import Prior, SparsePrior, is_spike_and_slab, own_sites
 from probrev.plumbing.pytree import pytree
@@ -106,19 +105,9 @@ class ProgramPrior(ConditionalPrior):
         if not self.smooth:
             return u
         trace = _trace(self.program, u)
-        ways = {name: biject_to(trace[name]["fn"].support) for name in self.smooth}
-
-        def potential(position: dict[str, Array]) -> Array:
-            values = {name: ways[name](position[name]) for name in self.smooth}
-            change = sum(
-                ways[name].log_abs_det_jacobian(position[name], values[name]).sum()
-                for name in self.smooth
-            )
-            return -(self.log_joint({**u, **values}, h) + change)
-
-        start = {name: ways[name].inv(u[name]) for name in self.smooth}
-        moved = nuts_step(jax.random.fold_in(key, len(self.conjugate)), potential, start)
-        return u | {name: ways[name](moved[name]) for name in self.smooth}
+        laws = {name: trace[name]["fn"] for name in self.smooth}
+        key_smooth = jax.random.fold_in(key, len(self.conjugate))
+        return move_smooth(key_smooth, laws, lambda u: self.log_joint(u, h), u)
 
     @property
     @override

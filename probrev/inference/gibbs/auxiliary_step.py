@@ -155,9 +155,9 @@ def switch_jointly(
     Given h a group that is silent stays silent, and a class that h was drawn under stays: no unit
     can go first. So another value is proposed together with those units, taken out and put in again
     one after the other, those that explain most by themselves first, each drawn given those already
-    in. The product of the normalisers on the
-    way, the Rosenbluth weight, is what the pair of u and units is worth, and the present pair is
-    weighed on the same way: accepting by their ratio leaves p(h, u | rows) as it is.
+    in. The product of the normalisers on the way, the Rosenbluth weight, is what the pair of u and
+    units is worth, and the present pair is weighed on the same way: accepting by their ratio leaves
+    p(h, u | rows) as it is.
 
     Args:
         key: random key.
