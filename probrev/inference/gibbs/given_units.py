@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from probrev.inference.gibbs.auxiliary_step import (
     renew_auxiliary,
@@ -20,6 +20,7 @@ from probrev.inference.gibbs.coordinate import (
     relocate_unit,
     update_coupled_units,
 )
+from probrev.inference.gibbs.hamiltonian import Metric, move_together
 from probrev.inference.gibbs.surrogate import Surrogate, accept, log_neglected, surrogate_rows
 from probrev.model.conditional_prior import Auxiliary, ConditionalPrior
 from probrev.model.layer import Layer
@@ -66,15 +67,22 @@ def sweep_coupled(
     h: Float[Array, "case hidden"],
     x: Float[Array, "case visible"],
     augments: Bool[Array, ""],
-) -> tuple[Auxiliary, Float[Array, "case hidden"]]:
-    """A sweep of rectified units, each given the v of all others; u is then drawn given v."""
+    metric: Metric,
+    num_steps: Int[Array, ""],
+    warming: Bool[Array, ""],
+) -> tuple[Auxiliary, Float[Array, "case hidden"], Metric]:
+    """A sweep of rectified units: all together, then each given the v of all others.
+
+    What they are given is drawn given v.
+    """
     coupling = prior.coupling
     assert coupling is not None
-    key_v, key_rows, key_units, key_order, key_accept, key_u, key_coin, key_move = jax.random.split(
-        key, 8
+    key_v, key_rows, key_units, key_order, key_accept, key_u, key_coin, key_move, key_all = (
+        jax.random.split(key, 9)
     )
     old = jax.vmap(coupling.before)(jax.random.split(key_v, len(h)), auxiliary, h)
-    z = layer.pre_activation(h)
+    old, metric = move_together(key_all, metric, coupling, layer, old, x, num_steps, warming)
+    z = layer.pre_activation(jnp.maximum(old, 0.0))
     rows = jax.lax.cond(
         augments,
         lambda: augment(key_rows, layer, z, x),
@@ -100,4 +108,4 @@ def sweep_coupled(
         return relocate_unit(key_move, law, layer.weights, information, h, rows)[0]
 
     moves = augments & jax.random.bernoulli(key_coin, RELOCATION_PROB)
-    return auxiliary, jax.lax.cond(moves, relocate, lambda: h)
+    return auxiliary, jax.lax.cond(moves, relocate, lambda: h), metric

@@ -16,6 +16,7 @@ from probrev.inference.gibbs.coordinate import (
     update_units,
 )
 from probrev.inference.gibbs.given_units import renew_given, sweep_coupled
+from probrev.inference.gibbs.hamiltonian import Metric, init_metric, learn
 from probrev.inference.gibbs.surrogate import (
     Surrogate,
     accept,
@@ -27,6 +28,7 @@ from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
 from probrev.model.conditional_prior import Auxiliary
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
 from probrev.model.prior_program import conditional_prior
 from probrev.model.slabs import rectified_slab
 from probrev.plumbing.refusal import Refusal
@@ -47,6 +49,7 @@ class LayeredState(NamedTuple):
         warmth: of each layer, what warm-up has learned for its proposals.
         num_steps: steps done.
         num_warmup: steps of warm-up; after them proposals no longer change.
+        metric: of moves of all units of h together, where they are coupled.
     """
 
     h: Float[Array, "chain obs hidden"]
@@ -56,6 +59,7 @@ class LayeredState(NamedTuple):
     warmth: tuple["Warmth", ...]
     num_steps: Int[Array, ""]
     num_warmup: Int[Array, ""]
+    metric: Metric | None
 
 
 class Warmth(NamedTuple):
@@ -97,7 +101,26 @@ def init_layered(
     names = conditional_prior(model.prior).auxiliary
     auxiliary = {name: unfold(start.sites[name]) for name in names}
     counts = jnp.asarray(0), jnp.asarray(num_warmup)
-    return LayeredState(unfold(start.h), intermediates, auxiliary, rng_key, tuple(warmth), *counts)
+    metric = _init_metric(model, x, start, warmth[-1].surrogate)
+    return LayeredState(
+        unfold(start.h), intermediates, auxiliary, rng_key, tuple(warmth), *counts, metric
+    )
+
+
+def _init_metric(
+    model: LayeredModel, x: Float[Array, "obs visible"], start: Observations, surrogate: Surrogate
+) -> Metric | None:
+    """The metric where chains start, if units are coupled."""
+    given = conditional_prior(model.prior)
+    if given.coupling is None:
+        return None
+    h, layer = start.h, model.layers[-1]
+    assert h is not None
+    below = start.intermediates[-1] if start.intermediates else jnp.tile(x, (len(h) // len(x), 1))
+    rows = surrogate_rows(layer, surrogate, below, layer.pre_activation(h))
+    assert given.marginal is not None
+    active = jax.nn.sigmoid(given.marginal.inclusion_logit)
+    return init_metric(given.coupling, layer, rows.precision, jnp.broadcast_to(active, h.shape))
 
 
 def layered_step(
@@ -113,13 +136,13 @@ def layered_step(
     top = len(model.layers) - 1
     fold = lambda a: a.reshape(-1, *a.shape[2:])  # noqa: E731
     auxiliary = jax.tree.map(fold, state.auxiliary)
-    given = conditional_prior(model.prior)
+    given, metric = conditional_prior(model.prior), state.metric
     for level, layer in enumerate(model.layers):
         arguments = (layer, state.warmth[level].surrogate, signals[level + 1], signals[level])
         key_level = jax.random.fold_in(key, level)
-        if level == top and given.coupling is not None:
-            auxiliary, signals[-1] = sweep_coupled(
-                key_level, given, auxiliary, *arguments, augments
+        if metric is not None and level == top:
+            auxiliary, signals[-1], metric = sweep_coupled(
+                key_level, given, auxiliary, *arguments, augments, metric, state.num_steps, warming
             )
             continue
         prior = unit_prior(model, level, signals, auxiliary)
@@ -131,11 +154,39 @@ def layered_step(
     warmth = jax.lax.cond(
         warming, _warm, lambda *arguments: state.warmth, state, model.layers, x, signals[1:]
     )
+    if metric is not None:
+        metric = jax.lax.cond(
+            warming, _learn, lambda metric, *arguments: metric,
+            metric, state, model, warmth[top], x, signals,
+        )  # fmt: skip
     *intermediates, h = (signal.reshape(*batch, -1) for signal in signals[1:])
     done = state.num_steps + 1
     unfold = lambda a: a.reshape(*batch, *a.shape[1:])  # noqa: E731
     auxiliary = jax.tree.map(unfold, auxiliary)
-    return LayeredState(h, tuple(intermediates), auxiliary, rng_key, warmth, done, state.num_warmup)
+    return LayeredState(
+        h, tuple(intermediates), auxiliary, rng_key, warmth, done, state.num_warmup, metric
+    )
+
+
+def _learn(
+    metric: Metric,
+    state: LayeredState,
+    model: LayeredModel,
+    warmth: Warmth,
+    x: Float[Array, "obs visible"],
+    signals: list[Array],
+) -> Metric:
+    """Takes a sweep of warm-up into account for the moves of all units together."""
+    coupling, layer = conditional_prior(model.prior).coupling, model.layers[-1]
+    assert coupling is not None
+
+    def precision() -> Array:
+        mean, var = warmth.mean, jnp.maximum(warmth.square - jnp.square(warmth.mean), 0.0)
+        to_fit = what_to_fit(x, mean, len(model.layers) - 1)
+        surrogate = fit_surrogate(layer, to_fit, mean, var)
+        return surrogate_rows(layer, surrogate, signals[-2], mean).precision
+
+    return learn(metric, coupling, layer, precision, signals[-1], state.num_steps, state.num_warmup)
 
 
 def _warm(

@@ -1,0 +1,181 @@
+"""Moves of all units of a rectified Gaussian together, along Hamiltonian trajectories.
+
+Unit by unit, coupled units move by what each is free to given all others, which under a prior
+fitted to real activations is next to nothing. The log density of v, h = max(v, 0), is continuous
+with kinks where a v_i is 0, so that a trajectory needs no walls. Its metric is near the precision
+of v: the prior's, and what the rows say of the units that are active, both as warm-up has found.
+
+Source: Duane, Kennedy, Pendleton and Roweth 1987; Neal 2011.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from probrev.model.conditional_prior import Coupling
+from probrev.model.layer import Layer
+
+# Steps of a trajectory. In the units of the metric they are about this long once warm-up has found
+# a step of which so many trajectories are accepted; a step is longer or shorter by chance, so that
+# no trajectory comes back to where it began.
+NUM_STEPS = 4
+FIRST_STEP, JITTER, ACCEPTED = 0.2, 0.2, 0.8
+# Steps in warm-up change by the first of these and, as warm-up goes on, by less.
+LEARNING_RATE, LONGEST_STEP = 1.0, 1.5
+# The metric is renewed after this sweep of warm-up, and after each that is twice as late.
+FIRST_RENEWAL = 8
+
+
+class Metric(NamedTuple):
+    """The metric of each case, and what warm-up has found.
+
+    Attributes:
+        active: how often each unit was active, later sweeps counting more.
+        inverse: inverse of the metric.
+        root: the metric's lower Cholesky factor.
+        log_step: logarithm of the step.
+    """
+
+    active: Float[Array, "case hidden"]
+    inverse: Float[Array, "case hidden hidden"]
+    root: Float[Array, "case hidden hidden"]
+    log_step: Float[Array, " case"]
+
+
+def init_metric(
+    coupling: Coupling,
+    layer: Layer,
+    precision: Float[Array, "case visible"],
+    active: Float[Array, "case hidden"],
+) -> Metric:
+    """The metric before warm-up.
+
+    Args:
+        coupling: the law of v.
+        layer: below the units.
+        precision: of the rows, as they look from the start.
+        active: how likely each unit is active.
+    """
+    log_step = jnp.full(len(active), jnp.log(FIRST_STEP), active.dtype)
+    return Metric(active, *_factor(coupling, layer, precision, active), log_step)
+
+
+def learn(
+    metric: Metric,
+    coupling: Coupling,
+    layer: Layer,
+    precision: Callable[[], Float[Array, "case visible"]],
+    h: Float[Array, "case hidden"],
+    num_steps: Int[Array, ""],
+    num_warmup: Int[Array, ""],
+) -> Metric:
+    """Takes a sweep of warm-up into account.
+
+    Args:
+        metric: before it.
+        coupling: the law of v.
+        layer: below the units.
+        precision: of the rows, as they look from where warm-up has been.
+        h: the units after the sweep.
+        num_steps: sweeps before it.
+        num_warmup: sweeps of warm-up.
+    """
+    active = metric.active + 2.0 / (num_steps + 3.0) * ((h > 0) - metric.active)
+    done = num_steps + 1
+    renews = (done >= FIRST_RENEWAL) & ((done & (done - 1)) == 0) & (2 * done <= num_warmup)
+
+    def renew() -> tuple[Array, Array]:
+        return _factor(coupling, layer, precision(), active)
+
+    inverse, root = jax.lax.cond(renews, renew, lambda: (metric.inverse, metric.root))
+    return metric._replace(active=active, inverse=inverse, root=root)
+
+
+def _factor(
+    coupling: Coupling,
+    layer: Layer,
+    precision: Float[Array, "case visible"],
+    active: Float[Array, "case hidden"],
+) -> tuple[Float[Array, "case hidden hidden"], Float[Array, "case hidden hidden"]]:
+    """Inverse and Cholesky factor of prior precision + A W' diag(precision) W A, A = diag(active).
+
+    One case after the other, so that no other matrices than these are made.
+    """
+    weights, prior = layer.weights, coupling.precision
+
+    def one(case: tuple[Array, Array]) -> tuple[Array, Array]:
+        precision, active = case
+        columns = weights * active[None, :]
+        root = jnp.linalg.cholesky(prior + columns.T @ (precision[:, None] * columns))
+        half = solve_triangular(root, jnp.eye(len(active), dtype=root.dtype), lower=True)
+        return half.T @ half, root
+
+    return jax.lax.map(one, (precision, active))
+
+
+def move_together(
+    key: PRNGKeyArray,
+    metric: Metric,
+    coupling: Coupling,
+    layer: Layer,
+    v: Float[Array, "case hidden"],
+    x: Float[Array, "case visible"],
+    num_steps: Int[Array, ""],
+    learns: Bool[Array, ""],
+) -> tuple[Float[Array, "case hidden"], Metric]:
+    """Moves v along a trajectory; what comes of it is accepted or rejected as a whole.
+
+    Args:
+        key: random key.
+        metric: of each case.
+        coupling: the law of v.
+        layer: below the units.
+        v: of which h = max(v, 0) is seen.
+        x: values below the layer.
+        num_steps: sweeps before this one.
+        learns: whether the step may change by what is accepted.
+
+    Returns:
+        The new v, and the metric with its step.
+    """
+    key_momentum, key_accept, key_step = jax.random.split(key, 3)
+    mean, precision = coupling.mean[None], coupling.precision
+
+    def energy(v: Array) -> tuple[Array, Array]:
+        gap = v - mean
+        prior = 0.5 * ((gap @ precision) * gap).sum(-1)
+        found = prior - layer.log_likelihood(jnp.maximum(v, 0.0), x)
+        return found.sum(), found
+
+    def slope(v: Array) -> Array:
+        return jax.grad(energy, has_aux=True)(v)[0]
+
+    noise = jax.random.normal(key_step, (len(v), 1), v.dtype)
+    step = jnp.exp(metric.log_step[:, None] + JITTER * noise)
+    turn = lambda matrix, vector: jnp.einsum("cij,cj->ci", matrix, vector)  # noqa: E731
+
+    def drift(v: Array, momentum: Array) -> Array:
+        return v + step * turn(metric.inverse, momentum)
+
+    def leap(index: Int[Array, ""], carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        del index
+        v, momentum = carry
+        momentum = momentum - step * slope(v)
+        return drift(v, momentum), momentum
+
+    noise = jax.random.normal(key_momentum, v.shape, v.dtype)
+    start = turn(metric.root, noise)
+    momentum = start - 0.5 * step * slope(v)
+    new, momentum = jax.lax.fori_loop(0, NUM_STEPS - 1, leap, (drift(v, momentum), momentum))
+    momentum = momentum - 0.5 * step * slope(new)
+    kinetic = 0.5 * (momentum * turn(metric.inverse, momentum)).sum(-1)
+    lost = energy(v)[1] + 0.5 * (noise**2).sum(-1) - energy(new)[1] - kinetic
+    chance = jnp.where(jnp.isnan(lost), 0.0, jnp.exp(jnp.minimum(lost, 0.0)))
+    taken = jax.random.uniform(key_accept, chance.shape, chance.dtype) < chance
+    rate = learns * LEARNING_RATE / jnp.sqrt(num_steps + 1.0)
+    log_step = jnp.minimum(metric.log_step + rate * (chance - ACCEPTED), jnp.log(LONGEST_STEP))
+    return jnp.where(taken[:, None], new, v), metric._replace(log_step=log_step)
