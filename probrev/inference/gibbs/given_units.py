@@ -22,8 +22,12 @@ from probrev.inference.gibbs.coordinate import (
 )
 from probrev.inference.gibbs.hamiltonian import Metric, move_together
 from probrev.inference.gibbs.surrogate import Surrogate, accept, log_neglected, surrogate_rows
-from probrev.model.conditional_prior import Auxiliary, ConditionalPrior
+from probrev.model.conditional_prior import Auxiliary, ConditionalPrior, Coupling
 from probrev.model.layer import Layer
+
+# After warm-up, sweeps that draw coupled units one by one beside moving them together: they pass
+# between columns that are alike, and take about as long.
+EACH_PROB = 0.5
 
 
 def renew_given(
@@ -71,17 +75,45 @@ def sweep_coupled(
     num_steps: Int[Array, ""],
     warming: Bool[Array, ""],
 ) -> tuple[Auxiliary, Float[Array, "case hidden"], Metric]:
-    """A sweep of rectified units: all together, then each given the v of all others.
+    """A sweep of rectified units: all together, and now and then each given the v of all others.
 
     What they are given is drawn given v.
     """
     coupling = prior.coupling
     assert coupling is not None
-    key_v, key_rows, key_units, key_order, key_accept, key_u, key_coin, key_move, key_all = (
-        jax.random.split(key, 9)
+    key_v, key_all, key_coin, key_each, key_u, key_relocate, key_move = jax.random.split(key, 7)
+    v = jax.vmap(coupling.before)(jax.random.split(key_v, len(h)), auxiliary, h)
+    v, metric = move_together(key_all, metric, coupling, layer, v, x, num_steps, warming)
+    v = jax.lax.cond(
+        warming | jax.random.bernoulli(key_coin, EACH_PROB),
+        lambda: _sweep_each(key_each, coupling, layer, surrogate, v, x, augments),
+        lambda: v,
     )
-    old = jax.vmap(coupling.before)(jax.random.split(key_v, len(h)), auxiliary, h)
-    old, metric = move_together(key_all, metric, coupling, layer, old, x, num_steps, warming)
+    auxiliary = jax.vmap(coupling.behind)(jax.random.split(key_u, len(h)), v)
+    h = jnp.maximum(v, 0.0)
+
+    def relocate() -> Array:
+        key_rows, key_place = jax.random.split(key_move)
+        rows = augment(key_rows, layer, layer.pre_activation(h), x)
+        information = rows.precision @ layer.weights**2
+        law = units_given(prior, auxiliary)
+        return relocate_unit(key_place, law, layer.weights, information, h, rows)[0]
+
+    relocates = jax.random.bernoulli(key_relocate, 0.5 * RELOCATION_PROB)
+    return auxiliary, jax.lax.cond(relocates, relocate, lambda: h), metric
+
+
+def _sweep_each(
+    key: PRNGKeyArray,
+    coupling: Coupling,
+    layer: Layer,
+    surrogate: Surrogate,
+    old: Float[Array, "case hidden"],
+    x: Float[Array, "case visible"],
+    augments: Bool[Array, ""],
+) -> Float[Array, "case hidden"]:
+    """V of rectified units, each drawn given the v of all others."""
+    key_rows, key_units, key_order, key_accept = jax.random.split(key, 4)
     z = layer.pre_activation(jnp.maximum(old, 0.0))
     rows = jax.lax.cond(
         augments,
@@ -90,7 +122,7 @@ def sweep_coupled(
     )
     information = rows.precision @ layer.weights**2
     backwards = ~augments & jax.random.bernoulli(key_order)
-    v, rows = update_coupled_units(
+    v, _ = update_coupled_units(
         key_units, CoupledPrior(coupling.mean, coupling.precision), layer.weights, information, old,
         rows, backwards=backwards,
     )  # fmt: skip
@@ -99,13 +131,4 @@ def sweep_coupled(
         log_ratio = log_neglected(layer, surrogate, x, layer.pre_activation(jnp.maximum(v, 0.0)))
         return accept(key_accept, log_ratio - log_neglected(layer, surrogate, x, z), v, old)
 
-    v = jax.lax.cond(augments, lambda: v, correct)
-    auxiliary = jax.vmap(coupling.behind)(jax.random.split(key_u, len(h)), v)
-    h = jnp.maximum(v, 0.0)
-
-    def relocate() -> Array:
-        law = units_given(prior, auxiliary)
-        return relocate_unit(key_move, law, layer.weights, information, h, rows)[0]
-
-    moves = augments & jax.random.bernoulli(key_coin, RELOCATION_PROB)
-    return auxiliary, jax.lax.cond(moves, relocate, lambda: h), metric
+    return jax.lax.cond(augments, lambda: v, correct)

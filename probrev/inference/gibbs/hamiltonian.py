@@ -35,13 +35,12 @@ class Metric(NamedTuple):
 
     Attributes:
         active: how often each unit was active, later sweeps counting more.
-        inverse: inverse of the metric.
-        root: the metric's lower Cholesky factor.
+        root: R of the metric's inverse R R', in single precision: a trajectory is reversible
+            whatever R is, and reading it is most of the work.
         log_step: logarithm of the step.
     """
 
     active: Float[Array, "case hidden"]
-    inverse: Float[Array, "case hidden hidden"]
     root: Float[Array, "case hidden hidden"]
     log_step: Float[Array, " case"]
 
@@ -61,7 +60,7 @@ def init_metric(
         active: how likely each unit is active.
     """
     log_step = jnp.full(len(active), jnp.log(FIRST_STEP), active.dtype)
-    return Metric(active, *_factor(coupling, layer, precision, active), log_step)
+    return Metric(active, _factor(coupling, layer, precision, active), log_step)
 
 
 def learn(
@@ -88,11 +87,11 @@ def learn(
     done = num_steps + 1
     renews = (done >= FIRST_RENEWAL) & ((done & (done - 1)) == 0) & (2 * done <= num_warmup)
 
-    def renew() -> tuple[Array, Array]:
+    def renew() -> Array:
         return _factor(coupling, layer, precision(), active)
 
-    inverse, root = jax.lax.cond(renews, renew, lambda: (metric.inverse, metric.root))
-    return metric._replace(active=active, inverse=inverse, root=root)
+    root = jax.lax.cond(renews, renew, lambda: metric.root)
+    return metric._replace(active=active, root=root)
 
 
 def _factor(
@@ -100,19 +99,19 @@ def _factor(
     layer: Layer,
     precision: Float[Array, "case visible"],
     active: Float[Array, "case hidden"],
-) -> tuple[Float[Array, "case hidden hidden"], Float[Array, "case hidden hidden"]]:
-    """Inverse and Cholesky factor of prior precision + A W' diag(precision) W A, A = diag(active).
+) -> Float[Array, "case hidden hidden"]:
+    """R of the inverse of prior precision + A W' diag(precision) W A, A = diag(active).
 
     One case after the other, so that no other matrices than these are made.
     """
     weights, prior = layer.weights, coupling.precision
 
-    def one(case: tuple[Array, Array]) -> tuple[Array, Array]:
+    def one(case: tuple[Array, Array]) -> Array:
         precision, active = case
         columns = weights * active[None, :]
-        root = jnp.linalg.cholesky(prior + columns.T @ (precision[:, None] * columns))
-        half = solve_triangular(root, jnp.eye(len(active), dtype=root.dtype), lower=True)
-        return half.T @ half, root
+        lower = jnp.linalg.cholesky(prior + columns.T @ (precision[:, None] * columns))
+        identity = jnp.eye(len(active), dtype=lower.dtype)
+        return solve_triangular(lower, identity, lower=True, trans=1).astype(jnp.float32)
 
     return jax.lax.map(one, (precision, active))
 
@@ -156,24 +155,27 @@ def move_together(
 
     noise = jax.random.normal(key_step, (len(v), 1), v.dtype)
     step = jnp.exp(metric.log_step[:, None] + JITTER * noise)
-    turn = lambda matrix, vector: jnp.einsum("cij,cj->ci", matrix, vector)  # noqa: E731
 
     def drift(v: Array, momentum: Array) -> Array:
-        return v + step * turn(metric.inverse, momentum)
+        single = momentum.astype(metric.root.dtype)
+        return v + step * jnp.einsum("cij,cj->ci", metric.root, single)
+
+    def kick(momentum: Array, v: Array, share: float) -> Array:
+        single = slope(v).astype(metric.root.dtype)
+        return momentum - share * step * jnp.einsum("cij,ci->cj", metric.root, single)
 
     def leap(index: Int[Array, ""], carry: tuple[Array, Array]) -> tuple[Array, Array]:
         del index
-        v, momentum = carry
-        momentum = momentum - step * slope(v)
-        return drift(v, momentum), momentum
+        momentum = kick(carry[1], carry[0], 1.0)
+        return drift(carry[0], momentum), momentum
 
-    noise = jax.random.normal(key_momentum, v.shape, v.dtype)
-    start = turn(metric.root, noise)
-    momentum = start - 0.5 * step * slope(v)
+    # In coordinates in which the metric is the identity.
+    start = jax.random.normal(key_momentum, v.shape, v.dtype)
+    momentum = kick(start, v, 0.5)
     new, momentum = jax.lax.fori_loop(0, NUM_STEPS - 1, leap, (drift(v, momentum), momentum))
-    momentum = momentum - 0.5 * step * slope(new)
-    kinetic = 0.5 * (momentum * turn(metric.inverse, momentum)).sum(-1)
-    lost = energy(v)[1] + 0.5 * (noise**2).sum(-1) - energy(new)[1] - kinetic
+    momentum = kick(momentum, new, 0.5)
+    kinetic = [0.5 * jnp.square(one).sum(-1) for one in (start, momentum)]
+    lost = energy(v)[1] + kinetic[0] - energy(new)[1] - kinetic[1]
     chance = jnp.where(jnp.isnan(lost), 0.0, jnp.exp(jnp.minimum(lost, 0.0)))
     taken = jax.random.uniform(key_accept, chance.shape, chance.dtype) < chance
     rate = learns * LEARNING_RATE / jnp.sqrt(num_steps + 1.0)

@@ -59,8 +59,8 @@ def test_the_metric_is_the_precision_of_linear_gaussian_units():
     metric = init_metric(prior, layer, jnp.asarray(precision), jnp.asarray(active))
     columns = np.asarray(layer.weights) * active
     wanted = np.linalg.inv(np.asarray(prior.covariance)) + columns.T * precision @ columns
-    np.testing.assert_allclose(metric.inverse[0], np.linalg.inv(wanted), rtol=1e-8)
-    np.testing.assert_allclose(metric.root[0] @ metric.root[0].T, wanted, rtol=1e-8)
+    root = np.asarray(metric.root[0], float)
+    np.testing.assert_allclose(root @ root.T, np.linalg.inv(wanted), rtol=1e-5)
 
 
 def test_warm_up_renews_the_metric_and_lets_the_step_settle():
@@ -71,7 +71,7 @@ def test_warm_up_renews_the_metric_and_lets_the_step_settle():
     after = jax.jit(lambda one, step: learn(one, prior, layer, lambda: row, h, step, 64))
     for step in range(64):
         new = after(metric, step)
-        if not np.array_equal(new.inverse, metric.inverse):
+        if not np.array_equal(new.root, metric.root):
             renewed.append(step + 1)
         metric = new
     assert renewed == [8, 16, 32]
