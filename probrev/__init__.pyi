@@ -45,7 +45,7 @@ from .model.slabs import FiniteSlab, LogQuadraticSlab
 from .model.sparsity import sparsity_conditions
 from .model.states import FiniteStates
 from .nets.activation_profile import ActivationProfile, profile_activations
-from .nets.fitted_layer import fit_layer, fit_prior
+from .nets.fitting.priors import fit_layer, fit_prior
 from .nets.reversal import measure_reversal, predict_cosine, reverse
 from .nets.shadow.calibration import expected_calibration_error
 from .nets.shadow.classifier import Classifier

@@ -11,7 +11,7 @@ from jaxtyping import Float
 import probrev as pr
 from analyses.reversal.real_nets import RealNet
 from probrev.model.priors import SparsePrior
-from probrev.nets.fitted_layer import SlabKind
+from probrev.nets.fitting.priors import SlabKind
 from probrev.posterior.posterior import Posterior
 
 KEEP_PROB, RELATIVE_NOISE = 0.5, 0.4

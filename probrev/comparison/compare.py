@@ -1,7 +1,7 @@
 """Inverses held against posteriors: the whole comparison."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from probrev.inverses.estimates import (
 )
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model
+from probrev.nets.fitting.checks import Check
 from probrev.plumbing.streams import stream
 from probrev.posterior.external import External
 from probrev.posterior.posterior import Posterior
@@ -51,6 +52,7 @@ def compare(
     interval_prob: float = INTERVAL_PROB,
     planned: Collection[str] | None = None,
     log_evidence: Mapping[str, Estimate] | None = None,
+    checks: Sequence[Check] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Measures how far each inverse is from each posterior.
@@ -80,6 +82,10 @@ def compare(
         log_evidence: of posteriors by name, log p(x) under their models as `estimate_log_evidence`
             gives it, for the table that holds several models on one x against each other; exact
             posteriors and those of weighed samples know theirs.
+        checks: of a model that was fitted to a real net, `checks` of a `FittedLevel` or
+            `FittedNet`. One that does not hold withholds every verdict, and so does a posterior
+            whose claimed error is not within 1.3 times its squared error on h; no test then asks
+            for a prior that is exactly right.
         provenance: what to keep with the run, JSON-able.
 
     Raises:
@@ -91,11 +97,12 @@ def compare(
     own = read_metrics(metrics)
     estimates = run_inverses(model, obs, inverses)
     found = decide(
-        model, obs, estimates, posteriors, seed=seed, interval_prob=interval_prob, planned=planned
-    )
+        model, obs, estimates, posteriors, seed=seed, interval_prob=interval_prob, planned=planned,
+        checks=checks,
+    )  # fmt: skip
     return finish(
         found, random_inverses=random_inverses, metrics=own, seed=seed, provenance=provenance,
-        log_evidence=log_evidence,
+        log_evidence=log_evidence, checks=checks,
     )  # fmt: skip
 
 
@@ -107,6 +114,7 @@ def finish(
     seed: int,
     provenance: Mapping[str, Any] | None,
     log_evidence: Mapping[str, Estimate] | None = None,
+    checks: Sequence[Check] | None = None,
 ) -> Comparison:
     """Adds to verdicts all that describes them: other metrics, times, the curve, provenance.
 
@@ -133,6 +141,9 @@ def finish(
     curve = noise_curve(stream(seed, "curve"), model)
     if curve is not None:
         groups["curve"] = curve
+    if checks is not None:
+        table = pd.DataFrame(list(checks), columns=list(Check._fields))
+        groups["checks"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
     tree = xr.DataTree.from_dict(groups)
     tree["posteriors"] = xr.DataTree(
         children={name: posterior.tree.copy() for name, posterior in posteriors.items()}

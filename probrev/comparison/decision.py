@@ -1,6 +1,6 @@
 """Verdicts: inverses held against posteriors, as far as the answer needs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from probrev.comparison.agreements import (
     find_disagreement,
     measure_agreements,
 )
-from probrev.comparison.doubt import find_doubt
+from probrev.comparison.doubt import find_doubt, is_claim_open
 from probrev.comparison.metrics import DECIDING, Case, Measured
 from probrev.comparison.metrics.case import NAME, POSTERIOR, make_case
 from probrev.comparison.metrics.family import measure
@@ -21,6 +21,7 @@ from probrev.comparison.verdict import Doubt, Ratio, Verdict, Word, judge
 from probrev.inverses.estimates import Estimates
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, check_pytree
+from probrev.nets.fitting.checks import Check
 from probrev.plumbing.refusal import Refusal
 from probrev.posterior.external import External, from_datatree, note_draws
 from probrev.posterior.posterior import Kind, Posterior
@@ -66,6 +67,7 @@ def decide(
     seed: int,
     interval_prob: float,
     planned: Collection[str] | None,
+    checks: Sequence[Check] | None = None,
     before: Decision | None = None,
 ) -> Decision:
     """Measures what verdicts need, and judges.
@@ -78,6 +80,7 @@ def decide(
         seed: see `compare`.
         interval_prob: see `compare`.
         planned: see `compare`.
+        checks: see `compare`.
         before: what was decided on the first of these observations, all else being the same. What
             it measured of a posterior that is given again is kept.
 
@@ -113,11 +116,12 @@ def decide(
     doubts = {
         name: find_doubt(
             name, trusted[name], case.origin, table,
-            disagreement=find_disagreement(name, trusted[name], agreements),
+            disagreement=find_disagreement(name, trusted[name], agreements), checks=checks,
         )
         for name, case in cases.items()
     }  # fmt: skip
-    verdicts = _verdicts(table, cases, doubts, planned)
+    is_open = {name: checks is not None and is_claim_open(name, table) for name in cases}
+    verdicts = _verdicts(table, cases, doubts, is_open, planned)
     return Decision(model, obs, estimates, cases, measured, agreements, doubts, verdicts)
 
 
@@ -185,6 +189,7 @@ def _verdicts(
     table: pd.DataFrame,
     cases: Mapping[str, Case],
     doubts: Mapping[str, Doubt | None],
+    is_open: Mapping[str, bool],
     planned: Collection[str],
 ) -> list[Verdict]:
     """A verdict per inverse and posterior, those of the judge first; see `Comparison.verdicts`."""
@@ -201,6 +206,7 @@ def _verdicts(
             ratio = Ratio(
                 row["subject"], name, row["value"], row["low"], row["high"], case.interval_prob,
                 len(case.posterior.obs), case.origin, case.truth is not None, spares_truth(case),
+                is_open[name],
             )  # fmt: skip
             verdict = judge(
                 ratio,

@@ -16,6 +16,7 @@ from probrev.inference.choice import EVERY_OBS, infer
 from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, simulate
+from probrev.nets.fitting.checks import Check
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.posterior.joined import join_posteriors
@@ -55,6 +56,7 @@ def compare_until(
     metrics: Mapping[str, Metric | MetricFamily] | None = None,
     seed: int = 0,
     planned: Collection[str] | None = None,
+    checks: Sequence[Check] | None = None,
     provenance: Mapping[str, Any] | None = None,
     begin: Callable[[Look], None] | None = None,
 ) -> Comparison:
@@ -80,6 +82,7 @@ def compare_until(
         metrics: by name; see `compare`. They are measured after the last look.
         seed: see `compare`.
         planned: see `compare`.
+        checks: see `compare`.
         provenance: see `compare`.
         begin: told of each look before it begins.
 
@@ -103,7 +106,7 @@ def compare_until(
         raise Refusal(f"observe was asked for {looks[-1]} observations; it gave {obs.num_obs}")
     obs = obs[: looks[-1]]
     estimates = run_inverses(model, obs, inverses)
-    judge, *checks = posteriors
+    judge, *others = posteriors
     batches: list[Posterior] = []
     found: dict[str, Posterior] = {}
     decision: Decision | None = None
@@ -116,11 +119,12 @@ def compare_until(
         batches.append(posteriors[judge](stream(key, f"{judge}/{done}"), model, new))
         inferred = time.perf_counter()
         found[judge] = join_posteriors(batches, [0, *looks][:number])
-        for name in checks if number == 1 else ():
+        for name in others if number == 1 else ():
             found[name] = posteriors[name](stream(key, f"{name}/0"), model, new)
         decision = decide(
             model, obs[:num_obs], estimates, found, seed=seed, planned=planned,
             interval_prob=1 - (1 - INTERVAL_PROB) / len(looks), before=decision,
+            checks=checks,
         )  # fmt: skip
         taken = {"planned": list(looks), "taken": number}
         if not decision.is_open:
@@ -131,7 +135,7 @@ def compare_until(
         done = num_obs
     assert decision is not None
     return finish(
-        decision, random_inverses=random_inverses, metrics=own, seed=seed,
+        decision, random_inverses=random_inverses, metrics=own, seed=seed, checks=checks,
         provenance={**(provenance or {}), "looks": taken},
     )  # fmt: skip
 

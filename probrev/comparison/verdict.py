@@ -86,6 +86,7 @@ class Ratio(NamedTuple):
         origin: where they come from, as seen from the posterior's model.
         has_truth: whether their h is known.
         spares_truth: whether R takes the posterior's word for what h would tell.
+        is_claim_open: whether it is not yet clear that the prior fits h, see `doubt`.
     """
 
     inverse: str
@@ -98,6 +99,7 @@ class Ratio(NamedTuple):
     origin: Origin
     has_truth: bool
     spares_truth: bool
+    is_claim_open: bool = False
 
 
 def judge(
@@ -113,7 +115,8 @@ def judge(
     A doubt comes before all: "misfit" or "inconclusive". Then "unjudged": x that the model's layers
     did not make, fewer than 16 observations, or a ratio without a positive denominator. Then "as
     good as Bayes" if the interval's upper end is below 1.1, "near" if below 1.5, "far" if its lower
-    end is above 1.5, else "undecided".
+    end is above 1.5, else "undecided"; so too, but for "far", under a prior of real h as long as it
+    is not clear that it fits.
 
     Args:
         ratio: R and what it rests on.
@@ -128,6 +131,9 @@ def judge(
         phrase = f"{word}: {reason}"
     elif reason:
         word, phrase = Word.UNJUDGED, f"unjudged: {reason}"
+    elif ratio.is_claim_open and not ratio.low > NEAR_BELOW:
+        word, num_wanted = Word.UNDECIDED, 2 * ratio.num_obs
+        phrase = "undecided: it is not clear yet whether the prior fits h, more observations tell"
     elif ratio.high < AS_GOOD_BELOW:
         word = phrase = Word.AS_GOOD
     elif ratio.high < NEAR_BELOW:

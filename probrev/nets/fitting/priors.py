@@ -12,7 +12,7 @@ from scipy.stats import norm
 from probrev.model.layer import Layer
 from probrev.model.priors import SpikeAndSlab
 from probrev.model.rectified_gaussian import RectifiedGaussian
-from probrev.nets.correlated_prior import fit_correlated
+from probrev.nets.fitting.correlated_prior import fit_correlated
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 

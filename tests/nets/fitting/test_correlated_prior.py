@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import probrev as pr
-from probrev.nets.correlated_prior import shrink_covariance
+from probrev.nets.fitting.correlated_prior import shrink_covariance
 
 ROOT = np.array([[1.0, 0.3], [-0.7, 0.5], [0.4, -0.9], [0.8, 0.8]])
 COVARIANCE = ROOT @ ROOT.T + 0.3 * np.eye(4)

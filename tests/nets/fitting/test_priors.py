@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize, stats
 
 import probrev as pr
-from probrev.nets.fitted_layer import fit_truncated_normal
+from probrev.nets.fitting.priors import fit_truncated_normal
 
 H = np.array([[0.0, 2.0, 1.0], [0.0, 0.0, 3.0], [0.0, 3.0, 5.0]])
 # Over the three observations and one more of average strength.

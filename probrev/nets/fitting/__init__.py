@@ -1,0 +1,1 @@
+"""The generative model fitted to a net's real activations: layers, priors, and how well."""

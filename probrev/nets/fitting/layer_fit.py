@@ -1,0 +1,200 @@
+"""A generative layer fitted to the real activations on both sides of a trained one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import pandas as pd
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from probrev.model.activations import Activation, as_activation
+from probrev.model.layer import Layer
+from probrev.nets.fitting.checks import Check, Residuals, check_layer, draw_residuals, zero_share
+from probrev.nets.fitting.likelihood import differentiate, read_pairs
+from probrev.nets.fitting.maximum import Held, StandardErrors, maximise, standard_errors
+from probrev.nets.fitting.rivals import decoder_log_likelihood, null_log_likelihood
+from probrev.nets.weights.controls import gaussian_control
+from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal
+
+FEWEST_PAIRS = 16
+RIVALS = ("null", "gaussian", "shuffled", "decoder")
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """How a fitted layer came out, and whether it fits pairs that it was not fitted to.
+
+    Attributes:
+        layer: the fitted layer.
+        std_errors: standard errors of its parameters, which allow for rows that err together.
+        log_likelihood: held-out log p(x | h) in nats, by observation: of the `model`, and of what
+            it is held against. `null`: rows independent of h and each other, each with its own
+            share of zeros and its own law; `gaussian`: the same fit with Gaussian weights of W's
+            mean and standard deviation; `shuffled`: the same fit with the h of other observations;
+            `decoder`: the same likelihood with weights of its own, ridged.
+        zeros: share of zeros of held-out x, as the layer predicts it and as it is.
+        residuals: of held-out x.
+        relative_noise: noise_std over the root mean square of W h + bias.
+        num_pairs: pairs that were fitted.
+        checks: all that was looked at, gates first, in their order.
+    """
+
+    layer: Layer
+    std_errors: StandardErrors
+    log_likelihood: Mapping[str, Float[np.ndarray, " held_out"]]
+    zeros: tuple[float, float]
+    residuals: Residuals
+    relative_noise: float
+    num_pairs: int
+    checks: tuple[Check, ...]
+
+    @property
+    def passes(self) -> bool:
+        """Whether every gate holds."""
+        return all(check.holds for check in self.checks)
+
+    @property
+    def tied_share(self) -> float:
+        """How much of what a decoder with weights of its own says more than the null W^T says."""
+        model, null, decoder = (
+            self.log_likelihood[name].mean() for name in ("model", "null", "decoder")
+        )
+        return float((model - null) / (decoder - null))
+
+    def per_row(self, name: str) -> float:
+        """Held-out nats per row and observation, of the model or what it is held against."""
+        return float(self.log_likelihood[name].mean()) / self.layer.n_visible
+
+    def summary(self) -> pd.DataFrame:
+        """The checks as a table: check, value, std_error, wanted, holds, sentence."""
+        return pd.DataFrame(self.checks, columns=list(Check._fields)).rename(
+            columns={"name": "check"}
+        )
+
+    def __repr__(self) -> str:
+        layer, errors = self.layer, self.std_errors
+        about = (
+            f"LayerFit of {layer.n_visible} x {layer.n_hidden}, {self.num_pairs} pairs: keep_prob "
+            f"{float(layer.keep_prob):.4f} ± {errors.keep_prob:.1g}, noise_std "
+            f"{float(layer.noise_std):.4g} ± {errors.noise_std:.1g}, gain {float(layer.gain):.4g} "
+            f"± {errors.gain:.1g}"
+        )
+        failed = [check.sentence for check in self.checks if not check.holds]
+        return "\n".join([about, *(failed or ["Every gate holds."])])
+
+
+def fit_layer(
+    weights: Float[ArrayLike, "visible hidden"],
+    x: Float[ArrayLike, "obs visible"],
+    h: Float[ArrayLike, "obs hidden"],
+    *,
+    held_out: tuple[Float[ArrayLike, "held_out visible"], Float[ArrayLike, "held_out hidden"]],
+    keep_prob: float | None = None,
+    noise_std: float | None = None,
+    gain: float | None = None,
+    bias: bool = True,
+    activation: str | Activation = "relu",
+    seed: int = 0,
+) -> tuple[Layer, LayerFit]:
+    """Fits a generative layer with given weights to real pairs, by maximum likelihood.
+
+    Whatever is not given is fitted: keep_prob, noise_std and gain of the whole layer, and a bias of
+    each row. keep_prob says how often x is 0 that need not be: dropout while the net was trained
+    leaves none in it. A row that never fires gets the bias at which it would half a time in one
+    observation more.
+
+    Args:
+        weights: W, of h = r(W^T x + b).
+        x: real activations below it.
+        h: real activations above it, on the same observations.
+        held_out: pairs (x, h) in no fit, which the checks are made on.
+        keep_prob: probability that a visible unit survives dropout, where it is known.
+        noise_std: noise on W h, where it is known.
+        gain: what an activated unit is multiplied by, where it is known.
+        bias: whether rows have a bias.
+        activation: of the layer: z above 0 and a multiple of z below; "identity" for x that may be
+            negative.
+        seed: of the controls and of residuals on atoms.
+
+    Returns:
+        The layer, and how it came out.
+
+    Raises:
+        ValueError: fewer than 16 pairs, arrays that do not fit the weights, x that the activation
+            cannot give, or all 0.
+
+    Source: our theory notes, section 16; Tobin 1958 and Olsen 1978 for rows that are censored.
+    """
+    activation = as_activation(activation)
+    weights = _as_matrix("weights", weights)
+    pairs = [
+        _as_pair(name, weights, *pair) for name, pair in (("", (x, h)), ("held-out ", held_out))
+    ]
+    (x, h), (x_new, h_new) = pairs
+    held = Held(keep_prob, noise_std, gain, bias)
+    data, new = (read_pairs(activation, weights, *pair, keep_prob) for pair in pairs)
+    if not data.seen.any():
+        raise Refusal("x is 0 throughout: no row fires, so there is nothing to fit")
+    if not data.z.any():
+        raise Refusal("W h is 0 throughout: no unit fires, or the weights are 0")
+    at = maximise(data, held)
+
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(one)) for one in (h, h_new)]
+    random = gaussian_control(jax.random.key(seed), weights)
+    found = {
+        "model": differentiate(new, at).log_likelihood,
+        "null": null_log_likelihood(x, x_new),
+        "gaussian": _refit(activation, held, random, pairs),
+        "shuffled": _refit(
+            activation, held, weights, [(x, h[orders[0]]), (x_new, h_new[orders[1]])]
+        ),
+        "decoder": decoder_log_likelihood(data, h, new, h_new, at, weights),
+    }
+    layer = at.as_layer(weights, activation)
+    residuals = draw_residuals(rng, new, at)
+    zeros = float(zero_share(new, at).mean()), float((x_new == 0).mean())
+    errors = standard_errors(data, at, held)
+    z = data.z + at.bias
+    checks = check_layer(x_new, found, zeros, residuals, at, errors, held)
+    fit = LayerFit(
+        layer, errors, found, zeros, residuals, at.noise_std / float(np.sqrt(np.mean(z**2))),
+        len(x), tuple(checks),
+    )  # fmt: skip
+    return layer, fit
+
+
+def _refit(
+    activation: Activation,
+    held: Held,
+    weights: np.ndarray,
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    """Held-out log likelihood of the same fit to something else."""
+    data, new = (read_pairs(activation, weights, *pair, held.keep_prob) for pair in pairs)
+    return differentiate(new, maximise(data, held)).log_likelihood
+
+
+def _as_matrix(name: str, value: ArrayLike) -> np.ndarray:
+    check_real(name, value)
+    value = np.asarray(value, dtype=float)
+    if value.ndim != 2 or not value.size or not np.isfinite(value).all():
+        raise Refusal(f"{name} must be a matrix of finite numbers; got shape {value.shape}")
+    return value
+
+
+def _as_pair(
+    which: str, weights: np.ndarray, x: ArrayLike, h: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    x, h = _as_matrix(f"{which}x", x), _as_matrix(f"{which}h", h)
+    if len(x) != len(h) or weights.shape != (x.shape[1], h.shape[1]):
+        raise Refusal(
+            f"weights must have shape (n_visible, n_hidden), {which}x (num_obs, n_visible) and "
+            f"{which}h (num_obs, n_hidden); got {weights.shape}, {x.shape} and {h.shape}"
+        )
+    if len(x) < FEWEST_PAIRS:
+        raise Refusal(f"{which}x: a fit needs at least {FEWEST_PAIRS} pairs; got {len(x)}")
+    return x, h

@@ -1,0 +1,358 @@
+"""The generative model of a whole net, fitted layer by layer to its real activations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from probrev.inverses.feedforward import FeedforwardNet
+from probrev.model.layered_model import LayeredModel
+from probrev.model.observations import Observations
+from probrev.model.priors import SpikeAndSlab
+from probrev.model.rectified_gaussian import RectifiedGaussian
+from probrev.nets.fitting.checks import Check
+from probrev.nets.fitting.layer_fit import LayerFit, fit_layer
+from probrev.nets.fitting.likelihood import read_pairs
+from probrev.nets.fitting.maximum import Held, maximise
+from probrev.nets.fitting.priors import fit_prior
+from probrev.nets.weights.layers import TrainedLayer
+from probrev.plumbing.arrays import check_real
+from probrev.plumbing.refusal import Refusal
+
+INDEPENDENT, CORRELATED = PRIORS = ("independent", "correlated")
+Prior = SpikeAndSlab | RectifiedGaussian
+# Held-out h whose density under the correlated prior, an integral for each, is estimated.
+MOST_DENSITIES = 64
+
+
+class PriorFit(NamedTuple):
+    """A prior fitted to the h of a layer.
+
+    Attributes:
+        prior: the prior.
+        log_prob: log density of held-out h in nats, a mass at 0 for each unit, by observation.
+    """
+
+    prior: Prior
+    log_prob: Float[np.ndarray, " obs"]
+
+
+class Activations(NamedTuple):
+    """Real activations around a layer, of the same inputs.
+
+    Attributes:
+        x: below it.
+        v: W^T x + b.
+    """
+
+    x: Float[np.ndarray, "obs visible"]
+    v: Float[np.ndarray, "obs hidden"]
+
+    @property
+    def h(self) -> Float[np.ndarray, "obs hidden"]:
+        """Above it."""
+        return np.maximum(self.v, 0.0)
+
+
+@dataclass(frozen=True)
+class FittedLevel:
+    """One layer of a net, h = r(W^T x + b), and the model x = gain r(W h + ...) fitted to it.
+
+    Attributes:
+        name: of the layer.
+        weights: W.
+        bias: b, of the net on its way up.
+        fit: of the generative layer.
+        priors: "independent" (`SpikeAndSlab`) and "correlated" (`RectifiedGaussian`) units.
+        chosen: the prior of the two under which held-out h are likelier.
+        train: activations that it was fitted to.
+        held_out: activations in no fit.
+    """
+
+    name: str
+    weights: Float[np.ndarray, "visible hidden"]
+    bias: Float[np.ndarray, " hidden"]
+    fit: LayerFit
+    priors: Mapping[str, PriorFit]
+    chosen: str
+    train: Activations
+    held_out: Activations
+
+    @property
+    def model(self) -> LayeredModel:
+        """The fitted layer under the chosen prior."""
+        return self.under(self.chosen)
+
+    def under(self, prior: str) -> LayeredModel:
+        """The fitted layer under one of the priors."""
+        return LayeredModel(self.priors[prior].prior, [self.fit.layer])
+
+    @property
+    def inverses(self) -> dict[str, Callable[[Array], Array]]:
+        """The layer as it was trained: x -> r(W^T x + b)."""
+        return {"as_trained": as_trained([self.weights], [self.bias])}
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What was looked at, see `LayerFit`, and which prior is likelier."""
+        return (*self.fit.checks, self._tell_priors())
+
+    def observe(self, key: PRNGKeyArray, num_obs: int) -> Observations:
+        """Makes x by the fitted layer from held-out real h, drawn at random without repetition.
+
+        Raises:
+            ValueError: more observations than held-out ones.
+        """
+        return _observe(key, self.model, self.held_out.h, num_obs)
+
+    def refit(self, seed: int) -> LayeredModel:
+        """The same model fitted to as many observations, drawn with repetition from the same."""
+        rng = np.random.default_rng(seed)
+        chosen = rng.integers(len(self.train.x), size=len(self.train.x))
+        train = Activations(*(part[chosen] for part in self.train))
+        layer = self.fit.layer
+        data = read_pairs(layer.activation, self.weights, train.x, train.h, None)
+        at = maximise(data, Held(None, None, None, True))
+        prior = _fit_one(self.chosen, train)
+        return LayeredModel(prior, [at.as_layer(self.weights, layer.activation)])
+
+    def _tell_priors(self) -> Check:
+        gap = self.priors[CORRELATED].log_prob - self.priors[INDEPENDENT].log_prob
+        error = gap.std(ddof=1) / np.sqrt(len(gap))
+        said = (
+            f"Held-out h have {gap.mean():+.1f} ± {error:.1f} nats an observation under the "
+            f"correlated prior against the independent one: the {self.chosen} one is taken."
+        )
+        return Check("above independent", float(gap.mean()), float(error), "", True, said)
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.fit!r}\n{self._tell_priors().sentence}"
+
+
+@dataclass(frozen=True)
+class FittedNet:
+    """A net, and the generative model fitted to it.
+
+    Attributes:
+        levels: of each layer, next to x first.
+    """
+
+    levels: tuple[FittedLevel, ...]
+
+    @property
+    def model(self) -> LayeredModel:
+        """All fitted layers, under the chosen prior of the top one."""
+        top = self.levels[-1]
+        return LayeredModel(top.priors[top.chosen].prior, [one.fit.layer for one in self.levels])
+
+    @property
+    def inverses(self) -> dict[str, Callable[[Array], Array]]:
+        """The whole net as it was trained, from x to the top."""
+        weights, biases = ([getattr(one, name) for one in self.levels] for name in _UP)
+        return {"as_trained": as_trained(weights, biases)}
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Those of all levels; each is named by its level."""
+        return tuple(
+            check._replace(name=f"{level.name}: {check.name}")
+            for level in self.levels
+            for check in level.checks
+        )
+
+    @property
+    def judged(self) -> FittedLevel:
+        """The highest level whose gates hold; the highest if there is none."""
+        passing = [level for level in self.levels if level.fit.passes]
+        return (passing or self.levels)[-1]
+
+    def __getitem__(self, name: str) -> FittedLevel:
+        for level in self.levels:
+            if level.name == name:
+                return level
+        names = ", ".join(level.name for level in self.levels)
+        raise Refusal(f"no fitted layer {name!r}; fitted are: {names}")
+
+    def observe(self, key: PRNGKeyArray, num_obs: int) -> Observations:
+        """Makes x by the fitted layers from held-out real h of the top.
+
+        Raises:
+            ValueError: more observations than held-out ones.
+        """
+        return _observe(key, self.model, self.levels[-1].held_out.h, num_obs)
+
+    def summary(self) -> pd.DataFrame:
+        """All checks: level, check, value, std_error, wanted, holds, sentence."""
+        tables = [
+            pd.DataFrame(level.checks, columns=list(Check._fields)).assign(level=level.name)
+            for level in self.levels
+        ]
+        table = pd.concat(tables, ignore_index=True).rename(columns={"name": "check"})
+        return table.loc[:, ["level", "check", *Check._fields[1:]]]
+
+    def __repr__(self) -> str:
+        widths = [self.levels[0].weights.shape[0], *(one.weights.shape[1] for one in self.levels)]
+        about = f"FittedNet {'-'.join(map(str, widths))}"
+        return "\n".join([about, *map(repr, self.levels)])
+
+
+_UP = ("weights", "bias")
+
+
+def fit_net(
+    layers: Sequence[TrainedLayer] | FeedforwardNet,
+    x: Float[ArrayLike, "obs visible"],
+    held_out: Float[ArrayLike, "held_out visible"],
+    *,
+    seed: int = 0,
+) -> FittedNet:
+    """Fits generative layers and priors to the activations of a net, layer by layer.
+
+    Of each layer h = r(W^T x + b) the way down x = gain r(W h + bias + noise) * dropout is fitted
+    by `fit_layer`, and two priors of h by `fit_prior`: independent and correlated units. An input
+    layer that is given negative x has an identity in the place of r.
+
+    Args:
+        layers: what `read_layers` returns, whose last layer is taken to be the net's output and is
+            not fitted, unless its file says that it is a ReLU layer; or a `FeedforwardNet`, such as
+            `FeedforwardNet.from_weights(coefs[:-1], intercepts[:-1])`, all of whose layers are.
+        x: inputs of the net.
+        held_out: inputs in no fit.
+        seed: of controls, see `fit_layer`.
+
+    Raises:
+        ValueError: layers that are not dense ReLU layers or do not fit each other or the inputs;
+            or what `fit_layer` refuses.
+    """
+    names, weights, biases = _read(layers)
+    below = [_as_inputs(name, one, weights[0]) for name, one in (("x", x), ("held_out", held_out))]
+    levels = []
+    for name, matrix, bias in zip(names, weights, biases, strict=True):
+        train, new = (Activations(one, one @ matrix + bias) for one in below)
+        levels.append(_fit_level(name, matrix, bias, train, new, seed))
+        below = [train.h, new.h]
+    return FittedNet(tuple(levels))
+
+
+def as_trained(
+    weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
+) -> Callable[[Array], Array]:
+    """The feedforward net with its own biases."""
+
+    def inverse(x: Array) -> Array:
+        for matrix, bias in zip(weights, biases, strict=True):
+            x = jax.nn.relu(x @ jnp.asarray(matrix) + jnp.asarray(bias)[None, :])
+        return x
+
+    return inverse
+
+
+def _fit_level(
+    name: str,
+    weights: np.ndarray,
+    bias: np.ndarray,
+    train: Activations,
+    held_out: Activations,
+    seed: int,
+) -> FittedLevel:
+    for which, one in (("x", train), ("held_out", held_out)):
+        if not one.h.any():
+            raise Refusal(f"layer {name}: no unit fires on {which}: there is nothing to fit")
+    signed = (train.x < 0).any() or (held_out.x < 0).any()
+    _, fit = fit_layer(
+        weights, train.x, train.h, held_out=(held_out.x, held_out.h), seed=seed,
+        activation="identity" if signed else "relu",
+    )  # fmt: skip
+    new = jnp.asarray(held_out.h[:MOST_DENSITIES])
+    priors = {}
+    for kind in PRIORS:
+        prior = _fit_one(kind, train)
+        priors[kind] = PriorFit(prior, np.asarray(prior.log_prob(new)))
+    chosen = max(PRIORS, key=lambda kind: priors[kind].log_prob.mean())
+    return FittedLevel(name, weights, bias, fit, priors, chosen, train, held_out)
+
+
+def _fit_one(kind: str, train: Activations) -> Prior:
+    if kind == CORRELATED:
+        return fit_prior(train.h, "correlated", pre_activations=train.v)
+    return fit_prior(train.h)
+
+
+def _observe(key: PRNGKeyArray, model: LayeredModel, h: np.ndarray, num_obs: int) -> Observations:
+    if num_obs > len(h):
+        raise Refusal(f"num_obs must be at most {len(h)}, what was held out; got {num_obs}")
+    key_rows, key_x = jax.random.split(key)
+    rows = np.asarray(jax.random.permutation(key_rows, len(h))[:num_obs])
+    return model.observe_from(key_x, jnp.asarray(h[rows]))
+
+
+def _read(
+    layers: Sequence[TrainedLayer] | FeedforwardNet,
+) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
+    """Names, weights and biases of the layers that are to be fitted."""
+    if isinstance(layers, FeedforwardNet):
+        weights = [np.asarray(layer.weights, float) for layer in layers.layers]
+        return [f"layer {number}" for number in range(1, len(weights) + 1)], weights, [
+            np.broadcast_to(np.asarray(bias.offset, float), matrix.shape[1:])
+            for bias, matrix in zip(layers.biases, weights, strict=True)
+        ]  # fmt: skip
+    for layer in layers:
+        if not isinstance(layer, TrainedLayer):
+            raise Refusal(
+                "layers must be what pr.read_layers returns, or a FeedforwardNet, as in "
+                "pr.FeedforwardNet.from_weights(weights, biases); got a "
+                f"{type(layer).__name__}"
+            )
+    hidden = hidden_layers(layers)
+    return (
+        [layer.label for layer in hidden],
+        [layer.weights for layer in hidden],
+        [layer.bias for layer in hidden],
+    )
+
+
+def hidden_layers(layers: Sequence[TrainedLayer]) -> list[TrainedLayer]:
+    """The ReLU layers of a net, without its output.
+
+    Raises:
+        ValueError: there is none, or layers do not follow each other.
+    """
+    hidden = list(layers)
+    if len(hidden) < 2:
+        raise Refusal(
+            f"a net needs a hidden layer and an output layer, and {len(hidden)} was read: of one "
+            "ReLU layer use pr.FeedforwardNet.from_weights([weights], [bias])"
+        )
+    hidden = hidden[:-1]
+    for below, above in pairwise(layers):
+        if below.n_hidden != above.n_visible:
+            raise Refusal(
+                f"layer {above.name} reads {above.n_visible} numbers, and {below.name} before it "
+                f"gives {below.n_hidden}: they are no net in this order"
+            )
+    for layer in hidden:
+        if layer.kernel_size != 1:
+            raise Refusal(
+                f"layer {layer.name} is a convolution: fit its dense layers, on the activations "
+                "that reach them, by pr.FeedforwardNet.from_weights"
+            )
+    return hidden
+
+
+def _as_inputs(name: str, x: ArrayLike, weights: np.ndarray) -> np.ndarray:
+    check_real(name, x)
+    x = np.asarray(x, dtype=float)
+    if x.ndim != 2 or x.shape[1] != len(weights):
+        raise Refusal(
+            f"{name} must have shape (num_obs, {len(weights)}), the net's inputs; got {x.shape}"
+        )
+    if not np.isfinite(x).all():
+        raise Refusal(f"{name} must be finite; got NaN or infinity")
+    return x
