@@ -37,8 +37,9 @@ from analyses.train_nets import OWN_NETS
 KEEP_PROBS = (0.5, 1.0)
 # The table of a net that is written last.
 LAST = "profile"
+# What draws other weights in place of a layer's.
 CONTROLS: dict[str, Callable] = {
-    "gaussian": pr.gaussian_control,
+    "gaussian": lambda key, W: pr.gaussian_control(key, W - W.mean()),
     "spectral": pr.spectral_control,
 }
 # Observations, draws and chains of a net's posteriors.
@@ -113,44 +114,24 @@ def is_done(out: Path, name: str, asked: str) -> bool:
 
 
 def measure_net(net: RealNet) -> pd.DataFrame:
-    """Reversal of a net and of its controls, with and without dropout on the way down.
+    """Reversal through each layer of a net and of its controls, with and without dropout.
 
-    `weights` is "trained" or the name of a control; "pruned" and "pruned gaussian" are without the
-    units that never fire.
+    x is the layer's real input, of all inputs of the net. A control has weights of its own in place
+    of the layer's, no bias, and its own h = r(W^T x). `weights` is "trained" or the control's name.
     """
-    activations = net.stack(1.0).activations(jnp.asarray(net.x))
-    pruned = net.prune(activations)
-    alive = pruned.stack(1.0).activations(jnp.asarray(pruned.x))
-    variants = {"trained": net, "pruned": pruned}
-    for number, (name, control) in enumerate(CONTROLS.items()):
-        key = jax.random.fold_in(jax.random.key(0), number)
-        variants[name] = redraw(key, net, control)
-    variants["pruned gaussian"] = redraw(jax.random.key(1), pruned, pr.gaussian_control)
-    rows = []
-    for name, variant in variants.items():
-        real = alive if name.startswith("pruned") else activations
-        for keep_prob in KEEP_PROBS:
-            found = pr.measure_reversal(jax.random.key(0), variant.stack(keep_prob), real)
-            rows.append(found.assign(weights=name, keep_prob=keep_prob))
-    return pd.concat([*rows, predict(net, activations)], ignore_index=True)
-
-
-def redraw(key: PRNGKeyArray, net: RealNet, control: Callable) -> RealNet:
-    """The net with a control in place of every layer's weights."""
-    keys = jax.random.split(key, len(net.weights))
-    return net._replace(weights=tuple(map(control, keys, net.weights)))
-
-
-def predict(net: RealNet, activations: list) -> pd.DataFrame:
-    """The cosine that theory gives Gaussian weights, of one layer."""
-    rows = []
-    for top, (weights, bias) in enumerate(zip(net.weights, net.biases, strict=True), start=1):
-        h = np.asarray(activations[top])
-        for keep_prob in KEEP_PROBS:
-            cosine = np.nanmean(pr.predict_cosine(h, bias, len(weights), keep_prob))
-            rows.append({"top": top, "keep_prob": keep_prob, "cosine": cosine})
-    same = {"depth": 1, "compared": "h", "units": "all", "pairs": "matched", "weights": "theory"}
-    return pd.DataFrame(rows).assign(**same, num_units=0)
+    x = np.concatenate([net.x_fit, net.x])
+    below = map(np.asarray, net.stack(1.0).activations(x)[:-1])
+    tables = []
+    for layer, (x, W, b) in enumerate(zip(below, net.weights, net.biases, strict=True), start=1):
+        key = jax.random.fold_in(jax.random.key(0), layer)
+        drawn = {name: (control(key, W), 0 * b) for name, control in CONTROLS.items()}
+        for name, (weights, bias) in ({"trained": (W, b)} | drawn).items():
+            for keep_prob in KEEP_PROBS:
+                one = pr.FeedforwardNet.from_weights([weights], [bias], layer_keep_prob=keep_prob)
+                found = pr.measure_reversal(key, one, one.activations(x))
+                about = {"layer": layer, "weights": name, "keep_prob": keep_prob}
+                tables.append(found.drop(columns=["top", "depth"]).assign(**about))
+    return pd.concat(tables, ignore_index=True)
 
 
 def profile_net(net: RealNet) -> pd.DataFrame:
@@ -214,24 +195,6 @@ def gather(out: Path, table: str) -> list[Row]:
     """The rows of a table, of all nets, in the order of `NETS`."""
     paths = [out / f"{table}-{name}.nc" for name in NETS]
     return [row for path in paths if path.exists() for row in to_rows(load(out, path.stem))]
-
-
-def with_baseline(rows: list[Row]) -> list[Row]:
-    """Reversal of live units, the cosine of shuffled pairs as a column."""
-    path = ("net", "weights", "keep_prob", "top", "depth", "compared")
-    numbers = ("cosine", "correlation", "scale", "relative_error", "support_f1", "num_units")
-    chosen = [row for row in rows if row["units"] == "live" or row["weights"] == "theory"]
-    baseline = {
-        tuple(row[name] for name in path): row["cosine"]
-        for row in chosen
-        if row["pairs"] == "shuffled"
-    }
-    return [
-        {name: row[name] for name in (*path, *numbers)}
-        | {"shuffled_cosine": baseline.get(tuple(row[name] for name in path), np.nan)}
-        for row in chosen
-        if row["pairs"] == "matched"
-    ]
 
 
 if __name__ == "__main__":
