@@ -1,4 +1,4 @@
-"""Nets, data and sounds that others made: where they lie, and the one command that puts them there."""
+"""Nets and data that others made: where they lie, and the one command that puts them there."""
 
 from pathlib import Path
 

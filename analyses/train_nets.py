@@ -95,7 +95,7 @@ def train(out: Path, name: str, recipe: pr.Recipe, seed: int) -> float:
         held_out=(images.test, images.test_labels), progress=stopwatch(name),
     )  # fmt: skip
     if not trained.finite:
-        raise RuntimeError(f"training on {name} has diverged: lower the learning rate")
+        raise RuntimeError(f"training of {name} has diverged: lower the learning rate")
     accuracy = 1 - float(trained.curve.error[-1])
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / f"{name}.npz") as partial, partial.open("wb") as file:

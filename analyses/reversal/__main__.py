@@ -1,14 +1,14 @@
 """Does a trained net reverse its own generative direction? Real activations down and up again.
 
-    uv run --extra data python -m analyses.reversal compute runs/reversal
+    uv run --extra data python -m analyses.reversal compute runs/reversal --size full
     uv run --extra data python -m analyses.reversal plot runs/reversal
 
-`compute` sends real h of real inputs down through the transposed weights with dropout and up again,
-through one layer and several, for our own nets, digit-recognizer's and tiara's, beside two controls
-(Gaussian weights; the same singular values with random singular vectors) and shuffled pairs. It
-profiles the activations as theory's D_h, and at the top layer of each net holds inverses against
-the posterior under three priors, compared by their evidence. `plot` draws it all and, for nets of
-images, what they generate.
+`compute` sends the real h of each layer, h = r(W^T x + b), down to x~ = alpha r(W h), alpha by
+least squares to the real x, and up again, with half of x~ dropped and without, for our own nets and
+others (`real_nets`), beside two controls with their own h: Gaussian weights, and the same singular
+values with random singular vectors. It profiles the activations as theory's D_h, and at the top
+layer of some nets holds inverses against the posterior under three priors, compared by their
+evidence. `plot` draws it all and, for nets of images, what they generate.
 """
 
 import json
@@ -16,17 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 import probrev as pr
 from analyses.figure import show
 from analyses.reversal.figure import draw, say
 from analyses.reversal.images import draw_images, generate_images
+from analyses.reversal.layer_table import tabulate_layers
 from analyses.reversal.posteriors import PRIORS, study_posteriors
 from analyses.reversal.real_nets import LOADERS as NETS
 from analyses.reversal.real_nets import RealNet, load_net
@@ -49,16 +48,14 @@ LARGER = {"num_obs": 8, "num_samples": 6000, "num_evidence": 4, "num_chains": 64
 SIZES = {
     "quick": {
         "num_inputs": 500,
-        "posteriors": {"digits": QUICK | {"num_temperatures": 64}, "digit-recognizer": None},
+        "nets": ("digits-keep.5-0", "digit-recognizer"),
+        "posteriors": {"digits-keep.5-0": QUICK | {"num_temperatures": 64}},
     },
     "full": {
         "num_inputs": 1000,
+        "nets": tuple(NETS),
         "posteriors": {
-            "tiara-4": None,
-            "tiara-5": None,
-            "tiara-6": None,
-            "fashion": None,
-            "digits": FULL | {"num_temperatures": 128},
+            "digits-keep.5-0": FULL | {"num_temperatures": 128},
             "digit-recognizer": LARGER | {"num_temperatures": 128},
         },
     },
@@ -69,7 +66,8 @@ def compute(
     out: Path,
     *,
     num_inputs: int,
-    posteriors: dict[str, dict[str, int] | None],
+    nets: tuple[str, ...],
+    posteriors: dict[str, dict[str, int]],
     own_nets: Path = OWN_NETS,
 ) -> None:
     """Measures reversal, profiles, posteriors and images of every net, and writes them.
@@ -78,12 +76,13 @@ def compute(
 
     Args:
         out: folder to write in.
-        num_inputs: inputs of each net.
-        posteriors: nets by name, with the sizes that `study_posteriors` takes; None for no
-            posterior of that net.
+        num_inputs: of each net, to fit to, and as many others: see `load_net`.
+        nets: their names.
+        posteriors: of those that have some, the sizes that `study_posteriors` takes.
         own_nets: folder of our own nets.
     """
-    for name, sizes in posteriors.items():
+    for name in nets:
+        sizes = posteriors.get(name)
         known = {"num_inputs": num_inputs, "posteriors": sizes, "own_nets": str(own_nets)}
         asked = json.dumps(known)
         if is_done(out, name, asked):
@@ -181,12 +180,12 @@ def plot(out: Path) -> Path:
         raise FileNotFoundError(f"no {LAST}-*.nc in {out}: run `compute` first")
     tables = {name: rows for name, rows in tables.items() if rows}
     for name, rows in tables.items():
-        print_table(with_baseline(rows) if name == "reversal" else rows)
+        print_table(tabulate_layers(rows) if name == "reversal" else rows)
     for path in sorted(out.glob("images-*.nc")):
         name = path.stem.removeprefix("images-")
         figure = draw_images(name, load(out, path.stem))
         figure.savefig(out / f"{path.stem}.png", dpi=150)
-    figure = Figure(figsize=(15, 9.5), layout="constrained")
+    figure = Figure(figsize=(15, 11), layout="constrained")
     draw(figure, tables)
     return show(figure, say(tables), out / "reversal.png")
 

@@ -75,5 +75,5 @@ def read_keras(path: Path) -> list[Convolution]:
 
 def _list_layers(path: Path) -> list[dict[str, Any]]:
     with h5py.File(path) as file:
-        config = json.loads(file.attrs["model_config"])["config"]
-    return config["layers"]
+        config = json.loads(str(file.attrs["model_config"]))
+    return config["config"]["layers"]

@@ -113,8 +113,8 @@ def make_filters() -> Float[np.ndarray, "mel bin"]:
 
     Each begins at the centre of the one before and ends at the centre of the next.
     """
-    ends = 2595 * np.log10(1 + np.array([LOWEST, HIGHEST]) / 700)
-    edges = 700 * (10 ** (np.linspace(*ends, NUM_MELS + 2) / 2595) - 1)
+    lowest, highest = 2595 * np.log10(1 + np.array([LOWEST, HIGHEST]) / 700)
+    edges = 700 * (10 ** (np.linspace(lowest, highest, NUM_MELS + 2) / 2595) - 1)
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     frequency = np.fft.rfftfreq(FFT_LENGTH, 1 / RATE)
     rising, falling = (frequency - low) / (centre - low), (high - frequency) / (high - centre)
