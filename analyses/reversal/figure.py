@@ -86,8 +86,8 @@ def draw_reversal(
     note = ", unit by unit" if metric == "correlation" else " (grey: shuffled pairs)"
     ax.set_xlabel(f"{metric} of {one} and {other}{note}")
     ax.grid(axis="y", color="#eeeeee")
-    if compared == "x":  # where there is room
-        ax.legend(frameon=False, fontsize=7.5, loc="center right")
+    if compared == "x":  # one legend serves all three
+        ax.legend(frameon=False, fontsize=7, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
 def layer_of(row: Row) -> tuple[str, int]:
@@ -114,7 +114,7 @@ def draw_profile(ax: Axes, table: list[Row]) -> None:
         ylabel="‖h‖∞ / ‖h‖₂ over √(log k / k): median, 95 %",
         ylim=(0, None), xlim=(0, 1.15 * column(table, "live_active_share").max()),
     )  # fmt: skip
-    ax.legend(frameon=False, fontsize=7.5, loc="lower right")
+    ax.legend(frameon=False, fontsize=7, ncols=2, loc="lower left")
 
 
 def draw_risks(ax: Axes, table: list[Row]) -> None:
