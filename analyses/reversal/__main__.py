@@ -1,14 +1,14 @@
 """Does a trained net reverse its own generative direction? Real activations down and up again.
 
-    uv run --extra data python -m analyses.reversal compute runs/reversal
+    uv run --extra data python -m analyses.reversal compute runs/reversal --size full
     uv run --extra data python -m analyses.reversal plot runs/reversal
 
-`compute` sends real h of real inputs down through the transposed weights with dropout and up again,
-through one layer and several, for our own nets, digit-recognizer's and tiara's, beside two controls
-(Gaussian weights; the same singular values with random singular vectors) and shuffled pairs. It
-profiles the activations as theory's D_h, and at the top layer of each net holds inverses against
-the posterior under three priors, compared by their evidence. `plot` draws it all and, for nets of
-images, what they generate.
+`compute` sends the real h of each layer, h = r(W^T x + b), down to x~ = alpha r(W h), alpha by
+least squares to the real x, and up again, with half of x~ dropped and without, for our own nets and
+others (`real_nets`), beside two controls with their own h: Gaussian weights, and the same singular
+values with random singular vectors. It profiles the activations as theory's D_h, and at the top
+layer of some nets holds inverses against the posterior under three priors, compared by their
+evidence. `plot` draws it all and, for nets of images, what they generate.
 """
 
 import json
@@ -16,17 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 import probrev as pr
 from analyses.figure import show
 from analyses.reversal.figure import draw, say
 from analyses.reversal.images import draw_images, generate_images
+from analyses.reversal.layer_table import tabulate_layers
 from analyses.reversal.posteriors import PRIORS, study_posteriors
 from analyses.reversal.real_nets import LOADERS as NETS
 from analyses.reversal.real_nets import RealNet, load_net
@@ -37,8 +36,9 @@ from analyses.train_nets import OWN_NETS
 KEEP_PROBS = (0.5, 1.0)
 # The table of a net that is written last.
 LAST = "profile"
+# What draws other weights in place of a layer's.
 CONTROLS: dict[str, Callable] = {
-    "gaussian": pr.gaussian_control,
+    "gaussian": lambda key, W: pr.gaussian_control(key, W - W.mean()),
     "spectral": pr.spectral_control,
 }
 # Observations, draws and chains of a net's posteriors.
@@ -48,16 +48,14 @@ LARGER = {"num_obs": 8, "num_samples": 6000, "num_evidence": 4, "num_chains": 64
 SIZES = {
     "quick": {
         "num_inputs": 500,
-        "posteriors": {"digits": QUICK | {"num_temperatures": 64}, "digit-recognizer": None},
+        "nets": ("digits-keep.5-0", "digit-recognizer"),
+        "posteriors": {"digits-keep.5-0": QUICK | {"num_temperatures": 64}},
     },
     "full": {
         "num_inputs": 1000,
+        "nets": tuple(NETS),
         "posteriors": {
-            "tiara-4": None,
-            "tiara-5": None,
-            "tiara-6": None,
-            "fashion": None,
-            "digits": FULL | {"num_temperatures": 128},
+            "digits-keep.5-0": FULL | {"num_temperatures": 128},
             "digit-recognizer": LARGER | {"num_temperatures": 128},
         },
     },
@@ -68,7 +66,8 @@ def compute(
     out: Path,
     *,
     num_inputs: int,
-    posteriors: dict[str, dict[str, int] | None],
+    nets: tuple[str, ...],
+    posteriors: dict[str, dict[str, int]],
     own_nets: Path = OWN_NETS,
 ) -> None:
     """Measures reversal, profiles, posteriors and images of every net, and writes them.
@@ -77,12 +76,13 @@ def compute(
 
     Args:
         out: folder to write in.
-        num_inputs: inputs of each net.
-        posteriors: nets by name, with the sizes that `study_posteriors` takes; None for no
-            posterior of that net.
+        num_inputs: of each net, to fit to, and as many others: see `load_net`.
+        nets: their names.
+        posteriors: of those that have some, the sizes that `study_posteriors` takes.
         own_nets: folder of our own nets.
     """
-    for name, sizes in posteriors.items():
+    for name in nets:
+        sizes = posteriors.get(name)
         known = {"num_inputs": num_inputs, "posteriors": sizes, "own_nets": str(own_nets)}
         asked = json.dumps(known)
         if is_done(out, name, asked):
@@ -113,44 +113,24 @@ def is_done(out: Path, name: str, asked: str) -> bool:
 
 
 def measure_net(net: RealNet) -> pd.DataFrame:
-    """Reversal of a net and of its controls, with and without dropout on the way down.
+    """Reversal through each layer of a net and of its controls, with and without dropout.
 
-    `weights` is "trained" or the name of a control; "pruned" and "pruned gaussian" are without the
-    units that never fire.
+    x is the layer's real input, of all inputs of the net. A control has weights of its own in place
+    of the layer's, no bias, and its own h = r(W^T x). `weights` is "trained" or the control's name.
     """
-    activations = net.stack(1.0).activations(jnp.asarray(net.x))
-    pruned = net.prune(activations)
-    alive = pruned.stack(1.0).activations(jnp.asarray(pruned.x))
-    variants = {"trained": net, "pruned": pruned}
-    for number, (name, control) in enumerate(CONTROLS.items()):
-        key = jax.random.fold_in(jax.random.key(0), number)
-        variants[name] = redraw(key, net, control)
-    variants["pruned gaussian"] = redraw(jax.random.key(1), pruned, pr.gaussian_control)
-    rows = []
-    for name, variant in variants.items():
-        real = alive if name.startswith("pruned") else activations
-        for keep_prob in KEEP_PROBS:
-            found = pr.measure_reversal(jax.random.key(0), variant.stack(keep_prob), real)
-            rows.append(found.assign(weights=name, keep_prob=keep_prob))
-    return pd.concat([*rows, predict(net, activations)], ignore_index=True)
-
-
-def redraw(key: PRNGKeyArray, net: RealNet, control: Callable) -> RealNet:
-    """The net with a control in place of every layer's weights."""
-    keys = jax.random.split(key, len(net.weights))
-    return net._replace(weights=tuple(map(control, keys, net.weights)))
-
-
-def predict(net: RealNet, activations: list) -> pd.DataFrame:
-    """The cosine that theory gives Gaussian weights, of one layer."""
-    rows = []
-    for top, (weights, bias) in enumerate(zip(net.weights, net.biases, strict=True), start=1):
-        h = np.asarray(activations[top])
-        for keep_prob in KEEP_PROBS:
-            cosine = np.nanmean(pr.predict_cosine(h, bias, len(weights), keep_prob))
-            rows.append({"top": top, "keep_prob": keep_prob, "cosine": cosine})
-    same = {"depth": 1, "compared": "h", "units": "all", "pairs": "matched", "weights": "theory"}
-    return pd.DataFrame(rows).assign(**same, num_units=0)
+    x = np.concatenate([net.x_fit, net.x])
+    below = map(np.asarray, net.stack(1.0).activations(x)[:-1])
+    tables = []
+    for layer, (x, W, b) in enumerate(zip(below, net.weights, net.biases, strict=True), start=1):
+        key = jax.random.fold_in(jax.random.key(0), layer)
+        drawn = {name: (control(key, W), 0 * b) for name, control in CONTROLS.items()}
+        for name, (weights, bias) in ({"trained": (W, b)} | drawn).items():
+            for keep_prob in KEEP_PROBS:
+                one = pr.FeedforwardNet.from_weights([weights], [bias], layer_keep_prob=keep_prob)
+                found = pr.measure_reversal(key, one, one.activations(x))
+                about = {"layer": layer, "weights": name, "keep_prob": keep_prob}
+                tables.append(found.drop(columns=["top", "depth"]).assign(**about))
+    return pd.concat(tables, ignore_index=True)
 
 
 def profile_net(net: RealNet) -> pd.DataFrame:
@@ -200,12 +180,12 @@ def plot(out: Path) -> Path:
         raise FileNotFoundError(f"no {LAST}-*.nc in {out}: run `compute` first")
     tables = {name: rows for name, rows in tables.items() if rows}
     for name, rows in tables.items():
-        print_table(with_baseline(rows) if name == "reversal" else rows)
+        print_table(tabulate_layers(rows) if name == "reversal" else rows)
     for path in sorted(out.glob("images-*.nc")):
         name = path.stem.removeprefix("images-")
         figure = draw_images(name, load(out, path.stem))
         figure.savefig(out / f"{path.stem}.png", dpi=150)
-    figure = Figure(figsize=(15, 9.5), layout="constrained")
+    figure = Figure(figsize=(15, 11), layout="constrained")
     draw(figure, tables)
     return show(figure, say(tables), out / "reversal.png")
 
@@ -214,24 +194,6 @@ def gather(out: Path, table: str) -> list[Row]:
     """The rows of a table, of all nets, in the order of `NETS`."""
     paths = [out / f"{table}-{name}.nc" for name in NETS]
     return [row for path in paths if path.exists() for row in to_rows(load(out, path.stem))]
-
-
-def with_baseline(rows: list[Row]) -> list[Row]:
-    """Reversal of live units, the cosine of shuffled pairs as a column."""
-    path = ("net", "weights", "keep_prob", "top", "depth", "compared")
-    numbers = ("cosine", "correlation", "scale", "relative_error", "support_f1", "num_units")
-    chosen = [row for row in rows if row["units"] == "live" or row["weights"] == "theory"]
-    baseline = {
-        tuple(row[name] for name in path): row["cosine"]
-        for row in chosen
-        if row["pairs"] == "shuffled"
-    }
-    return [
-        {name: row[name] for name in (*path, *numbers)}
-        | {"shuffled_cosine": baseline.get(tuple(row[name] for name in path), np.nan)}
-        for row in chosen
-        if row["pairs"] == "matched"
-    ]
 
 
 if __name__ == "__main__":

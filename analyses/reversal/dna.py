@@ -1,6 +1,7 @@
 """DNA for tiara's nets: its own sequences cut into fragments, and their k-mers counted."""
 
 import gzip
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,14 +14,26 @@ ORIGINS = {"plast": 0, "mitochondria": 0, "bacteria": 1, "archaea": 3, "eukarya"
 BASES = "ACGT"
 
 
-def read_fragments(
-    most: int | None = None,
-) -> tuple[Int[np.ndarray, "fragment base"], Int[np.ndarray, " fragment"]]:
-    """Tiara's own sequences cut into fragments: numbers of their bases, and their classes.
+class Fragments(NamedTuple):
+    """Fragments of DNA.
+
+    Attributes:
+        bases: their numbers, -1 for any other letter.
+        labels: the class that tiara's first stage should find.
+        sequences: number of the sequence that each was cut from.
+    """
+
+    bases: Int[np.ndarray, "fragment base"]
+    labels: Int[np.ndarray, " fragment"]
+    sequences: Int[np.ndarray, " fragment"]
+
+
+def read_fragments(most: int | None = None) -> Fragments:
+    """Tiara's own sequences cut into fragments.
 
     A base counts in lower case too, which marks repeats. Tiara's own code leaves those out, and its
-    nets are then right on fewer of these fragments. Any other letter has number -1. What is left
-    over at the end of a sequence is left out.
+    nets are then right on fewer of these fragments. What is left over at the end of a sequence is
+    left out.
 
     Args:
         most: of a file's fragments, the first so many; None for all of them.
@@ -28,7 +41,8 @@ def read_fragments(
     number = np.full(256, -1, np.int8)
     for bases in (BASES, BASES.lower()):
         number[np.frombuffer(bases.encode(), np.uint8)] = np.arange(len(bases))
-    fragments, labels = [], []
+    fragments, labels, sequences = [], [], []
+    num_sequences = 0
     for origin, label in ORIGINS.items():
         with gzip.open(find("tiara", f"test/test_data/{origin}_fr.fasta.gz"), "rb") as file:
             records = file.read().split(b">")[1:]
@@ -37,9 +51,12 @@ def read_fragments(
             sequence = record.partition(b"\n")[2].replace(b"\n", b"").replace(b"\r", b"")
             whole = len(sequence) // FRAGMENT_LENGTH * FRAGMENT_LENGTH
             found.append(number[np.frombuffer(sequence[:whole], np.uint8)])
+        counts = [len(bases) // FRAGMENT_LENGTH for bases in found]
+        sequences.append(num_sequences + np.repeat(np.arange(len(found)), counts)[:most])
         fragments.append(np.concatenate(found).reshape(-1, FRAGMENT_LENGTH)[:most])
         labels += [label] * len(fragments[-1])
-    return np.concatenate(fragments), np.array(labels)
+        num_sequences += len(found)
+    return Fragments(np.concatenate(fragments), np.array(labels), np.concatenate(sequences))
 
 
 def weigh_kmers(

@@ -4,17 +4,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analyses.figure import bars, say_range
+from analyses.reversal.layer_table import KINDS, tabulate_layers, without_seed
 from analyses.table import Row
 from probrev.comparison.metrics.case import POSTERIOR
 from probrev.report.plots.canvas import COLORS, MARKERS, MUTED, POSTERIOR_COLOR
 
 Tables = Mapping[str, list[Row]]
 
-KEEP_PROB = 0.5
 WEIGHTS = {"trained": POSTERIOR_COLOR, "gaussian": COLORS[0], "spectral": COLORS[2]}
 # Where marks of several nets share a line, their distance on it.
 STEP = 0.2
@@ -22,7 +23,8 @@ STEP = 0.2
 
 def draw(figure: Figure, tables: Tables) -> None:
     """Reversal of h and of x, the profile of activations, inverses beside posteriors, priors."""
-    (cosine, correlation, of_x), (profile, risks, priors) = figure.subplots(2, 3)
+    axes = figure.subplots(2, 3, height_ratios=(1.3, 1))
+    (cosine, correlation, of_x), (profile, risks, priors) = axes
     draw_reversal(cosine, tables["reversal"], "cosine", "h")
     draw_reversal(correlation, tables["reversal"], "correlation", "h", named=False)
     draw_reversal(of_x, tables["reversal"], "correlation", "x", named=False)
@@ -55,54 +57,54 @@ def by_net(rows: list[Row]) -> dict[str, list[Row]]:
     return {net: select(rows, net=net) for net in distinct(row["net"] for row in rows)}
 
 
-def path_of(row: Row) -> tuple[str, int, int]:
-    """The net, and the way through it."""
-    return row["net"], row["top"], row["depth"]
-
-
 def draw_reversal(
     ax: Axes, table: list[Row], metric: str, compared: str, *, named: bool = True
 ) -> None:
-    """One line of marks for each net and path: its own weights, the controls, shuffled pairs."""
-    shown = select(table, units="live", keep_prob=KEEP_PROB, compared=compared)
+    """One line of marks for each layer: its own weights and the controls, filled without dropout.
+
+    Nets that differ in their seed alone share a line.
+    """
+    shown = select(table, units="all", compared=compared)
     matched = select(shown, pairs="matched")
-    paths = distinct(map(path_of, matched))
+    layers = distinct(map(layer_of, matched))
     for index, (weights, color) in enumerate(WEIGHTS.items()):
-        rows = select(matched, weights=weights)
-        ax.plot(
-            column(rows, metric), [paths.index(path_of(row)) for row in rows], MARKERS[index],
-            color=color, ms=6 if index == 0 else 5, mfc=color if index == 0 else "white",
-            label=weights, zorder=3,
-        )  # fmt: skip
+        for keep_prob, fill in ((1.0, color), (0.5, "white")):
+            rows = select(matched, weights=weights, keep_prob=keep_prob)
+            ax.plot(
+                column(rows, metric), [layers.index(layer_of(row)) for row in rows],
+                MARKERS[index], color=color, ms=5, mfc=fill, zorder=3,
+                label=weights if keep_prob == 1 else f"{weights}, half dropped",
+            )  # fmt: skip
     if metric == "cosine":
-        rows = select(shown, pairs="shuffled", weights="trained")
-        at = [paths.index(path_of(row)) for row in rows]
+        rows = select(shown, pairs="shuffled", weights="trained", keep_prob=1.0)
+        at = [layers.index(layer_of(row)) for row in rows]
         ax.plot(column(rows, metric), at, "|", color=MUTED, ms=9)
-    labels = [f"{net}  {say_path(top, depth)}" for net, top, depth in paths]
-    ax.set_yticks(range(len(paths)), labels if named else [""] * len(paths))
-    ax.set(ylim=(len(paths) - 0.4, -0.6), xlim=(min(0.0, ax.get_xlim()[0]), 1.02))
+    labels = [f"{net}  {layer}" for net, layer in layers]
+    ax.set_yticks(range(len(layers)), labels if named else [""] * len(layers), fontsize=8)
+    ax.set(ylim=(len(layers) - 0.4, -0.6), xlim=(min(0.0, ax.get_xlim()[0]), 1.02))
     one, other = ("h", "ĥ") if compared == "h" else ("x", "x̃")
     note = ", unit by unit" if metric == "correlation" else " (grey: shuffled pairs)"
     ax.set_xlabel(f"{metric} of {one} and {other}{note}")
     ax.grid(axis="y", color="#eeeeee")
-    if compared == "x":  # where there is room
-        ax.legend(frameon=False, fontsize=8, loc="center right")
+    if compared == "x":  # one legend serves all three
+        ax.legend(frameon=False, fontsize=7, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
-def say_path(top: int, depth: int) -> str:
-    """The levels that h goes through: 2→1→2."""
-    down = [str(level) for level in range(top, top - depth - 1, -1)]
-    return "→".join([*down, *down[-2::-1]])
+def layer_of(row: Row) -> tuple[str, int]:
+    """The net, whatever its seed, and the layer."""
+    return without_seed(row["net"]), row["layer"]
 
 
 def draw_profile(ax: Axes, table: list[Row]) -> None:
     """How sparse the live units of each layer are, and how flat."""
-    for index, (net, rows) in enumerate(by_net(table).items()):
+    rows_of = by_net([row | {"net": without_seed(row["net"])} for row in table])
+    for index, (net, rows) in enumerate(rows_of.items()):
         share, constant = column(rows, "live_active_share"), column(rows, "constant")
         above = column(rows, "constant_high") - constant
-        color = COLORS[index]
+        color = COLORS[index % len(COLORS)]
         ax.errorbar(share, constant, [0 * above, above], capsize=2, lw=1, ls="", color=color)
-        ax.plot(share, constant, MARKERS[index], ms=5, ls="", color=color, label=net)
+        marker = MARKERS[index % len(MARKERS)]
+        ax.plot(share, constant, marker, ms=5, ls="", color=color, label=net)
         for row, *at in zip(rows, share, constant, strict=True):
             place = (float(at[0]), float(at[1]))
             ax.annotate(str(row["level"]), place, (5, -3), textcoords="offset points", fontsize=7)
@@ -112,7 +114,7 @@ def draw_profile(ax: Axes, table: list[Row]) -> None:
         ylabel="‖h‖∞ / ‖h‖₂ over √(log k / k): median, 95 %",
         ylim=(0, None), xlim=(0, 1.15 * column(table, "live_active_share").max()),
     )  # fmt: skip
-    ax.legend(frameon=False, fontsize=7.5, loc="lower right")
+    ax.legend(frameon=False, fontsize=7, ncols=2, loc="lower left")
 
 
 def draw_risks(ax: Axes, table: list[Row]) -> None:
@@ -172,32 +174,28 @@ def list_risks(table: list[Row]) -> list[Row]:
 
 def say(tables: Tables) -> str:
     """The finding: how far nets reverse beside their controls, D_h, and net beside posterior."""
-    said = [say_reversal(tables["reversal"]), say_profile(tables["profile"])]
+    said = [say_reversal(tabulate_layers(tables["reversal"])), say_profile(tables["profile"])]
     if "prior" in tables:
         said += [say_risks(tables["risk"]), say_priors(tables["prior"])]
     return " ".join(said)
 
 
-def say_reversal(table: list[Row]) -> str:
-    """The cosines through one layer, and who beats Gaussian weights."""
-    one = select(table, units="live", keep_prob=KEEP_PROB, compared="h", pairs="matched", depth=1)
-    trained, gaussian = (select(one, weights=weights) for weights in ("trained", "gaussian"))
-    parts = []
-    for net in by_net(one):
-        own, control = (
-            ", ".join(f"{row['cosine']:.2f}" for row in select(rows, net=net))
-            for rows in (trained, gaussian)
-        )
-        parts.append(f"{net} {own} ({control})")
+def say_reversal(table: pd.DataFrame) -> str:
+    """How much comes back, and where more than through Gaussian weights."""
     wins = {
-        metric: int((column(trained, metric) > column(gaussian, metric)).sum())
+        metric + ending: np.sum(table[metric + ending] > table[f"{metric}_gaussian{ending}"])
         for metric in ("cosine", "correlation")
+        for ending in ("", "_dropout")
     }
+    cosine, gaussian, cosine_dropout, gaussian_dropout = (
+        say_range(table[f"cosine{ending}"].to_numpy(), ".2f") for ending in KINDS
+    )
     return (
-        f"Cosine of h and ĥ through one layer, keep_prob {KEEP_PROB:g}, live units, layer by "
-        f"layer, and that of Gaussian weights: {'; '.join(parts)}. Trained weights reverse better "
-        f"in {wins['cosine']} of {len(trained)} layers by cosine, in {wins['correlation']} by "
-        "centred correlation."
+        f"Cosine of h and ĥ down and up one layer: {cosine}, of Gaussian weights {gaussian}; with "
+        f"half of x̃ dropped {cosine_dropout} and {gaussian_dropout}. Of {len(table)} layers "
+        f"trained weights reverse better in {wins['cosine']} by cosine ({wins['cosine_dropout']} "
+        f"with dropout), in {wins['correlation']} ({wins['correlation_dropout']}) by centred "
+        "correlation."
     )
 
 

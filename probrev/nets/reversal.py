@@ -1,20 +1,22 @@
 """Reversal: real h down through the transposed weights and up again, and how much comes back.
 
-Through one layer of a trained net, h = r(W^T x + b), with the real h of a real input:
+Through one layer of a trained net, h = r(W^T x + b), with the real h of a real input x:
 
-    down   x~ = gain * r(W h) * d,   d ~ Bernoulli(keep_prob)
+    down   x~ = alpha r(W h) d / keep_prob,   d ~ Bernoulli(keep_prob)
     up     h^ = r(W^T x~ + b)
 
-and through l layers, down l times and then up l times. h -> x~ -> h^ asks whether the net inverts
-its own generative direction; x -> h -> x~ whether that direction makes what the net has seen. r(W^T
-x + b) is not scale-free, so the gain is 2 / (keep_prob sum W^2 / m): the one at which Gaussian
-weights give E[W^T x~] = h.
+with alpha = sum r(W h) x / sum r(W h)^2 over all units and observations, at which alpha r(W h) is
+nearest to x; and through l layers, down l times and then up l times. h -> x~ -> h^ asks whether the
+net inverts its own generative direction; x -> h -> x~ whether that direction makes what the net has
+seen. Layers of a net come with another gain, 2 / (keep_prob sum W^2 / m), at which Gaussian weights
+give E[W^T x~] = h; `fit_gains` gives them this one.
 
 Source: Arora, Liang and Ma 2015 (arXiv:1511.05653), section 1.1 and the experiments on trained
-nets; shuffled pairs, centred correlations and live units are ours.
+nets; alpha, shuffled pairs, centred correlations and live units are ours.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -79,13 +81,36 @@ def _reverse(key: PRNGKeyArray, net: FeedforwardNet, h: Array) -> Reversal:
     return Reversal(tuple(down[1:]), tuple(net.activations(down[-1])[1:]))
 
 
+def fit_gains(net: FeedforwardNet, activations: Sequence[ArrayLike]) -> FeedforwardNet:
+    """The net with the gain of each layer at alpha / keep_prob; upwards it is the same function.
+
+    Args:
+        net: its layers are ReLU layers.
+        activations: real ones, x first.
+
+    Raises:
+        ValueError: W h is nowhere positive where x is, so that there is no such gain.
+    """
+    layers = []
+    for level, layer in enumerate(net.layers):
+        x, h = (np.asarray(one, float) for one in activations[level : level + 2])
+        made = np.maximum(h @ np.asarray(layer.weights).T, 0)
+        if not (made * x).any():
+            raise Refusal(
+                f"activations[{level}] must be positive somewhere where W h of activations"
+                f"[{level + 1}] is; no gain makes one like the other"
+            )
+        alpha = (made * x).sum() / (made**2).sum()
+        layers.append(replace(layer, given_gain=alpha / layer.keep_prob))
+    return replace(net, layers=tuple(layers))
+
+
 def measure_reversal(
     key: PRNGKeyArray, net: FeedforwardNet, activations: Sequence[ArrayLike]
 ) -> pd.DataFrame:
     """Measures reversal from every level through every number of layers.
 
-    The real activations are an argument of their own, so that a control (the same net with other
-    weights) can be sent the same h.
+    Gains are fitted to the activations, see `fit_gains`.
 
     Args:
         key: random key.
@@ -111,6 +136,7 @@ def measure_reversal(
         np.asarray(_check_activations(f"activations[{level}]", value, width, level))
         for level, (value, width) in enumerate(zip(activations, widths, strict=True))
     ]
+    net = fit_gains(net, real)
     partner = shuffle_pairs(jax.random.fold_in(key, 0), len(real[0]))
     rows = []
     for top in range(1, len(widths)):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import probrev as pr
+from probrev.nets.reversal import fit_gains
 
 # (visible, hidden) of each layer, the one next to x first.
 SHAPES = ((13, 9), (9, 6), (6, 4))
@@ -76,6 +77,27 @@ def test_dropout_keeps_units_as_they_were_or_drops_them():
     assert share == pytest.approx(0.4, abs=4 * np.sqrt(0.24 / (400 * (whole > 0).sum())))
 
 
+def test_gains_are_those_of_least_squares():
+    weights, _, net = random_net(keep_prob=0.5)
+    x = np.abs(np.random.default_rng(8).normal(size=(7, 13)))
+    real = [np.asarray(level) for level in net.activations(x)]
+    fitted = fit_gains(net, real)
+    for W, layer, below, above in zip(weights, fitted.layers, real, real[1:], strict=False):
+        made = np.maximum(above @ W.T, 0).ravel()
+        (alpha,) = np.linalg.lstsq(made[:, None], below.ravel())[0]
+        np.testing.assert_allclose(layer.gain, alpha / 0.5, rtol=1e-10)
+    for before, after in zip(real, fitted.activations(x), strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-12)
+    # Half of x~ dropped, the rest doubled.
+    (dropped,) = pr.reverse(jax.random.key(0), fitted, real[1], top=1).down
+    whole = np.maximum(real[1] @ weights[0].T, 0) * float(fitted.layers[0].gain)
+    kept = np.asarray(dropped) > 0
+    assert 0.3 < kept[whole > 0].mean() < 0.7
+    np.testing.assert_allclose(np.asarray(dropped), np.where(kept, whole, 0), rtol=1e-10)
+    with pytest.raises(ValueError, match=r"activations\[0\] must be positive somewhere"):
+        fit_gains(net, [0 * real[0], *real[1:]])
+
+
 def test_gaussian_weights_give_the_cosine_of_the_closed_form():
     """Fresh weights in every draw; the closed form is theory's mean and variance of W^T x."""
     n, m, keep_prob = 400, 60, 0.6
@@ -119,7 +141,7 @@ def test_table_has_every_path_and_its_numbers():
     assert num_units.loc[(2, 1)].to_dict() == {"all": 6, "live": 5}
     assert num_units.loc[(2, 2)].to_dict() == {"all": 6, "live": 5}
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(3), 2), 1)
-    made = pr.reverse(key, net, real[2], top=2)
+    made = pr.reverse(key, fit_gains(net, real), real[2], top=2)
     row = about_h[(about_h["top"] == 2) & (about_h["depth"] == 1) & (about_h["units"] == "all")]
     expected = pr.measure_similarity(made.up[-1], real[2]).summary
     assert row[list(expected)].iloc[0].to_dict() == pytest.approx(expected)

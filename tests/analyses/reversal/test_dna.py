@@ -33,18 +33,19 @@ def test_sequences_become_fragments_with_the_class_of_their_file(packages, monke
     for origin, text in texts.items():
         with gzip.open(folder / f"{origin}_fr.fasta.gz", "wb") as file:
             file.write(text.encode())
-    fragments, labels = dna.read_fragments()
+    found = dna.read_fragments()
     np.testing.assert_array_equal(
-        fragments,
+        found.bases,
         [
             [0, 1, 2, 3], [0, 1, 2, 3], [3, 3, 3, -1], [1, 1, 1, 1], [0, 0, 0, 0],
             [2, 2, 2, 2], [3, 3, 3, 3],
         ],
     )  # fmt: skip
-    np.testing.assert_array_equal(labels, [0, 0, 0, 1, 3, 4, 4])
-    first, first_labels = dna.read_fragments(1)
-    np.testing.assert_array_equal(first, fragments[[0, 3, 4, 5]])
-    np.testing.assert_array_equal(first_labels, [0, 1, 3, 4])
+    np.testing.assert_array_equal(found.labels, [0, 0, 0, 1, 3, 4, 4])
+    np.testing.assert_array_equal(found.sequences, [0, 0, 1, 3, 4, 5, 5])
+    first = dna.read_fragments(1)
+    for part, whole in zip(first, found, strict=True):
+        np.testing.assert_array_equal(part, whole[[0, 3, 4, 5]])
 
 
 def test_kmers_are_weighed_by_their_rarity(packages):

@@ -6,6 +6,8 @@ import xarray as xr
 
 from analyses.reversal import __main__ as reversal
 from analyses.reversal import figure, images
+from analyses.reversal.layer_table import tabulate_layers
+from analyses.reversal.real_nets import RealNet
 
 
 @pytest.fixture
@@ -18,51 +20,84 @@ def own_nets(tmp_path):
         tensors[f"layers.{layer}.bias"] = rng.normal(0.2, 0.1, size=shape[1])
     folder = tmp_path / "nets"
     folder.mkdir()
-    np.savez(folder / "digits.npz", **tensors)
+    np.savez(folder / "digits-0.npz", **tensors)
     return folder
 
 
 @pytest.mark.slow
 def test_computed_and_plotted(tmp_path, own_nets, capsys):
     tiny = {"num_obs": 3, "num_samples": 12, "num_evidence": 2}
-    sizes = {"digits": tiny | {"num_chains": 8, "num_temperatures": 5}}
-    reversal.compute(tmp_path, num_inputs=30, posteriors=sizes, own_nets=own_nets)
-    written = (tmp_path / "profile-digits.nc").stat().st_mtime_ns
-    reversal.compute(tmp_path, num_inputs=30, posteriors=sizes, own_nets=own_nets)
-    assert (tmp_path / "profile-digits.nc").stat().st_mtime_ns == written
-    assert "digits: done before" in capsys.readouterr().out
+    sizes = {"digits-0": tiny | {"num_chains": 8, "num_temperatures": 5}}
+    for _ in range(2):
+        reversal.compute(
+            tmp_path, num_inputs=30, nets=("digits-0",), posteriors=sizes, own_nets=own_nets
+        )
+    assert "digits-0: done before" in capsys.readouterr().out
     assert reversal.plot(tmp_path).stat().st_size > 10_000
-    assert (tmp_path / "images-digits.png").stat().st_size > 10_000
+    assert (tmp_path / "images-digits-0.png").stat().st_size > 10_000
     told = capsys.readouterr().out
     for words in ("Cosine of h and ĥ", "live units are active", "Relative risk of", "Nats per"):
         assert words in told
-    evidence = xr.load_dataset(tmp_path / "evidence-digits.nc")
+    evidence = xr.load_dataset(tmp_path / "evidence-digits-0.nc")
     assert evidence["value"].shape == (3, 2)
-    table = reversal.load(tmp_path, "reversal-digits").to_dataframe()
-    assert {*table["weights"]} == {
-        "trained", "pruned", "gaussian", "spectral", "pruned gaussian", "theory",
-    }  # fmt: skip
-    theory = table[table["weights"] == "theory"].set_index(["top", "keep_prob"])["cosine"]
-    assert 0 < theory[(1, 0.5)] < theory[(1, 1.0)] < 1
     with pytest.raises(FileNotFoundError, match="run `compute` first"):
         reversal.plot(tmp_path / "nothing")
 
 
+def test_cosines_against_numpy():
+    """Trained weights by the definition; Gaussian ones know nothing of the bias and the scale."""
+    rng = np.random.default_rng(1)
+    W, b = rng.normal(0.1, 0.4, (30, 12)), rng.normal(-0.5, 0.3, 12)
+    x = np.abs(rng.normal(size=(20, 30)))
+    h = np.maximum(x @ W + b, 0)
+    made = np.maximum(h @ W.T, 0)
+    back = np.maximum(made * (made * x).sum() / (made**2).sum() @ W + b, 0)
+    cosine = (h * back).sum(1) / np.linalg.norm(h, axis=1) / np.linalg.norm(back, axis=1)
+    net = RealNet("net", (W,), (b,), (np.eye(12), b), x[:8], x[8:], np.zeros(12, int))
+    other = net._replace(weights=(5 * W,), biases=(b - 1,))
+    found, of_other = (
+        reversal.measure_net(one)
+        .query("compared == 'h' and units == 'all' and keep_prob == 1 and pairs == 'matched'")
+        .set_index("weights")["cosine"]
+        for one in (net, other)
+    )
+    assert found["trained"] == pytest.approx(cosine.mean())
+    assert of_other["trained"] != pytest.approx(cosine.mean(), abs=1e-3)
+    assert found["gaussian"] == pytest.approx(of_other["gaussian"])
+
+
 def reversal_rows(**cosines):
-    """Rows of one layer, live units, a cosine for each net and kind of weights."""
-    same = {"top": 1, "depth": 1, "compared": "h", "units": "live", "pairs": "matched"}
+    """Rows of one layer, with and without dropout, a cosine for each net and kind of weights."""
+    same = {"layer": 1, "compared": "h", "units": "all"}
     return [
-        same | {"keep_prob": 0.5, "net": net, "weights": weights}
-        | {"cosine": cosine, "correlation": cosine**2}
-        for net, pair in cosines.items()
-        for weights, cosine in zip(("trained", "gaussian"), pair, strict=True)
+        same | {"keep_prob": keep_prob, "net": net, "weights": weights, "pairs": pairs}
+        | {"cosine": loss * keep_prob * cosine, "correlation": cosine**2}
+        for net, both in cosines.items()
+        for weights, cosine in zip(("trained", "gaussian"), both, strict=True)
+        for keep_prob in (0.5, 1.0)
+        for pairs, loss in (("matched", 1.0), ("shuffled", 0.1))
     ]  # fmt: skip
 
 
+def test_nets_that_differ_in_their_seed_are_one_row():
+    rows = reversal_rows(**{"mnist-0": (0.8, 0.5), "digits-0": (0.9, 0.4), "mnist-2": (0.6, 0.7)})
+    table = tabulate_layers(rows).set_index("net")
+    assert [*table.index] == ["mnist", "digits"]
+    assert [*table["num_nets"]] == [2, 1]
+    mnist = table.loc["mnist"]
+    assert mnist["cosine"] == pytest.approx(0.7)
+    assert mnist["cosine_dropout"] == pytest.approx(0.35)
+    assert mnist["cosine_gaussian_dropout"] == pytest.approx(0.3)
+    assert mnist["cosine_shuffled"] == pytest.approx(0.07)
+    assert mnist["correlation_gaussian"] == pytest.approx((0.25 + 0.49) / 2)
+
+
 def test_the_finding_follows_the_tables():
-    told = figure.say_reversal(reversal_rows(good=(0.95, 0.9), bad=(0.3, 0.88)))
-    assert "good 0.95 (0.90); bad 0.30 (0.88)." in told
-    assert "in 1 of 2 layers by cosine, in 1 by centred correlation" in told
+    table = tabulate_layers(reversal_rows(good=(0.96, 0.9), bad=(0.3, 0.88)))
+    told = figure.say_reversal(table)
+    assert "one layer: 0.30 to 0.96, of Gaussian weights 0.88 to 0.90; with half" in told
+    assert "dropped 0.15 to 0.48 and 0.44 to 0.45. Of 2 layers" in told
+    assert "in 1 by cosine (1 with dropout), in 1 (1) by centred correlation" in told
     values = [
         ("as_trained", "gibbs_fitted", 0.31), ("calibrated", "gibbs_fitted", 2.0),
         ("posterior", "gibbs_fitted", 0.25), ("posterior", "gibbs_exponential", 0.4),
@@ -80,13 +115,6 @@ def test_the_finding_follows_the_tables():
         {"prior": "half-normal", "net": "good", "evidence_loss": 12.34, "density_loss": 56.78},
     ]
     assert "good: half-normal 12.3 and 56.8." in figure.say_priors(prior)
-
-
-@pytest.mark.parametrize(
-    ("top", "depth", "path"), [(1, 1, "1→0→1"), (2, 1, "2→1→2"), (3, 3, "3→2→1→0→1→2→3")]
-)
-def test_paths_in_words(top, depth, path):
-    assert figure.say_path(top, depth) == path
 
 
 def test_edited_h():
