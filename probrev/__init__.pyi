@@ -45,7 +45,9 @@ from .model.slabs import FiniteSlab, LogQuadraticSlab
 from .model.sparsity import sparsity_conditions
 from .model.states import FiniteStates
 from .nets.activation_profile import ActivationProfile, profile_activations
-from .nets.fitting.priors import fit_layer, fit_prior
+from .nets.fitting.layer_fit import LayerFit, fit_layer
+from .nets.fitting.net_fit import FittedLevel, FittedNet, fit_net
+from .nets.fitting.priors import fit_prior
 from .nets.reversal import measure_reversal, predict_cosine, reverse
 from .nets.shadow.calibration import expected_calibration_error
 from .nets.shadow.classifier import Classifier
@@ -92,6 +94,8 @@ __all__ = [
     "FiniteSlab",
     "FiniteStates",
     "FirstStep",
+    "FittedLevel",
+    "FittedNet",
     "Flat",
     "GibbsKernel",
     "Grid",
@@ -99,6 +103,7 @@ __all__ = [
     "Increasing",
     "KSparse",
     "Layer",
+    "LayerFit",
     "LayerUnit",
     "LayeredModel",
     "LeakyRelu",
@@ -141,6 +146,7 @@ __all__ = [
     "exact",
     "expected_calibration_error",
     "fit_layer",
+    "fit_net",
     "fit_prior",
     "from_datatree",
     "from_draws",

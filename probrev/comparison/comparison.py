@@ -27,7 +27,7 @@ class Comparison:
     against that posterior), `own_metrics/<name>/<metric>` (arrays of each metric that was given to
     `compare`, absent where none was), `agreements` (outcomes in words, absent where no posterior is
     held against another), `table` (the summary, a row each), `glossary` (a sentence for each metric
-    of the table), `verdicts`, `checks` (of a model that was fitted to a real net, absent of others),
+    of the table), `verdicts`, `checks` (of a model fitted to a real net, absent of others),
     `priors` (see `tabulate_priors`, absent where there is one model), and `curve` (the risk ratio
     over noise_std, where the model has one). A saved one has `models` too (see `tabulate_models`).
     The root's attributes are the provenance.

@@ -1,15 +1,13 @@
-"""A trained layer as a generative layer: a prior fitted to its real h, noise and gain to its x."""
+"""Priors fitted to real activations."""
 
 from typing import Literal, overload
 
-import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Float
 from scipy.stats import norm
 
-from probrev.model.layer import Layer
 from probrev.model.priors import SpikeAndSlab
 from probrev.model.rectified_gaussian import RectifiedGaussian
 from probrev.nets.fitting.correlated_prior import fit_correlated
@@ -127,46 +125,3 @@ def fit_truncated_normal(
     fitted = np.interp(mean_square / mean**2, shape[::-1], t[::-1])
     scale = mean / np.interp(fitted, t, unit_mean)
     return fitted * scale, scale
-
-
-def fit_layer(
-    weights: Float[ArrayLike, "visible hidden"],
-    x: Float[ArrayLike, "obs visible"],
-    h: Float[ArrayLike, "obs hidden"],
-    *,
-    keep_prob: float,
-    relative_noise: float,
-) -> Layer:
-    """A layer with trained weights, noise relative to the real W h, and a gain fitted to real x.
-
-    The gain is the one at which x made from the real h has as much energy, sum ||x||^2, as the real
-    x, so that real activations need no rescaling.
-
-    Args:
-        weights: W, of h = r(W^T x + b).
-        x: real activations below it.
-        h: real activations above it, on the same observations.
-        keep_prob: probability that a visible unit survives dropout.
-        relative_noise: noise_std over the root mean square of W h, positive.
-
-    Raises:
-        ValueError: relative_noise is not positive, x and h do not fit the weights, or see `Layer`.
-    """
-    if not relative_noise > 0:
-        raise Refusal(
-            f"relative_noise must be positive: without noise there is no density to compare with; "
-            f"got {relative_noise}"
-        )
-    for name, value in (("weights", weights), ("x", x), ("h", h)):
-        check_real(name, value)
-    weights, x, h = (np.asarray(value, dtype=float) for value in (weights, x, h))
-    if len(x) != len(h) or weights.shape != (x.shape[-1], h.shape[-1]):
-        raise Refusal(
-            "weights must have shape (n_visible, n_hidden), x (num_obs, n_visible) and h (num_obs, "
-            f"n_hidden); got {weights.shape}, {x.shape} and {h.shape}"
-        )
-    noise_std = relative_noise * np.sqrt(np.mean((h @ weights.T) ** 2))
-    unscaled = Layer(weights, keep_prob, noise_std, gain=1.0)
-    law = unscaled.distribution(unscaled.pre_activation(jnp.asarray(h)))
-    gain = float(np.sqrt((x**2).sum() / (law.mean**2 + law.variance).sum()))
-    return Layer(weights, keep_prob, noise_std, gain)
