@@ -45,6 +45,7 @@ from .model.slabs import FiniteSlab, LogQuadraticSlab
 from .model.sparsity import sparsity_conditions
 from .model.states import FiniteStates
 from .nets.activation_profile import ActivationProfile, profile_activations
+from .nets.fitting.checks import Check
 from .nets.fitting.layer_fit import LayerFit, fit_layer
 from .nets.fitting.net_fit import FittedLevel, FittedNet, fit_net
 from .nets.fitting.priors import fit_prior
@@ -67,6 +68,7 @@ from .posterior.external import from_datatree
 from .posterior.posterior import Posterior, from_draws
 from .report import write_calibration_report, write_report, write_weights_report
 from .runs.checks.check import check_calibration
+from .runs.net_run import judge_level
 from .runs.saved_run import load
 from .runs.sweeps.driver import sweep
 from .runs.sweeps.grid import Grid, read_grid
@@ -83,6 +85,7 @@ __all__ = [
     "BoltzmannMachine",
     "Calibration",
     "Case",
+    "Check",
     "Classifier",
     "ClippedRelu",
     "Comparison",
@@ -154,6 +157,7 @@ __all__ = [
     "gibbs",
     "hmc",
     "importance_posterior",
+    "judge_level",
     "list_rungs",
     "load",
     "load_calibration",

@@ -1,7 +1,7 @@
 """`probrev compare`: simulate, infer, compare, write, say."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
@@ -9,6 +9,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 import probrev as pr
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import print_json, print_result
+from probrev.cli.net_plan import NetPlan
 from probrev.cli.output import REPORT, RUN, check_folder, default_folder
 from probrev.cli.plan import Plan
 from probrev.inference.methods import METHODS
@@ -36,6 +37,11 @@ def compare(
     assignments: Annotated[Names, Parameter(name="--set", metavar="NAME=VALUE")] = (),
     posterior: Annotated[Names, Parameter(help=POSTERIOR_HELP)] = (),
     inverse: Annotated[Names, Parameter(help=INVERSE_HELP)] = (),
+    data: Path | None = None,
+    test_data: Path | None = None,
+    layer: str | None = None,
+    activation: str | None = None,
+    prior: Literal["independent", "correlated"] | None = None,
     num_obs: PositiveInt | None = None,
     num_weights: PositiveInt = 1,
     seed: NonNegativeInt = 0,
@@ -44,12 +50,21 @@ def compare(
 ) -> int:
     """Compares nets with a model's posterior; writes a run and a report.
 
+    Of a trained net, given as a file of weights with --data, the model is fitted to the activations
+    of its hidden layers, and the highest layer that the model fits is judged.
+
     Args:
-        model: a named model (see `probrev models`), or a path to a .py file with a function build.
+        model: a named model (see `probrev models`), a path to a .py file with a function build, or
+            a trained ReLU net's file of weights (safetensors, torch, Keras, .npz).
         assignments: a parameter of the model; a value that ends in .npy is a file with an array.
             Like the next two, can be given several times.
         posterior: names of methods.
         inverse: names of inverses.
+        data: .npy file of the net's inputs, a row each, at least 200.
+        test_data: alike, of inputs in no fit; by default 30 % of data are held out, by the seed.
+        layer: the net's layer to judge; by default the highest that the model fits.
+        activation: of the net's hidden layers: relu.
+        prior: of the net's h; by default the one under which held-out h are likelier.
         num_obs: number of observations to simulate; by default 32, then 128 and 512 while a verdict
             is undecided.
         num_weights: number of draws of the weights; more than one shows the spread over them.
@@ -57,18 +72,52 @@ def compare(
         out: folder for run.nc and report.html; by default runs/<model>-<UTC time>.
         as_json: print the metrics as JSON, and nothing else, on stdout.
     """
-    info = registry.describe(model)
-    plan = Plan(info, assignments, posterior, inverse, num_obs, num_weights, seed)
+    own = (assignments, posterior, inverse, num_weights > 1)
+    net = (data, test_data, layer, activation, prior)
     folder = out or default_folder(model)
-    check_folder(folder)
+    read = None
+    if data is not None:
+        if any(own):
+            raise Refusal(
+                "--set, --posterior, --inverse and --num-weights are for a model; with --data the "
+                "model is fitted to the net"
+            )
+        plan = NetPlan(
+            Path(model), data, test_data, layer, activation or "relu", prior, num_obs, seed
+        )
+        check_folder(folder)
 
-    from probrev.cli.run import run
+        from probrev.cli.net_run import run_net
 
-    result = run(plan)
+        read, result = run_net(plan)
+    else:
+        _refuse_net(model, any(value is not None for value in net))
+        plan = Plan(
+            registry.describe(model), assignments, posterior, inverse, num_obs, num_weights, seed
+        )
+        check_folder(folder)
+
+        from probrev.cli.run import run
+
+        result = run(plan)
     write(result, folder)
     show = print_json if as_json else print_result
-    show(result, folder)
+    show(result, folder, read)
     return 0 if result.conclusive else INCONCLUSIVE
+
+
+def _refuse_net(model: str, asks_for_net: bool) -> None:
+    """Raises ValueError for a net without its inputs, or its options without a net."""
+    if asks_for_net:
+        raise Refusal(
+            "--test-data, --layer, --activation and --prior are for a net: give its inputs, --data"
+        )
+    path = Path(model)
+    if path.is_file() and path.suffix != ".py":
+        raise Refusal(
+            f"{model} is no model file, which ends in .py: of a net's file of weights give its "
+            "inputs too, --data X.npy"
+        )
 
 
 def write(result: "Comparison", folder: Path) -> None:

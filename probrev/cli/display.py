@@ -49,11 +49,14 @@ def stages() -> Iterator[Stages]:
         yield Stages(bars)
 
 
-def print_result(result: "Comparison", folder: Path) -> None:
-    """Prints the answer, the verdicts that it is made of, each posterior, and the files."""
+def print_result(result: "Comparison", folder: Path, read: str | None = None) -> None:
+    """Prints what was read, the answer, its verdicts, each posterior, and the files."""
     from probrev.comparison.verdict import format_prob
+    from probrev.report.fit import fit_lines
 
     console = Console(highlight=False)
+    if read is not None:
+        console.print(read, soft_wrap=True, markup=False)
     console.print(result.headline, soft_wrap=True, markup=False)
     console.print()
     trusted = [verdict for verdict in result.verdicts if verdict.posterior == result.judge]
@@ -73,7 +76,7 @@ def print_result(result: "Comparison", folder: Path) -> None:
         lines.append(f"{name}: {posterior.status}, {posterior.status_reason}")
         if name in reasons:
             lines.append(f"    chosen because {reasons[name]}")
-    lines += [*_over_weights(result)]
+    lines += [*_over_weights(result), *fit_lines(result)]
     # A doubt is the first line already, and the same for every inverse.
     if result.judge not in result.doubts:
         lines += ["", *(verdict.sentence for verdict in trusted)]
@@ -93,12 +96,13 @@ def _over_weights(result: "Comparison") -> Iterator[str]:
             )
 
 
-def print_json(result: "Comparison", folder: Path) -> None:
+def print_json(result: "Comparison", folder: Path, read: str | None = None) -> None:
     """Prints one JSON object: verdicts, every metric (NaN as null), and the files."""
     import pandas as pd
 
     tables = {"verdicts": pd.DataFrame(result.verdicts), "metrics": result.table()}
     said = {
+        **({} if read is None else {"read": read}),
         "headline": result.headline,
         "conclusive": result.conclusive,
         "run": str(folder / RUN),

@@ -96,6 +96,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
         looks=looks,
         observe=lambda key, num_obs: obs[:num_obs],
         random_inverses=samplers,
+        checks=built.checks,
         seed=plan.seed,
         begin=lambda look: announce(look, model, list(methods), stage),
         provenance=provenance(

@@ -7,6 +7,7 @@ from probrev.comparison.metrics.case import POSTERIOR
 from probrev.report.answer import answer, headline, setting
 from probrev.report.appendix import full_table, glossary, provenance
 from probrev.report.blocks import Section, Table, image
+from probrev.report.fit import fit
 from probrev.report.gap import gap
 from probrev.report.numbers import percent, plain, with_error
 from probrev.report.observations import observations
@@ -31,6 +32,7 @@ def describe(result: Comparison) -> dict[str, Any]:
     summary = Summary(result)
     sections = [
         setting(summary),
+        *fit(summary),
         headline(summary),
         *curve(summary),
         *over_weights(summary),

@@ -1,4 +1,4 @@
-"""A model file's model, built, and what the file adds to it: observations and inverses."""
+"""A model file's model, built, and what its file adds: observations, inverses and checks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from probrev.inverses.ladder import build_ladder, list_rungs
 from probrev.inverses.rung_names import RUNGS
 from probrev.model.observations import Observations
 from probrev.model.protocol import simulate
+from probrev.nets.fitting.checks import Check
 from probrev.plumbing.refusal import Refusal, TypeRefusal
 from probrev.runs import registry
 
@@ -24,12 +25,14 @@ class BuiltModel:
         arguments: those that it got, defaults too.
         model: what it returned.
         own_inverses: those that the file adds to the ladder, by name.
+        checks: of the model's fit to a real net, which its file has; None of others.
     """
 
     build: registry.Build
     arguments: dict[str, Any]
     model: Any
     own_inverses: dict[str, Inverse]
+    checks: Sequence[Check] | None
 
     @property
     def inverse_names(self) -> tuple[str, ...]:
@@ -79,4 +82,7 @@ def build_model(build: registry.Build, settings: dict[str, Any]) -> BuiltModel:
         raise Refusal(
             f"inverses has {taken[0]!r}, which is a rung of the ladder: choose another name"
         )
-    return BuiltModel(build, arguments, model, own)
+    checks = registry.call_hook(build, "checks", arguments, model=model)
+    if checks is not None and not all(isinstance(check, Check) for check in checks):
+        raise TypeRefusal("checks must return a sequence of probrev.Check")
+    return BuiltModel(build, arguments, model, own, checks)

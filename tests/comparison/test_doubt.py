@@ -3,10 +3,11 @@
 import pandas as pd
 import pytest
 
-from probrev.comparison.doubt import find_doubt
+from probrev.comparison.doubt import find_doubt, is_claim_open
 from probrev.comparison.metrics.case import POSTERIOR, Row
 from probrev.comparison.verdict import Word
 from probrev.model.observations import Origin
+from probrev.nets.fitting.checks import Check
 from probrev.posterior.status import Status
 from tests import small_case
 
@@ -70,3 +71,51 @@ def test_its_own_status_comes_first():
     assert posterior.status is Status.STUCK
     found = doubt(Origin.LAYERS, EVIDENCE["rank"], posterior=posterior)
     assert found == (Word.INCONCLUSIVE, "exact is stuck (two chains apart)")
+
+
+GATE = Check("zeros", 0.002, float("nan"), "within 0.01", True, "Zeros are as they are.")
+FAILED = GATE._replace(name="above null", holds=False, sentence="The layer does not carry x.")
+BESIDE = Check("tied share", 0.3, float("nan"), "", True, "W^T gives 0.30 of a decoder.")
+
+
+def fitted_doubt(*rows, checks=(GATE, BESIDE)):
+    table = table_of(*rows)
+    found = find_doubt("exact", small_case.exact(), Origin.LAYERS, table, checks=checks)
+    return found, is_claim_open("exact", table)
+
+
+def claim(value, low, high):
+    return Row("claimed_over_actual", POSTERIOR, value, low=low, high=high)
+
+
+def test_a_failing_gate_comes_first():
+    found, _ = fitted_doubt(*FINE, claim(1.0, 0.9, 1.1), checks=(GATE, FAILED, BESIDE))
+    assert found == (Word.MISFIT, "The layer does not carry x")
+
+
+@pytest.mark.parametrize(
+    ("interval", "misfits", "is_open"),
+    [
+        ((0.78, 1.29), False, False),
+        ((0.76, 1.2), False, True),
+        ((0.9, 1.31), False, True),
+        ((1.31, 1.9), True, True),
+        ((0.5, 0.76), True, True),
+        ((float("nan"), float("nan")), False, True),
+    ],
+)
+def test_under_a_fitted_prior_the_claim_must_be_within_a_factor(interval, misfits, is_open):
+    found, opened = fitted_doubt(
+        EVIDENCE["rank"], EVIDENCE["too sure"], claim(sum(interval) / 2, *interval)
+    )
+    assert (found is not None) == misfits
+    assert opened == is_open
+    if misfits:
+        assert found.word is Word.MISFIT
+        assert "the prior does not fit h: exact claims" in found.reason
+
+
+def test_x_that_a_fitted_model_does_not_predict_is_a_misfit_still():
+    surprise = Row("predictive_surprise_norm", POSTERIOR, 0.4)
+    found, _ = fitted_doubt(EVIDENCE["x"], surprise, claim(1.0, 0.9, 1.1))
+    assert found.word is Word.MISFIT

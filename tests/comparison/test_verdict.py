@@ -98,3 +98,13 @@ def test_a_posterior_that_recovers_h_is_said_to():
     verdict = say(math.inf, math.inf, ratio=math.inf)
     assert verdict.word == "far"
     assert "exact recovers h at noise_std = 1.4: Bayes risk 0" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(0.98, 1.09, Word.UNDECIDED), (1.2, 1.4, Word.UNDECIDED), (1.51, 1.9, Word.FAR)],
+)
+def test_far_alone_stands_while_it_is_not_clear_that_the_prior_fits(low, high, word):
+    verdict = say(low, high, is_claim_open=True)
+    assert verdict.word is word
+    assert ("whether the prior fits h" in verdict.sentence) == (word is Word.UNDECIDED)

@@ -17,7 +17,7 @@ def test_claimed_risk_is_the_actual_risk():
     model = pr.LayeredModel(prior, layers)
     obs = model.simulate(jax.random.key(0), 200)
     posterior = pr.gibbs(
-        jax.random.key(1), model, obs, num_chains=2, num_warmup=250, num_samples=500
+        jax.random.key(1), model, obs, num_chains=2, num_warmup=250, num_samples=250
     )
     claimed = float(posterior.var.sum())
     actual = ((posterior.mean.to_numpy() - np.asarray(obs.h)) ** 2).sum()

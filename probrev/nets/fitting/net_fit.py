@@ -24,6 +24,7 @@ from probrev.nets.fitting.maximum import Held, maximise
 from probrev.nets.fitting.priors import fit_prior
 from probrev.nets.weights.layers import TrainedLayer
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 
 INDEPENDENT, CORRELATED = PRIORS = ("independent", "correlated")
@@ -112,16 +113,15 @@ class FittedLevel:
         """
         return _observe(key, self.model, self.held_out.h, num_obs)
 
-    def refit(self, seed: int) -> LayeredModel:
-        """The same model fitted to as many observations, drawn with repetition from the same."""
+    def refit(self, seed: int, prior: str) -> LayeredModel:
+        """A model fitted to as many observations, drawn with repetition from the same."""
         rng = np.random.default_rng(seed)
         chosen = rng.integers(len(self.train.x), size=len(self.train.x))
         train = Activations(*(part[chosen] for part in self.train))
         layer = self.fit.layer
         data = read_pairs(layer.activation, self.weights, train.x, train.h, None)
         at = maximise(data, Held(None, None, None, True))
-        prior = _fit_one(self.chosen, train)
-        return LayeredModel(prior, [at.as_layer(self.weights, layer.activation)])
+        return LayeredModel(_fit_one(prior, train), [at.as_layer(self.weights, layer.activation)])
 
     def _tell_priors(self) -> Check:
         gap = self.priors[CORRELATED].log_prob - self.priors[INDEPENDENT].log_prob
@@ -211,7 +211,9 @@ def fit_net(
     x: Float[ArrayLike, "obs visible"],
     held_out: Float[ArrayLike, "held_out visible"],
     *,
+    layer: str | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> FittedNet:
     """Fits generative layers and priors to the activations of a net, layer by layer.
 
@@ -225,18 +227,25 @@ def fit_net(
             `FeedforwardNet.from_weights(coefs[:-1], intercepts[:-1])`, all of whose layers are.
         x: inputs of the net.
         held_out: inputs in no fit.
+        layer: name of the one layer to fit; by default all are.
         seed: of controls, see `fit_layer`.
+        progress: where to report progress, in layers.
 
     Raises:
-        ValueError: layers that are not dense ReLU layers or do not fit each other or the inputs;
-            or what `fit_layer` refuses.
+        ValueError: no layer of that name, layers that are not dense ReLU layers or do not fit each
+            other or the inputs; or what `fit_layer` refuses.
     """
     names, weights, biases = _read(layers)
     below = [_as_inputs(name, one, weights[0]) for name, one in (("x", x), ("held_out", held_out))]
+    if layer is not None and layer not in names:
+        raise Refusal(f"no hidden layer {layer!r}; the net's are {', '.join(names)}")
     levels = []
-    for name, matrix, bias in zip(names, weights, biases, strict=True):
+    for number, (name, matrix, bias) in enumerate(zip(names, weights, biases, strict=True)):
+        if progress is not None:
+            progress(number, len(names))
         train, new = (Activations(one, one @ matrix + bias) for one in below)
-        levels.append(_fit_level(name, matrix, bias, train, new, seed))
+        if layer in (None, name):
+            levels.append(_fit_level(name, matrix, bias, train, new, seed))
         below = [train.h, new.h]
     return FittedNet(tuple(levels))
 
@@ -299,10 +308,11 @@ def _read(
     """Names, weights and biases of the layers that are to be fitted."""
     if isinstance(layers, FeedforwardNet):
         weights = [np.asarray(layer.weights, float) for layer in layers.layers]
-        return [f"layer {number}" for number in range(1, len(weights) + 1)], weights, [
+        biases = [
             np.broadcast_to(np.asarray(bias.offset, float), matrix.shape[1:])
             for bias, matrix in zip(layers.biases, weights, strict=True)
-        ]  # fmt: skip
+        ]
+        return [f"layer {number + 1}" for number in range(len(weights))], weights, biases
     for layer in layers:
         if not isinstance(layer, TrainedLayer):
             raise Refusal(

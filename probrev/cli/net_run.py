@@ -1,0 +1,77 @@
+"""A real net judged: the part of `probrev compare NET --data X` that needs JAX."""
+
+import hashlib
+from functools import partial
+
+import jax
+import numpyro
+
+import probrev as pr
+from probrev.cli.display import Stages, stages
+from probrev.cli.net_plan import NetPlan
+from probrev.cli.run import sample_until_converged
+from probrev.nets.fitting.net_fit import hidden_layers
+from probrev.plumbing.refusal import Refusal
+from probrev.runs.net_run import judge_level
+from probrev.runs.provenance import surroundings
+
+
+def run_net(plan: NetPlan) -> tuple[str, pr.Comparison]:
+    """Reads a net, fits it and judges one of its layers.
+
+    Returns:
+        What was read, in a line, and the comparison.
+
+    Raises:
+        ValueError: a file or inputs that cannot be read or do not fit each other, or no hidden
+            ReLU layer.
+    """
+    numpyro.enable_x64()
+    layers = pr.read_layers(plan.file)
+    hidden = hidden_layers(layers)
+    x, held_out = plan.read_inputs()
+    layer = _choose(plan, layers, [one.label for one in hidden])
+    widths = [layers[0].n_visible, *(one.n_hidden for one in layers)]
+    read = f"a ReLU net {'-'.join(map(str, widths))}, read from {plan.file}"
+    with stages() as stage:
+        stage.say(read)
+        net = pr.fit_net(
+            layers, x, held_out, layer=layer, seed=plan.seed, progress=stage("fit of the layers")
+        )
+        level = net.judged
+        stage.say(f"{level.name} is judged, {len(net.levels)} of {len(hidden)} layers fitted")
+        result = judge_level(
+            jax.random.key(plan.seed), level, prior=plan.prior, num_obs=plan.num_obs,
+            infer=partial(_infer, stage), seed=plan.seed, stage=stage,
+            begin=lambda look: stage.say(f"{look.num_obs} observations"),
+            provenance={
+                "command": " ".join(plan.command), "model": f"{plan.file}, layer {level.name}",
+                "seed": plan.seed, "read": read, "parameters": {"data": _sha256(plan)},
+                **surroundings(),
+            },
+        )  # fmt: skip
+    return f"{read[0].upper()}{read[1:]}; {level.name} is judged.", result
+
+
+def _infer(stage: Stages, key: jax.Array, model: pr.Model, obs: pr.Observations) -> pr.Posterior:
+    return sample_until_converged(key, model, obs, progress=stage("gibbs"))
+
+
+def _choose(plan: NetPlan, layers: list[pr.TrainedLayer], hidden: list[str]) -> str | None:
+    """The layer that was asked for, by the name that fits are known by."""
+    if plan.layer is None:
+        return None
+    for layer in layers[:-1]:
+        if plan.layer in (layer.name, layer.label):
+            return layer.label
+    if plan.layer in (layers[-1].name, layers[-1].label):
+        raise Refusal(
+            f"--layer {plan.layer}: it is the output layer, whose values are no ReLU activations; "
+            f"its hidden layers are {', '.join(hidden)}"
+        )
+    raise Refusal(f"--layer {plan.layer}: no such layer; hidden layers are {', '.join(hidden)}")
+
+
+def _sha256(plan: NetPlan) -> dict[str, str]:
+    paths = [path for path in (plan.file, plan.data, plan.test_data) if path is not None]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -1,0 +1,157 @@
+"""A model fitted to a real net: whether it fits, what its verdict says, and what that hangs on."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from probrev.comparison.comparison import Comparison
+from probrev.comparison.verdict import Verdict, Word
+from probrev.report.blocks import Section, Table
+from probrev.report.numbers import ABSENT, plain, with_error, with_interval
+from probrev.report.summary import Summary
+
+NAMES = {
+    "null": "independent rows", "gaussian": "Gaussian W", "shuffled": "shuffled h",
+    "decoder": "a decoder of its own", "model": "the layer",
+}  # fmt: skip
+
+
+def fit(summary: Summary) -> list[Section]:
+    """The checks of a fitted model in their order, and the verdict under other models."""
+    result = summary.result
+    if "checks" not in result.tree:
+        return []
+    checks = result.tree["checks"].to_dataset().to_dataframe()
+    rows = checks.to_dict(orient="records")
+    gates = [row for row in rows if row["wanted"]]
+    told = [row for row in rows if not row["wanted"]]
+    lines = [*fit_lines(result)] or [
+        "The model was fitted to a real net; every check that does not hold withholds the verdict."
+    ]
+    tables = [
+        Table(
+            ["check", "value", "wanted", "holds", "what it says"],
+            [
+                [row["name"], _with_error(row), row["wanted"], _yes(row["holds"]), row["sentence"]]
+                for row in gates
+            ],
+            "Checks on held-out activations, in their order. One that does not hold withholds the "
+            "verdict.",
+        ),
+        Table(
+            ["beside", "value", "what it says"],
+            [[row["name"], _with_error(row), row["sentence"]] for row in told],
+            "Reported, and never a reason to withhold.",
+        ),
+    ]
+    fitted = summary.provenance.get("fitted")
+    if isinstance(fitted, dict):
+        tables.insert(0, _parameters(fitted))
+    if "fit" in result.tree:
+        tables += [_asides(result), _real_x(result)]
+    return [Section("The fitted layer", lines, tables=tables)]
+
+
+def fit_lines(result: Comparison) -> Iterator[str]:
+    """What the verdict under a fitted model says, and what it hangs on, in sentences."""
+    if "fit" not in result.tree:
+        return
+    fitted = json.loads(result.tree.attrs["fitted"])
+    verdict = result.verdicts[0]
+    if result.conclusive and verdict.word not in (Word.UNDECIDED, Word.UNJUDGED):
+        yield _wording(verdict, fitted["prior"])
+    asides = result.tree["fit/asides"].to_dataset().to_dataframe()
+    refits = asides[asides["what"].str.startswith("refit")]
+    for row in asides.to_dict(orient="records"):
+        if row["what"].startswith("refit"):
+            continue
+        yield (
+            f"Under {row['what']} R is {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}], "
+            f"and the posterior claims {row['claimed_over_actual']:.2f} of its squared error"
+            + ("." if row["status"] == "ok" else f" ({row['status']}).")
+        )
+    if len(refits):
+        yield (
+            f"Refits to {len(refits)} bootstrap samples give R from {refits['ratio'].min():.2f} to "
+            f"{refits['ratio'].max():.2f}; images move it by its interval."
+        )
+    real = result.tree["fit/real_x"].to_dataset().to_dataframe().set_index("metric")
+    kappa = real.loc["kappa"]
+    yield (
+        f"On real x kappa is {kappa['value']:.2f} [{kappa['low']:.2f}, {kappa['high']:.2f}]: the "
+        "net's h lie as far from the posterior mean as the posterior is wide where it is 1. It is "
+        "calibration, no verdict."
+    )
+
+
+def _wording(verdict: Verdict, prior: str) -> str:
+    """The verdict with what it is conditional on."""
+    error = "at least " if verdict.word is Word.FAR else ""
+    return (
+        f"Under the fitted layer and the {prior} prior the squared error of {verdict.inverse} is "
+        f"{error}{verdict.ratio:.1f} [{verdict.low:.1f}, {verdict.high:.1f}] times that of Bayes."
+    )
+
+
+def _parameters(fitted: dict[str, Any]) -> Table:
+    rows = [
+        ["layer", f"{fitted['layer']}, {fitted['activation']}"],
+        ["prior", str(fitted["prior"])],
+        ["pairs fitted, held out", f"{fitted['num_train']}, {fitted['num_held_out']}"],
+    ]
+    for name, (value, error) in fitted["parameters"].items():
+        shown = plain(value) if error is None else with_error(value, error)
+        rows.append([name, shown])
+    rows.append(["noise_std / rms of W h + bias", plain(fitted["relative_noise"])])
+    rows += [
+        [f"held-out nats a row, {NAMES[name]}", plain(value)]
+        for name, value in fitted["nats_per_row"].items()
+    ]
+    return Table(["what", "value"], rows, "Standard errors allow for rows that err together.")
+
+
+def _asides(result: Comparison) -> Table:
+    rows = [
+        [
+            row["what"],
+            with_interval(row["ratio"], row["low"], row["high"]),
+            plain(row["claimed_over_actual"]),
+            row["status"],
+        ]
+        for row in result.tree["fit/asides"].to_dataset().to_dataframe().to_dict(orient="records")
+    ]
+    caption = (
+        "What the verdict hangs on: R with one thing changed, on the same held-out h. Claimed: the "
+        "posterior's variance over its squared error, which should lie between 0.77 and 1.3."
+    )
+    return Table(["change", "R", "claimed", "chains"], rows, caption)
+
+
+def _real_x(result: Comparison) -> Table:
+    frame: pd.DataFrame = result.tree["fit/real_x"].to_dataset().to_dataframe()
+    rows = []
+    for row in frame.to_dict(orient="records"):
+        known = math.isfinite(row["low"])
+        value = with_interval(row["value"], row["low"], row["high"]) if known else None
+        rows.append([row["metric"], value or plain(row["value"], 2), row["status"]])
+    caption = (
+        "Real x, on which there is no verdict, since the net as trained is the h that the layer "
+        "was fitted to. kappa: squared distance of the net's h from the posterior mean over the "
+        "posterior's variance, 1 where the posterior is calibrated. predictive_p: chance of so "
+        "many surprising observations if the model were right."
+    )
+    return Table(["metric", "value", "chains"], rows, caption)
+
+
+def _with_error(row: dict[str, Any]) -> str:
+    if math.isnan(row["value"]):
+        return ABSENT
+    error = row["std_error"]
+    return plain(row["value"]) if math.isnan(error) else with_error(row["value"], error)
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
