@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+import probrev as pr
 from probrev.cli.weighing import weigh
 from probrev.cli.weights import split_tensor
 
@@ -67,9 +68,8 @@ def test_batch_norms_can_be_left_out(tmp_path, unfolded, word):
     }
     np.savez(tmp_path / "net.npz", **tensors)
     told = []
-    layers = weigh(
-        tmp_path / "net.npz", None, "", unfolded, 0, lambda done, total: told.append((done, total))
-    )
+    trained = pr.read_layers(tmp_path / "net.npz")
+    layers = weigh(trained, unfolded, 0, lambda done, total: told.append((done, total)))
     assert {name: layer.word for name, layer in layers.items()} == {"a": word}
     assert told == [(0, 1), (1, 1)]
 
@@ -84,7 +84,10 @@ class Attack:
     [
         (pickle.dumps(Attack()), "asks for posix.mkdir, which is refused"),
         (b"\x93NUMPY\x01\x00", "cannot be read as a .npy file"),
-        (b"a few words", "cannot be read as .npy, .npz, safetensors, HDF5 or a torch state dict"),
+        (
+            b"a few words",
+            "cannot be read as .npy, .npz, safetensors, HDF5, .keras or a torch state",
+        ),
         (None, "no file net.bin: give a file of weights, or FILE:TENSOR"),
     ],
 )
