@@ -31,6 +31,7 @@ from probrev.nets.weights.trained_layer import CONVOLUTION
 
 UNKNOWN = "neither the weights nor the bias of a layer, by its name"
 AFFINE = "a scale or shift by itself: a norm without running statistics, or a learned slope"
+BIAS_ALONE = "a bias whose weights are not read"
 INTEGERS = "integers: no weights without the scale that they were rounded at"
 FLAGS = "true or false"
 NUMBER, EMPTY, COUNTS = "one number", "empty", "integers in a row"
@@ -131,6 +132,8 @@ def _sort(
             found.places.append(Place(module, layer))
             rest = [name for part, name in parts.items() if part not in (WEIGHTS, BIAS)]
             found.left_out.update(dict.fromkeys(rest, UNKNOWN))
+    elif {*parts} == {BIAS}:
+        found.leave_out(module, BIAS_ALONE)
     elif is_affine(module, tensors):
         found.leave_out(module, AFFINE)
     else:
@@ -141,7 +144,7 @@ def _add_plain(found: Findings, tensors: Mapping[str, np.ndarray]) -> None:
     """Takes matrices by any name, in a file where no name is that of weights."""
     plain: dict[str, np.ndarray] = {}
     for name, tensor in tensors.items():
-        if found.left_out.get(name) in (UNKNOWN, AFFINE) and tensor.ndim in (1, 2):
+        if found.left_out.get(name) in (UNKNOWN, AFFINE, BIAS_ALONE) and tensor.ndim in (1, 2):
             if np.isfinite(tensor).all():
                 plain[name] = tensor
             else:

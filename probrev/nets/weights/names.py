@@ -11,6 +11,8 @@ _WEIGHTS = {
 _BIASES = ("bias", "biases", "intercept", "intercepts", "b")
 _WORDS = "|".join(sorted((*_WEIGHTS, *_BIASES), key=len, reverse=True))
 _LEAF = re.compile(rf"^(?:(?P<before>\w*)_)?(?P<word>{_WORDS})(?P<number>_?\d*)_?$", re.IGNORECASE)
+# Names that end like weights or biases and are parts of something else.
+_OTHERS = re.compile(r"(in|[qkv])_proj_(weight|bias)|(recurrent|depthwise|pointwise)_kernel")
 # Collections of flax: the same module has its parameters in one and its statistics in the other.
 _COLLECTIONS = ("params", "batch_stats")
 _DIGITS = re.compile(r"(\d+)")
@@ -42,7 +44,7 @@ def read_name(name: str) -> Leaf:
     if len(path) > 1 and path[-1] == "value":
         path.pop()
     *modules, last = path or [name]
-    found = _LEAF.match(last)
+    found = None if _OTHERS.fullmatch(last) else _LEAF.match(last)
     if found is None:
         return Leaf(".".join(modules), last)
     own = "_".join(filter(None, (found["before"], found["number"].strip("_"))))

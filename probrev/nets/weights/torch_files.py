@@ -182,7 +182,8 @@ def _flatten(tree: Any) -> tuple[Found, Found]:
             dot = f"{prefix}." if prefix else ""
             waiting += reversed([(f"{dot}{_text(key)}", value, target) for key, value in items])
     if not found:
-        raise Refusal("expected a state dict; got one without tensors")
+        what = "the state of an optimiser alone" if optimizer else "one without tensors"
+        raise Refusal(f"expected a state dict; got {what}")
     return found, optimizer
 
 
