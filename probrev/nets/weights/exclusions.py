@@ -15,7 +15,8 @@ MASK = "a mask"
 _OPTIMIZER = re.compile(
     r"(optim(izers?)?([_\d]\w*)?|opt(_state)?s?|exp_(avg|inf)\w*|max_exp_avg\w*"
     r"|momentums?|momentum_buffers?|square_avg|grad_avg|acc_delta|adam\w*|rmsprop\w*|adagrad\w*"
-    r"|adadelta\w*|sgd|ftrl|velocity|slot_variables|grads?|gradients?|(lr_)?schedulers?)(_\d+)?",
+    r"|adadelta\w*|sgd|ftrl|velocity|(first|second)_?moments?|moments?|slot(s|_variables)|grads?"
+    r"|gradients?|accumulators?|(lr_)?schedulers?)(_?\d+)?",
     re.IGNORECASE,
 )
 # Those that some modules have too: moments only if the rest of the name is that of a weight.

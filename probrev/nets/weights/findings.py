@@ -17,6 +17,7 @@ from probrev.nets.weights.matrices import (
     DEPTHWISE,
     NOT_FINITE,
     ROWS,
+    TRANSPOSED,
     UNKNOWN_AXES,
     are_heads,
     as_layer,
@@ -78,7 +79,8 @@ def find(content: Content) -> Findings:
     found = Findings(modules, left_out={**left_out, **odd})
     for module in modules:
         _sort(module, sound, found, _holds_heads(module, modules))
-    if not any(WEIGHTS in module.parts for module in modules):
+    named = any(WEIGHTS in module.parts for module in modules)
+    if not named and {*found.left_out.values()} <= {UNKNOWN, AFFINE, BIAS_ALONE, *HARMLESS}:
         _add_plain(found, sound)
     masks = {name: tensors[name] for name, reason in excluded.items() if reason == MASK}
     _read_masks(found, masks, sound)
@@ -174,26 +176,33 @@ def _read_masks(
 def _drop_unknown_axes(found: Findings) -> None:
     """Drops dense layers whose bias does not tell rows from columns, if others' biases surprise."""
     surprising = {
-        place.module.is_out_in
+        place.module.word
         for place in found.places
         if {COLUMNS, ROWS} & {*place.layer.assumed} and place.module.parts.get(BIAS)
     }
     for place in list(found.places):
         module, layer = place
         shows = BIAS in module.parts and layer.n_visible != layer.n_hidden
-        if module.is_out_in in surprising and layer.kind != CONVOLUTION and not shows:
+        if module.word in surprising and layer.kind != CONVOLUTION and not shows:
             found.drop(place, UNKNOWN_AXES)
 
 
 def _drop_grouped(found: Findings) -> None:
-    """Drops convolutions that see fewer channels than the one before gives and none other gives."""
+    """Drops convolutions of as many channels as none gives, if the one before explains them.
+
+    They are grouped if it gives a multiple of their channels, and transposed if it gives as many as
+    they seem to have units.
+    """
     convolutions = [place for place in found.places if place.layer.kind == CONVOLUTION]
     given = {place.layer.n_hidden for place in convolutions}
     for lower, upper in pairwise(convolutions):
         num_channels, num_given = upper.layer.num_channels, lower.layer.n_hidden
-        is_share = num_channels < num_given and num_given % num_channels == 0
-        if is_share and num_channels not in given and upper.module.class_name not in CONVOLUTIONS:
+        if num_channels in (*given, num_given) or upper.module.class_name in CONVOLUTIONS:
+            continue
+        if num_channels < num_given and num_given % num_channels == 0:
             found.drop(upper, DEPTHWISE)
+        elif upper.module.is_out_in and upper.layer.n_hidden == num_given:
+            found.drop(upper, TRANSPOSED)
 
 
 def _drop_twins(found: Findings) -> None:

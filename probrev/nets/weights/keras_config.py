@@ -60,6 +60,13 @@ class KerasLayer(NamedTuple):
         return {"re_lu": "relu"}.get(str(said), str(said))
 
     @property
+    def dtype(self) -> str:
+        """That of its variables: that of its policy, unless it mixes two."""
+        said = self.settings.get("dtype") or ""
+        inner = said.get("config") if isinstance(said, dict) else None
+        return str(inner.get("name", "") if isinstance(inner, dict) else said)
+
+    @property
     def initializer(self) -> str:
         """What drew its kernel; "" if that has no name here."""
         return _initializer(self.settings)

@@ -18,7 +18,7 @@ from probrev.plumbing.refusal import Refusal
 
 # Members of a .keras archive.
 CONFIG, VARIABLES = "config.json", "model.weights.h5"
-_TWO_BYTES = "two bytes of an unknown kind: a file of bfloat16 says so in an attribute dtype"
+BFLOAT16 = "bfloat16"
 
 
 def read_hdf5(path: Path) -> Content:
@@ -51,7 +51,8 @@ def _read_file(file: h5py.File, held: int, graph: KerasGraph | None) -> Content:
     tensors: dict[str, np.ndarray] = {}
     left_out: dict[str, str] = {}
     for name in _in_order(file, listed, graph):
-        array = _read(file[name], held)
+        found = graph.find(name) if graph is not None else None
+        array = _read(file[name], held, "" if found is None else found[0].dtype)
         if isinstance(array, str):
             left_out[name] = array
         else:
@@ -110,8 +111,14 @@ def _texts(values: Any) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _read(dataset: Any, held: int) -> np.ndarray | str:
-    """An array, or why it is none that can be read."""
+def _read(dataset: Any, held: int, dtype: str) -> np.ndarray | str:
+    """An array, or why it is none that can be read.
+
+    Args:
+        dataset: of the file.
+        held: bytes of the file.
+        dtype: that of the layer, as its configuration says it: HDF5 has no bfloat16 of its own.
+    """
     if dataset.is_virtual or dataset.external:
         raise Refusal(f"{dataset.name} lies in another file; expected it in this one")
     held = min(dataset.id.get_storage_size(), held)
@@ -121,9 +128,7 @@ def _read(dataset: Any, held: int) -> np.ndarray | str:
         return "complex numbers or records"
     if dataset.dtype.kind != "V":
         return dataset[()]
-    said = dataset.attrs.get("dtype")
-    if dataset.dtype.itemsize != 2 or (said.decode() if isinstance(said, bytes) else said) != (
-        "bfloat16"
-    ):
-        return _TWO_BYTES if dataset.dtype.itemsize == 2 else f"of an unknown type {dataset.dtype}"
-    return np.asarray(dataset[()]).view(jnp.bfloat16)
+    said = _texts([dataset.attrs.get("dtype", dtype)])[0]
+    if dataset.dtype.itemsize == 2 and said == BFLOAT16:
+        return np.asarray(dataset[()]).view(jnp.bfloat16)
+    return f"{dataset.dtype.itemsize} bytes an entry, of a type that the file does not say"

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from probrev.nets.weights.modules import CONVOLUTIONS, DENSE_CLASS, Module
-from probrev.nets.weights.names import BIAS, WEIGHTS, snake
+from probrev.nets.weights.names import BIAS, KERNEL, WEIGHT, WEIGHTS, snake
 from probrev.nets.weights.trained_layer import ATTENTION, CONVOLUTION, DENSE, TrainedLayer
 
 RECURRENT = "recurrent: the matrices of its gates stand side by side, and act on its own output too"
 ATTENTIVE = "attention: the matrices of queries, keys and values, or of heads, are in one array"
-DEPTHWISE = "depthwise or separable: each of its units sees some of the channels only"
+DEPTHWISE = "grouped, depthwise or separable: each of its units sees some of the channels only"
 EMBEDDING = "an embedding: a table whose rows are looked up, not multiplied"
-TRANSPOSED = "a transposed convolution"
+TRANSPOSED = "a transposed convolution, or a depthwise one"
+LOW_RANK = "a change of low rank of the weights of another layer: merge it before saving"
 BILINEAR = "bilinear: a matrix for each unit"
 NOT_FINITE = "weights must be finite; got NaN or infinity"
 UNKNOWN_AXES = (
@@ -23,7 +24,8 @@ UNKNOWN_AXES = (
 )
 COLUMNS = "taken with its units as columns, as its bias says, though its name is torch's for rows"
 ROWS = "taken with its units as rows, as its bias says"
-LIKE_TRANSPOSED = "taken as a convolution: a transposed one could look the same"
+LIKE_TRANSPOSED = "taken as a convolution: a transposed or a depthwise one could look the same"
+LIKE_DEPTHWISE = "taken to see one channel in all: a depthwise convolution could look the same"
 LIKE_SUM = "three axes taken as a convolution: a dense layer over two axes could look the same"
 
 # Parts that only one kind of module has.
@@ -39,6 +41,7 @@ _TRANSPOSED = re.compile(
     r"(.*_)?(\w*transposed?|deconv\w*|convt\w*|upconv\w*|conv_t|up_conv)(_.*)?"
 )
 _DEPTHWISE = re.compile(r"(.*_)?(depthwise\w*|dwconv|dw|separable\w*)(_.*)?")
+_LOW_RANK = re.compile(r"lora_\w+")
 _BILINEAR = re.compile(r"(.*_)?bilinear(_.*)?")
 _HEADS = (
     {"query", "key", "value"}, {"q", "k", "v"}, {"q_proj", "k_proj", "v_proj"}, {"wq", "wk", "wv"},
@@ -54,6 +57,8 @@ def reason_of_parts(module: Module) -> str:
     """Why a module is none that is read here, by its class, its parts and its name."""
     if module.class_name and module.class_name not in (DENSE_CLASS, *CONVOLUTIONS):
         return f"part of a layer of class {module.class_name}, which is not read here"
+    if any(_LOW_RANK.fullmatch(part) for part in module.name.split(".")):
+        return LOW_RANK
     for part in module.parts:
         for pattern, reason in _PARTS.items():
             if pattern.fullmatch(part):
@@ -74,6 +79,8 @@ def as_layer(
     name = module.parts[WEIGHTS]
     tensor = tensors[name]
     bias = tensors[module.parts[BIAS]] if BIAS in module.parts else None
+    if bias is not None and bias.ndim == 2 and 1 in bias.shape:
+        bias = bias.ravel()
     if bias is not None and bias.ndim != 1:
         return ATTENTIVE if in_attention else f"its bias has {bias.ndim} axes: expected one"
     if not (np.isfinite(tensor).all() and (bias is None or np.isfinite(bias).all())):
@@ -82,8 +89,12 @@ def as_layer(
         return _dense(module, tensor, bias, in_attention)
     if in_attention:
         return ATTENTIVE
-    if tensor.ndim > 5 or tensor.ndim == 2 or module.class_name == DENSE_CLASS:
-        return f"{tensor.ndim} axes: expected 2 for a dense layer, 3 to 5 for a convolution"
+    is_convolvable = 2 < tensor.ndim < 6 and module.word in (KERNEL, WEIGHT)
+    if not is_convolvable or module.class_name == DENSE_CLASS:
+        return (
+            f"{tensor.ndim} axes by the name {module.word}: expected 2 for a dense layer, 3 to 5 "
+            f"by the names {KERNEL} or {WEIGHT} for a convolution"
+        )
     return _convolution(module, tensor, bias)
 
 
@@ -127,6 +138,8 @@ def _convolution(module: Module, tensor: np.ndarray, bias: np.ndarray | None) ->
         return f"its bias has {bias.size} entries; expected {num_units}"
     is_flax = not module.is_out_in and bool(re.fullmatch(r"Conv(_\d+)?", module.own_name))
     assumed: tuple[str, ...] = ()
+    if not is_certain and num_channels == 1 < num_units:
+        assumed += (LIKE_DEPTHWISE,)
     if not is_certain and not is_flax and (bias is None or num_units == num_channels):
         assumed += (LIKE_TRANSPOSED,)
     if not is_certain and not is_flax and not module.is_out_in and tensor.ndim == 3:

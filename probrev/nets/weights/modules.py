@@ -1,12 +1,12 @@
 """Tensors of a file by the module that they belong to, and what kind of module that is."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from probrev.nets.weights.keras_config import BATCH_NORM, KerasGraph, KerasLayer
-from probrev.nets.weights.names import BIAS, WEIGHTS, read_name, snake, split_path
+from probrev.nets.weights.names import BIAS, KERNEL, OUT_IN, WEIGHTS, read_name, snake, split_path
 
 DENSE_CLASS = "Dense"
 CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D")
@@ -37,16 +37,21 @@ class Module:
     Attributes:
         name: path by dots.
         parts: names of the tensors by what they are: WEIGHTS, BIAS, or as the file calls them.
-        is_out_in: the word for its weights is used for (out, in).
+        word: for its weights: "weight", "kernel", ...; KERNEL where Keras numbers them.
         class_name: of the Keras layer; "" if nothing says it.
         layer: what a Keras configuration says of it.
     """
 
     name: str
     parts: Mapping[str, str]
-    is_out_in: bool = False
+    word: str = KERNEL
     class_name: str = ""
     layer: KerasLayer | None = None
+
+    @property
+    def is_out_in(self) -> bool:
+        """Whether a matrix by that word is (out, in)."""
+        return self.word in OUT_IN
 
     @property
     def own_name(self) -> str:
@@ -63,20 +68,16 @@ def find_modules(tensors: Mapping[str, np.ndarray], graph: KerasGraph | None) ->
     """Modules in the order of their first tensors."""
     found: dict[str, Module] = {}
     for name in tensors:
-        module, part, is_out_in = _place(name, graph)
+        module, part, word = _place(name, graph)
         known = found.get(module.name, module)
-        parts = dict(known.parts)
         # A second tensor for one part is told by its own name, and so named as not known.
-        parts[part if part not in parts else name] = name
-        is_out_in = known.is_out_in or is_out_in
-        found[module.name] = Module(
-            known.name, parts, is_out_in, known.class_name or module.class_name, known.layer
-        )
+        parts = {**known.parts, part if part not in known.parts else name: name}
+        found[module.name] = replace(known, parts=parts, word=word or known.word)
     return [_named(module, tensors) for module in found.values()]
 
 
-def _place(name: str, graph: KerasGraph | None) -> tuple[Module, str, bool]:
-    """An empty module for a tensor, what it is there, and whether weights there are (out, in)."""
+def _place(name: str, graph: KerasGraph | None) -> tuple[Module, str, str]:
+    """An empty module for a tensor, what it is there, and the word for it if it is weights."""
     path = split_path(name)
     found = graph.find(name) if graph is not None else None
     if found is not None:
@@ -86,15 +87,15 @@ def _place(name: str, graph: KerasGraph | None) -> tuple[Module, str, bool]:
         where = ".".join([layer.name.replace("/", "."), *([] if is_own else inner[:-1])])
         class_name = layer.class_name if is_own else f"{layer.class_name}, within it"
         part = inner[-1] if inner[-1].isdigit() else read_name(inner[-1]).part
-        return Module(where, {}, class_name=class_name, layer=layer), part, False
+        return Module(where, {}, class_name=class_name, layer=layer), part, ""
     if len(path) > 2 and path[-2] == VARIABLES:
         return (
             Module(".".join(path[:-2]), {}, class_name=_class_by_path(path[:-2])),
             path[-1],
-            False,
+            "",
         )
     leaf = read_name(name)
-    return Module(leaf.module, {}), leaf.part, leaf.is_out_in
+    return Module(leaf.module, {}), leaf.part, leaf.word
 
 
 def _class_by_path(path: list[str]) -> str:
@@ -114,9 +115,7 @@ def _named(module: Module, tensors: Mapping[str, np.ndarray]) -> Module:
     said = [*_said(module, [tensors[name] for name in names])]
     if len(said) != len(names):
         return module
-    return Module(
-        module.name, dict(zip(said, names, strict=True)), False, module.class_name, module.layer
-    )
+    return replace(module, parts=dict(zip(said, names, strict=True)))
 
 
 def _said(module: Module, arrays: list[np.ndarray]) -> Iterator[str]:

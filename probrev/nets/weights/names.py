@@ -3,11 +3,11 @@
 import re
 from typing import NamedTuple
 
-# Words for the weights of a layer; True where the matrix is (out, in), as torch and scikit-learn's
-# linear models have it, False where it is (in, out): Keras, flax, scikit-learn's nets, ours.
-_WEIGHTS = {
-    "weight": True, "coef": True, "kernel": False, "weights": False, "coefs": False, "w": False,
-}  # fmt: skip
+# Words for the weights of a layer. (out, in): torch, and scikit-learn's linear models; (in, out):
+# Keras and flax, scikit-learn's nets, ours.
+KERNEL, WEIGHT = "kernel", "weight"
+OUT_IN = (WEIGHT, "coef")
+_WEIGHTS = (*OUT_IN, KERNEL, "weights", "coefs", "w")
 _BIASES = ("bias", "biases", "intercept", "intercepts", "b")
 _WORDS = "|".join(sorted((*_WEIGHTS, *_BIASES), key=len, reverse=True))
 _LEAF = re.compile(rf"^(?:(?P<before>\w*)_)?(?P<word>{_WORDS})(?P<number>_?\d*)_?$", re.IGNORECASE)
@@ -26,12 +26,12 @@ class Leaf(NamedTuple):
     Attributes:
         module: path of the module that it belongs to, by dots.
         part: WEIGHTS, BIAS, or the last part of the name where it is neither.
-        is_out_in: for weights: the word that names them is used for (out, in).
+        word: for weights: that which names them.
     """
 
     module: str
     part: str
-    is_out_in: bool = False
+    word: str = ""
 
 
 def read_name(name: str) -> Leaf:
@@ -49,8 +49,8 @@ def read_name(name: str) -> Leaf:
         return Leaf(".".join(modules), last)
     own = "_".join(filter(None, (found["before"], found["number"].strip("_"))))
     word = found["word"].lower()
-    part = WEIGHTS if word in _WEIGHTS else BIAS
-    return Leaf(".".join(filter(None, (*modules, own))), part, _WEIGHTS.get(word, False))
+    path = ".".join(filter(None, (*modules, own)))
+    return Leaf(path, WEIGHTS, word) if word in _WEIGHTS else Leaf(path, BIAS)
 
 
 def split_path(name: str) -> list[str]:

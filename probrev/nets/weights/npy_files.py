@@ -61,5 +61,10 @@ def _read_array(data: bytes) -> np.ndarray | str:
     expected, held = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
     if min(shape, default=0) < 0 or held < expected:
         raise Refusal(f"shape {shape} needs {expected} bytes; the file holds {held}")
+    if held > expected:
+        raise Refusal(
+            f"{held - expected} bytes follow an array of shape {shape}, as where several are "
+            "written one after the other: save them by name, as .npz"
+        )
     array = np.frombuffer(data, dtype, math.prod(shape), file.tell())
     return array.reshape(shape, order="F" if is_fortran else "C")

@@ -137,8 +137,8 @@ def _by_number(norm: BatchNorm, places: Sequence[Place]) -> Pair | Misfit | str 
         return f"{UNPAIRED} that acts on the input, and not right before a dense layer"
     between = ".".join(filter(None, (parent, str(number - 1))))
     return (
-        f"{UNPAIRED} right after {between}, of which the file says nothing: a nonlinearity would "
-        "keep it from being folded into the layer before"
+        f"{UNPAIRED} right after {between}, which is no layer here: a nonlinearity would keep it "
+        "from being folded into the layer before"
     )
 
 

@@ -95,6 +95,11 @@ def write_norms():
     save("norms", net, WHOLE, OLD)
     plain = [[dense(6), norm(), layers.ReLU()] for _ in range(11)]
     save("norms", model(*chain.from_iterable(plain), dense(3), shape=(5,)), WEIGHTS)
+    odd = model(dense(6), norm(epsilon=0.1), layers.ReLU(), dense(3), shape=(5,))
+    save("odd_epsilon", odd, WEIGHTS)
+    usual = [layers.Conv2D(4, 3, bias_initializer=BIASES), norm(), layers.ReLU()]
+    usual.append(layers.Conv2D(5, (2, 3), use_bias=False))
+    save("convolutions", model(*usual, shape=(6, 7, 2)), WEIGHTS)
     after = model(dense(6, "relu"), norm(), dense(6, "relu"), dense(2), shape=(5,))
     save("norm_after_relu", after, WHOLE, OLD)
     save("norm_after_relu", after, WEIGHTS, is_run=False)
@@ -107,7 +112,12 @@ def write_norms():
 
 def write_others():
     net = model(dense(6, "relu", dtype="bfloat16"), dense(2, dtype="bfloat16"), shape=(5,))
-    save("bfloat16", net, WHOLE, WEIGHTS, OLD, is_run=False)
+    exact = model(dense(6, "relu"), dense(2), shape=(5,))
+    exact.set_weights([np.asarray(weight, "f4") for weight in net.get_weights()])
+    x = RNG.normal(size=(4, 5))
+    for ending in (WHOLE, WEIGHTS, OLD):
+        save("bfloat16", net, ending, is_run=False)
+        write_run(f"keras/bfloat16{ending}", x, exact(x))
     trained = model(dense(6, "gelu"), dense(2), shape=(5,))
     trained.compile("adam", "mse")
     trained.fit(np.zeros((2, 5)), np.zeros((2, 2)), verbose=0)
@@ -116,7 +126,7 @@ def write_others():
         layers.Conv2D(4, 3, bias_initializer=BIASES), norm(epsilon=0.01), layers.ReLU(),
         layers.Conv2D(5, (2, 3), use_bias=False), shape=(6, 7, 2),
     )  # fmt: skip
-    save("convolutions", net, WHOLE, WEIGHTS, OLD)
+    save("convolutions", net, WHOLE, OLD)
     save(
         "convolution_1d", model(layers.Conv1D(4, 3, bias_initializer=BIASES), shape=(9, 2)), WEIGHTS
     )
