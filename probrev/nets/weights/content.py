@@ -28,3 +28,7 @@ class Content:
     graph: KerasGraph | None = None
     bare: tuple[str, ...] = ()
     is_part: bool = False
+
+    def ndim(self, name: str) -> int:
+        """Axes of a tensor; 0 of one that is not there."""
+        return self.tensors[name].ndim if name in self.tensors else 0

@@ -21,6 +21,7 @@ _OPTIMIZER = re.compile(
 )
 # Those that some modules have too: moments only if the rest of the name is that of a weight.
 _MOMENTS = {"mu": "nu", "nu": "mu", "m": "v", "v": "m", "trace": ""}
+_ROOTS = ("model", "module", "net", "params", "state_dict")
 _AVERAGE = re.compile(r"(.*_)?(ema|shadow|swa|polyak|averaged)\d*(_.*)?", re.IGNORECASE)
 _MASK = re.compile(r"(.*_)?masks?\d*", re.IGNORECASE)
 
@@ -57,10 +58,9 @@ def _is_moment(name: str, tensors: Mapping[str, np.ndarray]) -> bool:
     for place, part in enumerate(path[:-1]):
         if part in _MOMENTS:
             twin = [*path[:place], _MOMENTS[part], *path[place + 1 :]]
+            weights = [path[1:], *([root, *path[1:]] for root in _ROOTS)] if not place else []
             for other, tensor in tensors.items():
-                parts = split_path(other)
-                is_own = place == 0 and len(path) > 2 and parts[-len(path) + 1 :] == path[1:]
-                is_twin = parts == twin or (is_own and len(parts) <= len(path))
-                if is_twin and other != name and tensor.shape == tensors[name].shape:
+                is_like = split_path(other) in (twin, *weights)
+                if is_like and tensor.shape == tensors[name].shape:
                     return True
     return False

@@ -24,7 +24,7 @@ from probrev.nets.weights.matrices import (
     reason_of_parts,
 )
 from probrev.nets.weights.modules import CONVOLUTIONS, Module, find_modules, is_affine, is_norm
-from probrev.nets.weights.names import BIAS, WEIGHTS, read_name
+from probrev.nets.weights.names import BIAS, WEIGHTS, read_name, template
 from probrev.nets.weights.pairing import Place
 from probrev.nets.weights.plain_matrices import read_plain
 from probrev.nets.weights.reparametrized import put_together
@@ -85,7 +85,7 @@ def find(content: Content) -> Findings:
     masks = {name: tensors[name] for name, reason in excluded.items() if reason == MASK}
     _read_masks(found, masks, sound)
     _drop_unknown_axes(found)
-    _drop_grouped(found)
+    _drop_grouped(found, content.is_ordered)
     _drop_twins(found)
     _forget_counters(found)
     for index, (module, layer) in enumerate(found.places):
@@ -187,17 +187,20 @@ def _drop_unknown_axes(found: Findings) -> None:
             found.drop(place, UNKNOWN_AXES)
 
 
-def _drop_grouped(found: Findings) -> None:
+def _drop_grouped(found: Findings, is_ordered: bool) -> None:
     """Drops convolutions of as many channels as none gives, if the one before explains them.
 
     They are grouped if it gives a multiple of their channels, and transposed if it gives as many as
-    they seem to have units.
+    they seem to have units. Without an order of the file, it is the one before by its numbers.
     """
     convolutions = [place for place in found.places if place.layer.kind == CONVOLUTION]
     given = {place.layer.n_hidden for place in convolutions}
     for lower, upper in pairwise(convolutions):
         num_channels, num_given = upper.layer.num_channels, lower.layer.n_hidden
-        if num_channels in (*given, num_given) or upper.module.class_name in CONVOLUTIONS:
+        roots = {template(place.module.name.split(".")[0]) for place in (lower, upper)}
+        is_before = is_ordered or len(roots) == 1
+        is_told = num_channels in (*given, num_given) or upper.module.class_name in CONVOLUTIONS
+        if is_told or not is_before:
             continue
         if num_channels < num_given and num_given % num_channels == 0:
             found.drop(upper, DEPTHWISE)

@@ -12,6 +12,7 @@ from probrev.nets.weights.files import read_content
 from probrev.nets.weights.findings import HARMLESS, UNKNOWN, Findings, find
 from probrev.nets.weights.initializers import INITIALIZERS, check_initializer
 from probrev.nets.weights.matrices import LIKE_TRANSPOSED, TRANSPOSED
+from probrev.nets.weights.names import WEIGHTS
 from probrev.nets.weights.order import Order, find_order
 from probrev.nets.weights.pairing import Misfit, Net, Pair, Place, pair
 from probrev.nets.weights.plain_matrices import read_plain
@@ -85,7 +86,13 @@ def find_layers(content: Content) -> TrainedLayers:
     is_ordered = content.is_ordered and not any(map(_AUTOMATIC.search, content.tensors))
     order = _order(found, content, is_ordered)
     places = [found.places[index] for index in order.places]
-    net = Net(found.modules, found.norms, places, is_ordered, content.graph, content.bare)
+    known = [place.module for place in places]
+    others = [
+        module
+        for module in found.modules
+        if module not in known and content.ndim(module.parts.get(WEIGHTS, "")) > 1
+    ]
+    net = Net(found.modules, found.norms, places, is_ordered, content.graph, content.bare, others)
     layers = _fold(net, found)
     kept = [index for index, place in enumerate(places) if place in found.places]
     doubts = [] if order.is_known else [f"{order.sentence}."]

@@ -43,6 +43,7 @@ class Net(NamedTuple):
         is_ordered: the file keeps the order in which its modules were made.
         graph: of a Keras model.
         bare: names of Keras layers without tensors.
+        others: modules with weights that are in none of the places.
     """
 
     modules: Sequence[Module]
@@ -51,6 +52,7 @@ class Net(NamedTuple):
     is_ordered: bool
     graph: KerasGraph | None
     bare: Sequence[str]
+    others: Sequence[Module]
 
 
 class Pair(NamedTuple):
@@ -88,12 +90,15 @@ def pair(norm: BatchNorm, net: Net) -> Pair | Misfit | str:
     if norm.module.layer is not None and net.graph is not None:
         return _by_graph(norm, net.places, net.graph, norm.module.layer)
     if norm.module.own_name.isdigit():
-        found = _by_number(norm, net.places)
+        found = _by_number(norm, net)
         if found is not None:
             return found
     if _has_too_few_activations(norm, net):
         return INSIDE
     index = _by_name(norm, net.places)
+    for other in net.others:
+        if _are_alike(norm, other) or (index is None and not net.is_ordered):
+            return f"{UNPAIRED} that may belong to {other.name}, which is no layer here"
     if index is not None:
         return _checked(norm, index, net)
     if not net.is_ordered:
@@ -119,15 +124,15 @@ def _by_graph(
     return f"{UNPAIRED} that acts on {what}, not on the weighted sums of a layer that it fits"
 
 
-def _by_number(norm: BatchNorm, places: Sequence[Place]) -> Pair | Misfit | str | None:
+def _by_number(norm: BatchNorm, net: Net) -> Pair | Misfit | str | None:
     """By the numbers of one stack: right after a layer, or right before a dense one."""
-    number, parent = int(norm.module.own_name), norm.module.parent
+    number, parent, places = int(norm.module.own_name), norm.module.parent, net.places
     found = {
         int(place.module.own_name): index
         for index, place in enumerate(places)
         if place.module.parent == parent and place.module.own_name.isdigit()
     }
-    if not found:
+    if not found and not any(other.parent == parent for other in net.others):
         return None
     if number - 1 in found:
         return _fitting(norm, found[number - 1], places, is_certain=True)
@@ -146,15 +151,22 @@ def _by_name(norm: BatchNorm, places: Sequence[Place]) -> int | None:
     """The one layer in the same module, or of a list beside its own, of the same word or number."""
     if _AUTOMATIC.fullmatch(norm.module.own_name):
         return None
-    own, path = _tag(norm.module.own_name), _tag(norm.module.name)
-    found = [
-        index
-        for index, place in enumerate(places)
-        if own and place.module.parent == norm.module.parent and _tag(place.module.own_name) == own
-    ] or [index for index, place in enumerate(places) if path and _tag(place.module.name) == path]
+    beside = [one for one in enumerate(places) if one[1].module.parent == norm.module.parent]
+    found = [index for index, place in beside if _are_alike(norm, place.module)] or [
+        index for index, place in enumerate(places) if _are_alike(norm, place.module)
+    ]
     fitting = [index for index in found if places[index].layer.n_hidden == norm.scale.size]
     best = found if len(found) == 1 else fitting
     return best[0] if len(best) == 1 else None
+
+
+def _are_alike(norm: BatchNorm, module: Module) -> bool:
+    """Whether a module beside a normalisation, or at the same place elsewhere, is named like it."""
+    own, path = _tag(norm.module.own_name), _tag(norm.module.name)
+    is_beside = module.parent == norm.module.parent
+    return bool(own and is_beside and _tag(module.own_name) == own) or (
+        bool(path) and _tag(module.name) == path
+    )
 
 
 def _tag(name: str) -> tuple[str, ...]:

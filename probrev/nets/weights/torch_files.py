@@ -8,7 +8,7 @@ Source: torch's serialization.py. Both formats: that of torch 1.6 and later (a z
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from typing import Any
 from zipfile import ZipFile
@@ -18,7 +18,16 @@ import numpy as np
 from probrev.nets.weights.archive import read_member
 from probrev.nets.weights.content import Content
 from probrev.nets.weights.exclusions import OPTIMIZER
-from probrev.nets.weights.torch_objects import Global, Sparse, Storage, Tensor, Unread
+from probrev.nets.weights.torch_objects import (
+    DamagedError,
+    Global,
+    Pairs,
+    Sparse,
+    Storage,
+    Tensor,
+    Unread,
+    check_key,
+)
 from probrev.nets.weights.torch_pickle import read_pickle, read_pickle_and_storages
 from probrev.plumbing.refusal import Refusal
 
@@ -26,6 +35,7 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 # Entries that the expanded and sparse tensors of a file may have beyond those that it holds.
 MOST_SPREAD = 2**24
+LONGEST_NAME = 10_000
 
 Found = dict[str, Tensor | Sparse | Unread]
 Load = Callable[[Storage], bytes]
@@ -173,18 +183,35 @@ def _flatten(tree: Any) -> tuple[Found, Found]:
                 name += "'"
             target[name] = one
         elif isinstance(one, dict | list | tuple) and not isinstance(one, Global | Storage):
-            if id(one) in seen:
+            held = one.items if isinstance(one, Pairs) else one
+            if id(held) in seen:
                 continue
-            seen.add(id(one))
-            items = one.items() if isinstance(one, dict) else enumerate(one)
-            if isinstance(one, dict) and {"state", "param_groups"} <= {*map(str, one)}:
+            seen.add(id(held))
+            items = [(_text(key), value) for key, value in _items(one)]
+            if {"state", "param_groups"} <= {key for key, _ in items}:
                 target = optimizer
             dot = f"{prefix}." if prefix else ""
-            waiting += reversed([(f"{dot}{_text(key)}", value, target) for key, value in items])
+            if len(dot) > LONGEST_NAME:
+                raise Refusal("expected a state dict; got one that is nested without end")
+            waiting += reversed([(f"{dot}{key}", value, target) for key, value in items])
     if not found:
         what = "the state of an optimiser alone" if optimizer else "one without tensors"
         raise Refusal(f"expected a state dict; got {what}")
     return found, optimizer
+
+
+def _items(one: dict | list | tuple | Pairs) -> Iterable[tuple[Any, Any]]:
+    """Keys and values of a dict, indices and items of a list."""
+    if isinstance(one, dict):
+        return one.items()
+    if not isinstance(one, Pairs):
+        return enumerate(one)
+    try:
+        for key, _ in one.items:
+            check_key(key)
+    except (DamagedError, TypeError, ValueError) as error:
+        raise Refusal(f"the pickle is damaged or truncated ({error})") from None
+    return ((key, value) for key, value in one.items)
 
 
 def _text(key: Any) -> str:

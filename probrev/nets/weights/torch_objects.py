@@ -73,6 +73,8 @@ _NAMED_BY = (
 )  # fmt: skip
 _DTYPE_NAMES = ("bfloat", "bits", "bool", "complex", "float", "int", "qint", "quint", "uint")
 MOST_AXES = 32
+# Parts of a tuple that is a key.
+MOST_PARTS = 10
 
 
 class DamagedError(Exception):
@@ -110,6 +112,12 @@ class Sparse(NamedTuple):
     shape: tuple[int, ...]
 
 
+class Pairs(NamedTuple):
+    """A dict as its keys and values; not made, since a pickle could ask for it again and again."""
+
+    items: list[Any]
+
+
 class Unread(NamedTuple):
     """A tensor that has no array here."""
 
@@ -142,11 +150,7 @@ def call(what: Any, arguments: Any) -> Any:
     name = what.name
     if name in _DICTS:
         return _dict(arguments)
-    if name in _SETS:
-        return list(arguments[0]) if arguments else []
-    if name == _SIZE:
-        return tuple(arguments[0]) if arguments else ()
-    if name in _PLAIN:
+    if name in (*_SETS, _SIZE, *_PLAIN):
         return arguments[0] if arguments else None
     if name in _OTHERS:
         return Unread(_OTHERS[name])
@@ -177,24 +181,20 @@ def _is_tensor(values: tuple[Any, ...]) -> bool:
     return all(isinstance(one, Tensor | Sparse | Unread) for one in values)
 
 
-def _dict(arguments: tuple[Any, ...]) -> dict:
+def _dict(arguments: tuple[Any, ...]) -> dict | Pairs:
     """An OrderedDict, a Counter or a defaultdict: of a dict, of pairs, or of nothing."""
     given = arguments[-1] if arguments else None
     if isinstance(given, list):
-        made: dict = {}
-        for key, value in given:
-            check_key(key)
-            made[key] = value
-        return made
-    return dict(given) if isinstance(given, dict) else {}
+        return Pairs(given)
+    return given if isinstance(given, dict) else {}
 
 
-def check_key(key: Any, depth: int = 3) -> None:
+def check_key(key: Any, depth: int = 2) -> None:
     """Lets text, numbers and short tuples of them be keys: nothing can hide in these.
 
     A tuple nested without end would overflow the stack of C when it is hashed.
     """
-    if isinstance(key, tuple) and not hasattr(key, "_fields") and depth and len(key) < 100:
+    if isinstance(key, tuple) and not hasattr(key, "_fields") and depth and len(key) < MOST_PARTS:
         for one in key:
             check_key(one, depth - 1)
     elif not isinstance(key, str | int | float | bytes | Global | None):
