@@ -83,12 +83,12 @@ class KerasGraph:
         for layer in self.layers:
             if tensor.startswith(f"{layer.path}/"):
                 return layer, tensor[len(layer.path) + 1 :]
-        parts = re.sub(r":\d+$", "", tensor).split("/")
-        own = [layer for layer in self.layers if layer.own_name in parts[:-1]]
-        if len({layer.own_name for layer in own}) != 1 or len(own) > 1:
-            return None
-        last = len(parts) - 1 - parts[::-1].index(own[0].own_name)
-        return own[0], "/".join(parts[last + 1 :])
+        *groups, leaf = re.sub(r":\d+$", "", tensor).split("/")
+        for place, group in enumerate(groups):
+            own = [layer for layer in self.layers if layer.own_name == group]
+            if own:
+                return (own[0], "/".join([*groups[place + 1 :], leaf])) if len(own) == 1 else None
+        return None
 
     def readers(self, name: str) -> list[KerasLayer]:
         """The layers that take their input from that one."""
@@ -130,7 +130,7 @@ class KerasGraph:
         return following.nonlinearity if following is not None else LINEAR
 
     def branches(self) -> Iterator[str]:
-        """Sentences on what keeps the model from being a chain of layers with weights."""
+        """Sentences on what keeps the layers from acting one after the other."""
         for layer in self.layers:
             if len(layer.inputs) > 1:
                 yield f"{layer.name} joins {len(layer.inputs)} layers"
@@ -138,7 +138,11 @@ class KerasGraph:
                 yield f"{layer.name} is used {layer.num_calls} times"
             if len(self.readers(layer.name)) > 1:
                 yield f"{layer.name} is read by {len(self.readers(layer.name))} layers"
-            known = (*IDENTITIES, *ARRANGEMENTS, *_NONLINEARITIES, BATCH_NORM)
+
+    def gaps(self) -> Iterator[str]:
+        """Sentences on layers without weights that are no nonlinearities: poolings, scalings."""
+        known = (*IDENTITIES, *ARRANGEMENTS, *_NONLINEARITIES, BATCH_NORM)
+        for layer in self.layers:
             if layer.class_name not in known and not _has_weights(layer):
                 yield f"{layer.name}, a layer of class {layer.class_name}, is in none of the others"
 

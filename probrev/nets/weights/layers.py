@@ -96,7 +96,8 @@ def find_layers(content: Content) -> TrainedLayers:
     layers = _fold(net, found)
     kept = [index for index, place in enumerate(places) if place in found.places]
     doubts = [] if order.is_known else [f"{order.sentence}."]
-    doubts += [] if content.graph is None else [f"{said}." for said in content.graph.branches()]
+    if content.graph is not None:
+        doubts += [f"{said}." for said in (*content.graph.branches(), *content.graph.gaps())]
     doubts += [f"{ONE_OF_SEVERAL}."] if content.is_part else []
     doubts += _doubts(found.left_out)
     return TrainedLayers(
@@ -163,16 +164,15 @@ def _doubts(left_out: dict[str, str]) -> list[str]:
 
 def _choose(found: TrainedLayers, content: Content, name: str, path: str | Path) -> TrainedLayer:
     pattern = re.compile(rf"(^|[/.]){re.escape(name)}(:\d+)?$")
+    module = re.compile(rf"(^|[/.]){re.escape(name)}[/.][^/.]+$")
     exact = [layer for layer in found if layer.name == name]
     ending = [layer for layer in found if pattern.search(layer.name)]
     chosen = exact or [layer for layer in found if layer.label == name] or ending
     if len(chosen) == 1:
         return chosen[0]
-    out = [one for one in found.left_out if one == name] or [
-        one for one in found.left_out if pattern.search(one)
-    ]
-    if not chosen and len(out) == 1:
-        if found.left_out[out[0]] == UNKNOWN and content.tensors[out[0]].ndim == 2:
+    out = [one for one in found.left_out if pattern.search(one) or module.search(one)]
+    if not chosen and out:
+        if found.left_out[out[0]] == UNKNOWN and content.ndim(out[0]) == 2:
             return read_plain({out[0]: content.tensors[out[0]]})[0][0]
         raise Refusal(f"{path}: {out[0]} is no layer: {found.left_out[out[0]]}")
     names = ", ".join(layer.name for layer in found)

@@ -83,7 +83,9 @@ def _place(name: str, graph: KerasGraph | None) -> tuple[Module, str, str]:
     if found is not None:
         layer, rest = found
         inner = split_path(rest)
-        is_own = len(inner) == 1 or inner[:-1] == [VARIABLES]
+        # Between a layer of these and its tensors there are only names that TensorFlow made.
+        is_own = layer.class_name in (BATCH_NORM, DENSE_CLASS, *CONVOLUTIONS) or len(inner) == 1
+        is_own = is_own or inner[:-1] == [VARIABLES]
         where = ".".join([layer.name.replace("/", "."), *([] if is_own else inner[:-1])])
         class_name = layer.class_name if is_own else f"{layer.class_name}, within it"
         part = inner[-1] if inner[-1].isdigit() else read_name(inner[-1]).part

@@ -7,6 +7,7 @@ import pytest
 from probrev.nets.weights import layers as weights_layers
 from probrev.nets.weights.content import Content
 from probrev.nets.weights.layers import read_layers
+from probrev.nets.weights.trained_layer import FoldedNorm
 
 RNG = np.random.default_rng(8)
 
@@ -96,9 +97,10 @@ def keras_file(path, kernel, norm):
         }  # fmt: skip
         for layer, tensors in names.items():
             inner = group.create_group(layer)
-            inner.attrs["weight_names"] = [f"{layer}/{name}".encode() for name in tensors]
+            # TensorFlow counts its scopes apart from the layers.
+            inner.attrs["weight_names"] = [f"{layer}_1/{name}".encode() for name in tensors]
             for name, tensor in tensors.items():
-                inner[f"{layer}/{name}"] = tensor
+                inner[f"{layer}_1/{name}"] = tensor
         file["optimizer_weights/m/kernel:0"] = kernel
 
 
@@ -106,7 +108,7 @@ def test_keras_layers_in_their_own_order_with_initialisers(tmp_path):
     kernel, norm = RNG.normal(size=(4, 6)), batch_norm(6)
     keras_file(tmp_path / "net.h5", kernel, norm)
     layers = read_layers(tmp_path / "net.h5")
-    names = ["model_weights/dense_9/dense_9/kernel:0", "model_weights/dense_10/dense_10/kernel:0"]
+    names = [f"model_weights/dense_{n}/dense_{n}_1/kernel:0" for n in (9, 10)]
     assert [layer.name for layer in layers] == names
     x = RNG.normal(size=(7, 4))
     hidden = relu(normed(x @ kernel, **norm, epsilon=2e-3))
@@ -115,6 +117,7 @@ def test_keras_layers_in_their_own_order_with_initialisers(tmp_path):
     )
     assert [layer.initializer for layer in layers] == ["glorot_uniform", "he_normal"]
     assert [layer.init_var for layer in layers] == [2 / (4 + 6), 2 / 6]
+    assert layers[0].norms == (FoldedNorm("batch_normalization_1", 2e-3, False),)
 
 
 def test_a_batch_norm_elsewhere_is_not_folded():
@@ -169,6 +172,17 @@ def test_one_tensor_can_be_chosen(two):
         read_layers(two, "c")
     with pytest.raises(ValueError, match=r"2 layers end in 'weight'; its layers: a.weight, b"):
         read_layers(two, "weight")
+
+
+def test_a_matrix_that_is_no_layer_by_its_name_can_be_chosen(tmp_path):
+    table = RNG.normal(size=(3, 4))
+    arrays = {"fc.weight": np.ones((2, 3)), "table": table, "wte.weight": np.ones((9, 3))}
+    np.savez(tmp_path / "net.npz", **arrays)
+    (layer,) = chosen = read_layers(tmp_path / "net.npz", "table")
+    np.testing.assert_array_equal(layer.weights, table)
+    assert (chosen.left_out, chosen.doubts, len(layer.assumed)) == ({}, (), 1)
+    with pytest.raises(ValueError, match=r"wte.weight is no layer: an embedding"):
+        read_layers(tmp_path / "net.npz", "wte")
 
 
 def test_files_without_layers_and_unsound_ones_are_refused(tmp_path, two):
