@@ -14,7 +14,6 @@ from probrev.nets.weights.keras_config import BATCH_NORM
 from probrev.nets.weights.matrices import (
     ATTENTIVE,
     COLUMNS,
-    DEPTHWISE,
     NOT_FINITE,
     ROWS,
     TRANSPOSED,
@@ -36,6 +35,10 @@ BIAS_ALONE = "a bias whose weights are not read"
 INTEGERS = "integers: no weights without the scale that they were rounded at"
 FLAGS = "true or false"
 NUMBER, EMPTY, COUNTS = "one number", "empty", "integers in a row"
+GROUPED = (
+    "it sees fewer channels than the convolution before it gives, and none other gives as many: "
+    "grouped or depthwise, or of another input"
+)
 MASKED = "its mask would set some of its weights to 0, and when it is applied is not known"
 # What a net can do without.
 HARMLESS = (OPTIMIZER, AVERAGE, MASK, FLAGS, NUMBER, EMPTY, COUNTS)
@@ -169,7 +172,7 @@ def _read_masks(
         for place in list(found.places):
             weights = tensors[place.module.parts[WEIGHTS]]
             is_beside = read_name(name).module == place.module.name and mask.shape == weights.shape
-            if is_beside and not np.array_equal(weights * mask, weights):
+            if is_beside and not np.array_equal(np.where(mask == 1, weights, 0), weights):
                 found.drop(place, MASKED)
 
 
@@ -190,8 +193,8 @@ def _drop_unknown_axes(found: Findings) -> None:
 def _drop_grouped(found: Findings, is_ordered: bool) -> None:
     """Drops convolutions of as many channels as none gives, if the one before explains them.
 
-    They are grouped if it gives a multiple of their channels, and transposed if it gives as many as
-    they seem to have units. Without an order of the file, it is the one before by its numbers.
+    They may be grouped if it gives a multiple of their channels, and transposed if it gives as many
+    as they seem to have units. Without an order of the file, it is the one before by its numbers.
     """
     convolutions = [place for place in found.places if place.layer.kind == CONVOLUTION]
     given = {place.layer.n_hidden for place in convolutions}
@@ -203,8 +206,8 @@ def _drop_grouped(found: Findings, is_ordered: bool) -> None:
         if is_told or not is_before:
             continue
         if num_channels < num_given and num_given % num_channels == 0:
-            found.drop(upper, DEPTHWISE)
-        elif upper.module.is_out_in and upper.layer.n_hidden == num_given:
+            found.drop(upper, GROUPED)
+        elif upper.layer.n_hidden == num_given and upper.layer.kernel_size > 1:
             found.drop(upper, TRANSPOSED)
 
 

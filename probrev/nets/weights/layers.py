@@ -67,7 +67,9 @@ def read_layers(
         found = TrainedLayers((layer,), order=found.order if len(found) == 1 else "")
     if not found:
         reasons = [f"{name}: {reason}" for name, reason in found.left_out.items()]
-        raise Refusal(f"{path}: expected layers, weights of 2 or 4 axes; got none: {reasons[0]}")
+        raise Refusal(
+            f"{path}: expected layers, weights of two axes or more; got none: {reasons[0]}"
+        )
     if initializer:
         layers = tuple(replace(layer, initializer=initializer) for layer in found)
         found = replace(found, layers=layers)
@@ -92,7 +94,10 @@ def find_layers(content: Content) -> TrainedLayers:
         for module in found.modules
         if module not in known and content.ndim(module.parts.get(WEIGHTS, "")) > 1
     ]
-    net = Net(found.modules, found.norms, places, is_ordered, content.graph, content.bare, others)
+    net = Net(
+        found.modules, found.norms, places, order.is_known, is_ordered, content.graph,
+        content.bare, others,
+    )  # fmt: skip
     layers = _fold(net, found)
     kept = [index for index, place in enumerate(places) if place in found.places]
     doubts = [] if order.is_known else [f"{order.sentence}."]

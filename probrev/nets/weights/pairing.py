@@ -7,7 +7,7 @@ from typing import NamedTuple
 from probrev.nets.weights.batch_norms import BatchNorm
 from probrev.nets.weights.keras_config import LINEAR, KerasGraph, KerasLayer
 from probrev.nets.weights.modules import STATISTICS, Module
-from probrev.nets.weights.names import snake
+from probrev.nets.weights.names import snake, template
 from probrev.nets.weights.trained_layer import DENSE, TrainedLayer
 
 UNPAIRED = "a batch normalisation"
@@ -39,7 +39,8 @@ class Net(NamedTuple):
     Attributes:
         modules: all of the file, in its order.
         norms: batch normalisations, in that order.
-        places: layers in the order in which they act.
+        places: layers in the order in which they act, if that is known.
+        is_order_known: it is.
         is_ordered: the file keeps the order in which its modules were made.
         graph: of a Keras model.
         bare: names of Keras layers without tensors.
@@ -49,6 +50,7 @@ class Net(NamedTuple):
     modules: Sequence[Module]
     norms: Sequence[BatchNorm]
     places: Sequence[Place]
+    is_order_known: bool
     is_ordered: bool
     graph: KerasGraph | None
     bare: Sequence[str]
@@ -201,14 +203,23 @@ def _has_too_few_activations(norm: BatchNorm, net: Net) -> bool:
 
 
 def _by_widths(norm: BatchNorm, net: Net) -> Pair | str:
-    """By the only way to give each normalisation a layer of its width, in the order of both."""
-    alike = [one for one in net.norms if one.module.parent == norm.module.parent]
+    """By the only way to give each normalisation a layer of its width, in the order of both.
+
+    Both have one only if the layers do, and the names of the normalisations differ in their numbers
+    alone; else only one may have that width.
+    """
+    kind = template(norm.name)
+    alike = (
+        [one for one in net.norms if template(one.name) == kind] if net.is_order_known else [norm]
+    )
+    names = [one.name for one in alike]
+    rest = [one.scale.size for one in net.norms if one.name not in names]
     sizes = [one.scale.size for one in alike]
     widths = [place.layer.n_hidden for place in net.places]
     first = _assign(sizes, widths)
     last = [len(widths) - 1 - index for index in _assign(sizes[::-1], widths[::-1])][::-1]
-    if first and first == last:
-        return Pair(first[alike.index(norm)])
+    if first and first == last and norm.scale.size not in rest:
+        return Pair(first[names.index(norm.name)])
     return f"{UNPAIRED} of {norm.scale.size} units: which layer it belongs to the file does not say"
 
 

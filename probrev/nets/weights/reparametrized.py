@@ -64,7 +64,8 @@ def _scaled(size: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """Directions at the lengths that belong to them: g v / |v|."""
     axes = tuple(axis for axis in range(direction.ndim) if not size.ndim or size.shape[axis] == 1)
     length = np.sqrt((np.asarray(direction, float) ** 2).sum(axes, keepdims=True))
-    return size * direction / length
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return size * direction / length
 
 
 def _target(name: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from probrev.nets.weights.files import read_content
-from probrev.nets.weights.findings import AFFINE, BIAS_ALONE, INTEGERS, NUMBER
+from probrev.nets.weights.findings import AFFINE, BIAS_ALONE, GROUPED, INTEGERS, NUMBER
 from probrev.nets.weights.layers import BEFORE_ACTIVATION, find_layers, read_layers
 from probrev.nets.weights.matrices import (
     ATTENTIVE,
@@ -83,7 +83,7 @@ EXPECTED = {
     "flax/kinds.safetensors": Part(
         ("params.Conv_0",),
         {
-            "params/Conv_1/kernel": DEPTHWISE,
+            "params/Conv_1/kernel": GROUPED,
             "params/ConvTranspose_0/kernel": TRANSPOSED,
             "params/LayerNorm_0/scale": AFFINE,
             "params/MultiHeadDotProductAttention_0/out/kernel": ATTENTIVE,
@@ -212,7 +212,7 @@ EXPECTED = {
     "torch/deep.safetensors": Net(13),
     "torch/deep_legacy.pt": Net(13),
     "torch/deep_protocol4.pt": Net(13),
-    "torch/depthwise.pt": Part(("0", "4"), {"2.weight": DEPTHWISE, "2.bias": DEPTHWISE}),
+    "torch/depthwise.pt": Part(("0", "4"), {"2.weight": GROUPED, "2.bias": GROUPED}),
     "torch/ema.pt": Net(3, (), {"ema.0.weight": AVERAGE}),
     "torch/embedding.safetensors": Part(("head",), {"tok_emb.weight": EMBEDDING}),
     "torch/expanded.pt": MLP,

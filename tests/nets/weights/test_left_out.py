@@ -84,7 +84,15 @@ def test_a_mask_that_changes_nothing_leaves_its_layer():
     mask = RNG.integers(0, 2, (6, 4)).astype(float)
     masked = {**NET, "fc1.weight": NET["fc1.weight"] * mask, "fc1.mask": mask}
     assert len(read(masked)) == 2
-    assert read({**NET, "fc1.mask": mask}).left_out["fc1.weight"] == findings.MASKED
+    for other in (mask, np.where(mask, 0, -np.inf)):
+        assert read({**NET, "fc1.mask": other}).left_out["fc1.weight"] == findings.MASKED
+
+
+def test_a_direction_of_no_length_is_no_weight():
+    pieces = {"fc3.weight_g": np.ones((3, 1)), "fc3.weight_v": np.zeros((3, 2))}
+    layers = read({**NET, **pieces})
+    assert layers.left_out == {"fc3.weight": matrices.NOT_FINITE}
+    assert len(layers) == 2
 
 
 def test_axes_are_those_that_the_biases_say():
@@ -152,6 +160,7 @@ def test_norms_are_paired_by_names_beyond_ten(names):
         ),
         ({**dense("fc1", 6, 6), **norm("1.bn", 6), **norm("bn1", 6)}, False, "beside another one"),
         ({**NET, **norm("bn1", 5)}, False, "5 units beside fc1 of 6"),
+        ({**dense("a", 4, 6), **dense("b", 6, 6), **norm("n", 6)}, False, "the file does not say"),
         ({**NET, **norm("bn1", 6), "bn1.running_var": -np.ones(6)}, False, "negative"),
     ],
 )  # fmt: skip
@@ -161,6 +170,14 @@ def test_a_norm_whose_layer_is_not_known_is_named(tensors, is_ordered, reason):
     assert len(said) == 1
     assert reason in said.pop()
     assert layers.doubts
+
+
+def test_norms_of_one_width_without_numbers_are_not_told_apart():
+    tensors = {**dense("a", 4, 6), **dense("b", 6, 6), **dense("c", 6, 2)}
+    named = read({**tensors, **norm("x.early", 6), **norm("x.late", 6)})
+    assert not any(layer.norms for layer in named)
+    numbered = read({**tensors, **norm("x.n1", 6), **norm("x.n2", 6)})
+    assert [one.name for layer in numbered for one in layer.norms] == ["x.n1", "x.n2"]
 
 
 def test_a_norm_of_what_is_no_layer_is_given_to_no_other():
