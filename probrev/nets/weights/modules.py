@@ -40,6 +40,7 @@ class Module:
         word: for its weights: "weight", "kernel", ...; KERNEL where Keras numbers them.
         class_name: of the Keras layer; "" if nothing says it.
         layer: what a Keras configuration says of it.
+        is_numbered: Keras 3 numbers its variables.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Module:
     word: str = KERNEL
     class_name: str = ""
     layer: KerasLayer | None = None
+    is_numbered: bool = False
 
     @property
     def is_out_in(self) -> bool:
@@ -88,14 +90,14 @@ def _place(name: str, graph: KerasGraph | None) -> tuple[Module, str, str]:
         is_own = is_own or inner[:-1] == [VARIABLES]
         where = ".".join([layer.name.replace("/", "."), *([] if is_own else inner[:-1])])
         class_name = layer.class_name if is_own else f"{layer.class_name}, within it"
-        part = inner[-1] if inner[-1].isdigit() else read_name(inner[-1]).part
-        return Module(where, {}, class_name=class_name, layer=layer), part, ""
+        is_numbered = inner[-2:-1] == [VARIABLES]
+        part = inner[-1] if is_numbered else read_name(inner[-1]).part
+        module = Module(where, {}, class_name=class_name, layer=layer, is_numbered=is_numbered)
+        return module, part, ""
     if len(path) > 2 and path[-2] == VARIABLES:
-        return (
-            Module(".".join(path[:-2]), {}, class_name=_class_by_path(path[:-2])),
-            path[-1],
-            "",
-        )
+        class_name = _class_by_path(path[:-2])
+        module = Module(".".join(path[:-2]), {}, class_name=class_name, is_numbered=True)
+        return module, path[-1], ""
     leaf = read_name(name)
     return Module(leaf.module, {}), leaf.part, leaf.word
 
@@ -111,7 +113,7 @@ def _class_by_path(path: list[str]) -> str:
 
 def _named(module: Module, tensors: Mapping[str, np.ndarray]) -> Module:
     """A module of Keras 3, whose parts have only numbers, with the parts by what they are."""
-    if not all(part.isdigit() for part in module.parts):
+    if not module.is_numbered or not all(part.isdigit() for part in module.parts):
         return module
     names = [name for _, name in sorted(module.parts.items(), key=lambda item: int(item[0]))]
     said = [*_said(module, [tensors[name] for name in names])]

@@ -122,6 +122,10 @@ def test_plain_matrices_take_the_vectors_that_fit():
     rows = read({"a": np.ones((7, 4)) + np.eye(7, 4), "b": np.eye(3, 7)})
     assert [layer.n_hidden for layer in rows] == [7, 3]
     assert rows[0].assumed == (plain_matrices.ROWS_BY_WIDTH,)
+    listed = {"params.0": RNG.normal(size=(7, 4)), "params.1": np.arange(7.0)}
+    (layer,) = read({**listed, "steps": np.array(3)}, is_ordered=True)
+    np.testing.assert_array_equal(layer.weights, listed["params.0"].T)
+    np.testing.assert_array_equal(layer.bias, np.arange(7.0))
     scales = read({"l.qweight": np.ones((8, 4), "i4"), "l.scales": RNG.normal(size=(2, 4))})
     assert not len(scales)
 
