@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tokenize import TokenError
 from zipfile import BadZipFile, ZipFile
 
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ SHARD = re.compile(r"-\d{5}-of-(?!00001\b)\d{5}\.")
 # What the libraries below raise for damaged files.
 UNREADABLE = (
     BadZipFile, EOFError, KeyError, MemoryError, NotImplementedError, OSError, OverflowError,
-    RuntimeError, SafetensorError, SyntaxError, TypeError, ValueError, zlib.error,
+    RuntimeError, SafetensorError, SyntaxError, TokenError, TypeError, ValueError, zlib.error,
 )  # fmt: skip
 
 

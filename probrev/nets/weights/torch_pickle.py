@@ -23,11 +23,11 @@ from probrev.plumbing.refusal import Refusal
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _LITERALS = {
     "BINBYTES", "BINBYTES8", "BINFLOAT", "BININT", "BININT1", "BININT2", "BINSTRING", "BINUNICODE",
-    "BINUNICODE8", "BYTEARRAY8", "FLOAT", "INT", "LONG", "LONG1", "LONG4", "SHORT_BINBYTES",
-    "SHORT_BINSTRING", "SHORT_BINUNICODE", "STRING", "UNICODE",
+    "BINUNICODE8", "BYTEARRAY8", "LONG1", "LONG4", "SHORT_BINBYTES", "SHORT_BINSTRING",
+    "SHORT_BINUNICODE",
 }  # fmt: skip
-_GETS = {"BINGET", "GET", "LONG_BINGET"}
-_PUTS = {"BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT"}
+_GETS = {"BINGET", "LONG_BINGET"}
+_PUTS = {"BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}
 
@@ -84,9 +84,9 @@ class _Machine:
         elif name in _EMPTY:
             stack.append(_EMPTY[name]())
         elif name in _GETS:
-            stack.append(self.memo[int(argument)])
+            stack.append(self.memo[argument])
         elif name in _PUTS:
-            self.memo[len(self.memo) if argument is None else int(argument)] = stack[-1]
+            self.memo[len(self.memo) if argument is None else argument] = stack[-1]
         elif name in _TUPLES:
             stack[-_TUPLES[name] :] = [tuple(stack[-_TUPLES[name] :])]
         else:
@@ -100,15 +100,10 @@ class _Machine:
                 pass
             case "MARK":
                 self.marks.append(len(stack))
-            case "POP":
-                stack.pop()
             case "TUPLE":
                 stack.append(tuple(self.pop_mark()))
-            case "LIST" | "FROZENSET":
+            case "FROZENSET":
                 stack.append(self.pop_mark())
-            case "DICT":
-                items = self.pop_mark()
-                stack.append(_updated({}, items))
             case "APPEND":
                 stack[-2:] = [_extended(stack[-2], [stack[-1]])]
             case "APPENDS" | "ADDITEMS":

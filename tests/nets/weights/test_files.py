@@ -309,6 +309,11 @@ def test_what_would_grow_without_end_is_refused(written):
         read_tensors(written(keys))
 
 
+def test_a_header_that_is_no_python_is_refused(written):
+    with pytest.raises(ValueError, match=r"cannot be read as a \.npy file"):
+        read_tensors(written(npy(np.ones(2)).replace(b"'descr'", b"'de\x05cr")))
+
+
 def test_arrays_written_one_after_the_other_are_refused(written):
     with pytest.raises(ValueError, match=r"176 bytes follow an array of shape \(4, 6\)"):
         read_tensors(written(npy(np.ones((4, 6))) + npy(np.ones(6))))
