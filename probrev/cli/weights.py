@@ -27,8 +27,7 @@ def weights(
 
     Args:
         file: .npy, .npz, safetensors, HDF5 (Keras), .keras or a torch state dict, or the index.json
-            of shards; FILE:TENSOR for one tensor, by its name or the end of it. Nothing of the file
-            is run.
+            of shards; FILE:TENSOR for one tensor, by its name or the end of it. Nothing is run.
         initializer: what drew the weights before training, if the file does not say:
             glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, or
             torch (its default for linear and convolutional layers).

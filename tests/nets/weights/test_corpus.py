@@ -262,7 +262,6 @@ EXPECTED = {
         ("2",), {"0.parametrizations.weight.original": "in pieces", "0.bias": BIAS_ALONE}
     ),
     "torch/tied.pt": Part(("0",), {"2.weight": "the same numbers as 0.weight"}),
-    "torch/traced.pt": Refused("asks for __torch__.*nothing of the file was run"),
     "torch/transformer.pt": Part(
         ("self_attn.out_proj", "linear1", "linear2"),
         {"self_attn.in_proj_weight": ATTENTIVE, "norm2.weight": AFFINE},

@@ -284,7 +284,6 @@ def write_odd():
         new_path("torch/one_odd.safetensors"),
     )  # fmt: skip
     torch.save(net, new_path("torch/whole_module.pt"))
-    torch.jit.trace(net, torch.ones(1, 6)).save(str(new_path("torch/traced.pt")))
 
 
 def write_torch():
