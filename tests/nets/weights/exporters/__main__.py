@@ -1,6 +1,6 @@
 """Writes the corpus of files that the readers are tested on, each by the library it is named after.
 
-By hand, since the libraries are large: `uv run --group exporters python -m
+By hand, since the libraries are large: `uv run --isolated --group exporters python -m
 tests.nets.weights.exporters`, then `git diff --stat` on the corpus. Seeds are fixed; formats with
 times or random names in them differ from run to run all the same.
 """
