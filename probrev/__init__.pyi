@@ -58,8 +58,9 @@ from .nets.shadow.training import Training, train_classifier
 from .nets.similarity import measure_similarity
 from .nets.weights.controls import gaussian_control, spectral_control
 from .nets.weights.files import read_tensors
-from .nets.weights.layers import TrainedLayer, read_layers
+from .nets.weights.layers import read_layers
 from .nets.weights.random_like import RandomLike, random_like
+from .nets.weights.trained_layer import FoldedNorm, TrainedLayer, TrainedLayers
 from .numerics.marchenko_pastur import MarchenkoPastur
 from .plumbing.pytree import pytree
 from .plumbing.refusal import Refusal
@@ -100,6 +101,7 @@ __all__ = [
     "FittedLevel",
     "FittedNet",
     "Flat",
+    "FoldedNorm",
     "GibbsKernel",
     "Grid",
     "Identity",
@@ -133,6 +135,7 @@ __all__ = [
     "Sweep",
     "Threshold",
     "TrainedLayer",
+    "TrainedLayers",
     "TrainedNet",
     "Training",
     "UnrolledMessagePassing",

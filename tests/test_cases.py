@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 CASES = Path(__file__).with_name("cases")
-MISREAD = pytest.mark.xfail(strict=True, reason="files of weights are still misread so")
 
 
 def numbers(line):
@@ -82,11 +81,11 @@ def the_readable_layer(out):
             goes_on,
             marks=pytest.mark.xfail(strict=True, reason="fingerprints depend on string hashing"),
         ),
-        pytest.param("safetensors_order", in_order, marks=MISREAD),
-        pytest.param("keras3_weights_h5", with_biases, marks=MISREAD),
-        pytest.param("optimizer_state", the_layer_alone, marks=MISREAD),
-        pytest.param("one_odd_tensor", the_good_layer, marks=MISREAD),
-        pytest.param("float8_safetensors", the_readable_layer, marks=MISREAD),
+        ("safetensors_order", in_order),
+        ("keras3_weights_h5", with_biases),
+        ("optimizer_state", the_layer_alone),
+        ("one_odd_tensor", the_good_layer),
+        ("float8_safetensors", the_readable_layer),
     ],
 )
 def test_case(monkeypatch, capsys, name, check):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import numpyro
 from rich.console import Console
 from rich.table import Table
@@ -22,27 +23,31 @@ from probrev.report.weights import summarize
 from probrev.runs.provenance import surroundings
 
 Layers = Mapping[str, pr.RandomLike]
+# Names that a line about several shows.
+MOST_NAMES = 3
 
 
 def weigh(
-    path: Path, tensor: str | None, initializer: str, unfolded: bool, seed: int, progress: Progress
+    trained: pr.TrainedLayers, unfolded: bool, seed: int, progress: Progress
 ) -> dict[str, pr.RandomLike]:
-    """Reads a file and holds each of its layers against random weights.
+    """Holds each layer against random weights, but those whose weights are all the same.
 
     Raises:
-        ValueError: what `read_layers` and `random_like` refuse.
+        ValueError: all layers are such.
     """
     numpyro.enable_x64()
-    layers = pr.read_layers(path, tensor, initializer)
-    keys = jax.random.split(jax.random.key(seed), len(layers))
+    keys = jax.random.split(jax.random.key(seed), len(trained))
     found = {}
     for index, (key, layer, label) in enumerate(
-        zip(keys, layers, label_layers(layers), strict=True)
+        zip(keys, trained, label_layers(trained), strict=True)
     ):
-        progress(index, len(layers))
+        progress(index, len(trained))
         matrix = layer.kernel if unfolded else layer.weights
-        found[label] = pr.random_like(key, matrix, init_share=layer.init_share)
-    progress(len(layers), len(layers))
+        if np.ptp(matrix):
+            found[label] = pr.random_like(key, matrix, init_share=layer.init_share)
+    progress(len(trained), len(trained))
+    if not found:
+        raise Refusal(f"{trained[0].name}: weights must not be constant; no other layer is there")
     return found
 
 
@@ -80,8 +85,8 @@ def write(
     return folder / REPORT
 
 
-def print_layers(layers: Layers, page: Path) -> None:
-    """Prints a row a layer, the counts, and the page."""
+def print_layers(layers: Layers, trained: pr.TrainedLayers, unfolded: bool, page: Path) -> None:
+    """Prints a row a layer, what the file says and does not say, the counts, and the page."""
     console = Console(highlight=False)
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("layer", overflow="fold")
@@ -102,12 +107,47 @@ def print_layers(layers: Layers, page: Path) -> None:
         "the bulk; outside: share of the energy outside it; init.: share of the variance that the "
         "initialisation alone would give"
     )
-    for line in ("", legend, "", summarize(layers), "", page):
+    said = describe(layers, trained, unfolded)
+    for line in ("", legend, *(("", *said) if said else ()), "", summarize(layers), "", page):
         console.print(str(line), soft_wrap=True, markup=False)
 
 
-def as_json_text(layers: Layers, page: Path) -> str:
-    """One JSON object: every measure of every layer and its controls, and the page."""
+def describe(layers: Layers, trained: pr.TrainedLayers, unfolded: bool) -> list[str]:
+    """A line for each thing to know of how the file was read."""
+    labels = label_layers(trained)
+    named = [*zip(labels, trained, strict=True)]
+    lines = [] if len(trained) < 2 else [f"order: {trained.order}"]
+    folded = [] if unfolded else [(label, norm) for label, one in named for norm in one.norms]
+    lines += _grouped(
+        "folded in",
+        [
+            (
+                f"{norm.name} {'before' if norm.is_before else 'into'} {label}",
+                f"epsilon {norm.epsilon:g}"
+                + (", a default that the file does not say" if norm.is_assumed else ""),
+            )
+            for label, norm in folded
+        ],
+    )
+    lines += _grouped("assumed of", [(label, said) for label, one in named for said in one.assumed])
+    constant = "all of its weights are the same: not judged"
+    lines += _grouped("skipped", [(one, constant) for one in labels if one not in layers])
+    return lines + _grouped("left out", [*trained.left_out.items()])
+
+
+def _grouped(head: str, pairs: list[tuple[str, str]]) -> list[str]:
+    """A line for each sentence, with the first of what it is said of."""
+    lines = []
+    for sentence in dict.fromkeys(sentence for _, sentence in pairs):
+        names = [name for name, said in pairs if said == sentence]
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        lines.append(f"{head}: {', '.join(names[:MOST_NAMES])}{more}: {sentence}")
+    return lines
+
+
+def as_json_text(layers: Layers, trained: pr.TrainedLayers, page: Path) -> str:
+    """One JSON object: every measure of every layer and its controls, how it was read, the page."""
+    read = dict(zip(label_layers(trained), trained, strict=True))
     said = {
         "layers": [
             {
@@ -117,10 +157,17 @@ def as_json_text(layers: Layers, page: Path) -> str:
                 "word": layer.word,
                 "sentence": layer.sentence,
                 "init_share": layer.init_share,
+                "kind": read[name].kind,
+                "activation": read[name].activation,
+                "norms": [norm._asdict() for norm in read[name].norms],
+                "assumed": read[name].assumed,
                 **{which: _numbers(measures) for which, measures in layer.measures.items()},
             }
             for name, layer in layers.items()
         ],
+        "left_out": dict(trained.left_out),
+        "order": trained.order,
+        "doubts": trained.doubts,
         "report": str(page),
     }
     return json.dumps(said, indent=2, allow_nan=False)

@@ -22,9 +22,12 @@ def weights(
 ) -> None:
     """Holds the trained weights in a file against random ones, layer by layer; writes a page.
 
+    Prints what of the file is in no layer, and why; which batch normalisations were folded in; and
+    what the file does not say and was taken so.
+
     Args:
-        file: .npy, .npz, safetensors, HDF5 (Keras) or a torch state dict; FILE:TENSOR for one
-            tensor, by its name or the end of it. Nothing of the file is run.
+        file: .npy, .npz, safetensors, HDF5 (Keras), .keras or a torch state dict, or the index.json
+            of shards; FILE:TENSOR for one tensor, by its name or the end of it. Nothing is run.
         initializer: what drew the weights before training, if the file does not say:
             glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, or
             torch (its default for linear and convolutional layers).
@@ -39,14 +42,16 @@ def weights(
 
     from probrev.cli.display import stages
     from probrev.cli.weighing import as_json_text, print_layers, weigh, write
+    from probrev.nets.weights.layers import read_layers
 
+    trained = read_layers(path, tensor, initializer)
     with stages() as stage:
-        layers = weigh(path, tensor, initializer, unfolded, seed, stage(f"layers of {path.name}"))
+        layers = weigh(trained, unfolded, seed, stage(f"layers of {path.name}"))
     page = write(layers, folder, path, file, initializer, unfolded, seed)
     if as_json:
-        print(as_json_text(layers, page))
+        print(as_json_text(layers, trained, page))
     else:
-        print_layers(layers, page)
+        print_layers(layers, trained, unfolded, page)
 
 
 def split_tensor(file: str) -> tuple[Path, str | None]:

@@ -5,7 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from probrev.cli.weighing import weigh
+import probrev as pr
+from probrev.cli.weighing import describe, weigh
 from probrev.cli.weights import split_tensor
 
 RNG = np.random.default_rng(11)
@@ -58,6 +59,27 @@ def test_json_of_one_tensor_with_its_initialiser(probrev, net):
     assert said["report"] == "one/report.html"
 
 
+def test_what_was_read_is_said(tmp_path):
+    tensors = {f"fc{n}.weight": RNG.normal(size=(4, 4)) for n in range(5)}
+    tensors |= {f"bn{n}.{part}": np.ones(4) for n in range(2)
+                for part in ("running_mean", "running_var")}  # fmt: skip
+    tensors |= {f"o.exp_avg.{n}": np.ones((4, 4)) for n in range(5)}
+    np.savez(tmp_path / "net.npz", **tensors)
+    trained = pr.read_layers(tmp_path / "net.npz")
+    judged = {f"fc{n}": None for n in range(1, 5)}
+    said = describe(judged, trained, unfolded=False)
+    assert said == [
+        "order: the layers come in the order of the file, and their widths follow each other",
+        "folded in: bn0 into fc0, bn1 into fc1: epsilon 1e-05, a default that the file does not "
+        "say",
+        f"assumed of: fc0, fc1: {trained[0].assumed[0]}",
+        "skipped: fc0: all of its weights are the same: not judged",
+        "left out: o.exp_avg.0, o.exp_avg.1, o.exp_avg.2 and 2 more: state of an optimiser or a "
+        "schedule",
+    ]
+    assert not any("folded" in line for line in describe(judged, trained, unfolded=True))
+
+
 @pytest.mark.parametrize(("unfolded", "word"), [(False, "not random-like"), (True, "random-like")])
 def test_batch_norms_can_be_left_out(tmp_path, unfolded, word):
     tensors = {
@@ -67,9 +89,8 @@ def test_batch_norms_can_be_left_out(tmp_path, unfolded, word):
     }
     np.savez(tmp_path / "net.npz", **tensors)
     told = []
-    layers = weigh(
-        tmp_path / "net.npz", None, "", unfolded, 0, lambda done, total: told.append((done, total))
-    )
+    trained = pr.read_layers(tmp_path / "net.npz")
+    layers = weigh(trained, unfolded, 0, lambda done, total: told.append((done, total)))
     assert {name: layer.word for name, layer in layers.items()} == {"a": word}
     assert told == [(0, 1), (1, 1)]
 
@@ -84,7 +105,10 @@ class Attack:
     [
         (pickle.dumps(Attack()), "asks for posix.mkdir, which is refused"),
         (b"\x93NUMPY\x01\x00", "cannot be read as a .npy file"),
-        (b"a few words", "cannot be read as .npy, .npz, safetensors, HDF5 or a torch state dict"),
+        (
+            b"a few words",
+            "cannot be read as .npy, .npz, safetensors, HDF5, .keras or a torch state",
+        ),
         (None, "no file net.bin: give a file of weights, or FILE:TENSOR"),
     ],
 )

@@ -1,19 +1,27 @@
-"""HDF5 files: all arrays by path, in Keras's order where Keras wrote them, and its initialisers."""
+"""HDF5 files and Keras archives: all arrays by path, in Keras's order where Keras says it."""
 
-import json
-import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import h5py
+import jax.numpy as jnp
 import numpy as np
 
-from probrev.nets.weights.archive import MOST_INFLATION
+from probrev.nets.weights.archive import MOST_INFLATION, read_member
+from probrev.nets.weights.content import Content
+from probrev.nets.weights.keras_config import KerasGraph, read_config
+from probrev.nets.weights.names import natural
 from probrev.plumbing.refusal import Refusal
 
+# Members of a .keras archive.
+CONFIG, VARIABLES = "config.json", "model.weights.h5"
+BFLOAT16 = "bfloat16"
 
-def read_hdf5(path: Path) -> dict[str, np.ndarray]:
+
+def read_hdf5(path: Path) -> Content:
     """Reads every array of numbers, by its path in the file.
 
     Raises:
@@ -21,51 +29,54 @@ def read_hdf5(path: Path) -> dict[str, np.ndarray]:
         OSError: no HDF5 file, or a damaged one.
     """
     with h5py.File(path, "r") as file:
-        return {name: _read(file[name], path) for name in _in_order(file)}
-
-
-def read_initializers(path: Path) -> dict[str, str]:
-    """The names of the kernels' initialisers by the names of their layers, as Keras saves them.
-
-    Empty for any other file; a layer is left out if its initialiser has no name here.
-    """
-    if not h5py.is_hdf5(path):
-        return {}
-    with h5py.File(path, "r") as file:
         config: Any = file.attrs.get("model_config")
-    try:
-        layers = json.loads(config)["config"]
-        layers = layers["layers"] if isinstance(layers, dict) else layers
-        known = {one["config"]["name"]: _initializer(one["config"]) for one in layers}
-    except (TypeError, KeyError, ValueError):
-        return {}
-    return {name: initializer for name, initializer in known.items() if initializer}
+        graph = read_config(config) if isinstance(config, str | bytes) else None
+        return _read_file(file, path.stat().st_size, graph)
 
 
-def _initializer(layer: dict[str, Any]) -> str:
-    found = layer.get("kernel_initializer") or {}
-    settings = found.get("config", {})
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", found.get("class_name", "")).lower()
-    if words != "variance_scaling":
-        return words
-    spread = "uniform" if settings.get("distribution") == "uniform" else "normal"
-    family = {
-        (1.0, "fan_avg"): "glorot", (2.0, "fan_in"): "he", (1.0, "fan_in"): "lecun",
-    }.get((settings.get("scale"), settings.get("mode")))  # fmt: skip
-    return f"{family}_{spread}" if family else ""
+def read_keras_archive(archive: ZipFile) -> Content:
+    """Reads a .keras file: the variables of HDF5, the layers of its configuration.
+
+    Raises:
+        ValueError: as for `read_hdf5`.
+    """
+    content = read_member(archive, VARIABLES)
+    graph = read_config(read_member(archive, CONFIG))
+    with h5py.File(BytesIO(content), "r") as file:
+        return _read_file(file, len(content), graph)
 
 
-def _in_order(file: h5py.File) -> list[str]:
+def _read_file(file: h5py.File, held: int, graph: KerasGraph | None) -> Content:
+    listed = list(dict.fromkeys(_listed_by_keras(file)))
+    tensors: dict[str, np.ndarray] = {}
+    left_out: dict[str, str] = {}
+    for name in _in_order(file, listed, graph):
+        found = graph.find(name) if graph is not None else None
+        array = _read(file[name], held, "" if found is None else found[0].dtype)
+        if isinstance(array, str):
+            left_out[name] = array
+        else:
+            tensors[name] = array
+    is_ordered = bool(listed) or graph is not None
+    return Content(tensors, left_out, is_ordered, graph, tuple(_bare(file)))
+
+
+def _in_order(file: h5py.File, listed: list[str], graph: KerasGraph | None) -> list[str]:
     """Paths of all arrays: layer by layer as Keras lists them, then as a reader would sort them."""
     paths: list[str] = []
-    file.visititems(lambda name, item: paths.append(name) if _holds_numbers(item) else None)
-    listed = dict.fromkeys(_listed_by_keras(file))
-    rest = sorted({*paths} - {*listed}, key=_natural)
-    return [*(name for name in listed if name in {*paths}), *rest]
+    file.visititems(lambda name, item: paths.append(name) if _is_array(item) else None)
+    first = [name for name in listed if name in {*paths}]
+    rest = sorted({*paths} - {*first}, key=natural)
+    if graph is None:
+        return [*first, *rest]
+    places = {layer.name: place for place, layer in enumerate(graph.layers)}
+    found = {name: graph.find(name) for name in (*first, *rest)}
+    ends = {name: places[one[0].name] if one else len(places) for name, one in found.items()}
+    return sorted(found, key=lambda name: ends[name])
 
 
-def _holds_numbers(item: Any) -> bool:
-    return isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "biuf"
+def _is_array(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "biufcV"
 
 
 def _listed_by_keras(file: Any) -> Iterator[str]:
@@ -79,22 +90,45 @@ def _listed_by_keras(file: Any) -> Iterator[str]:
                     yield f"{root}{layer}/{weight}"
 
 
+def _bare(file: Any) -> Iterator[str]:
+    """Names of layers that have no arrays, such as activations."""
+    for group in (file[root] for root in ("/", "model_weights") if root in file):
+        for layer in _texts(group.attrs.get("layer_names", ())):
+            if layer in group and not len(group[layer].attrs.get("weight_names", ())):
+                yield layer
+    found: list[str] = []
+    file.visititems(
+        lambda name, item: (
+            found.append(name)
+            if isinstance(item, h5py.Group) and name.endswith("/vars") and not len(item)
+            else None
+        )
+    )
+    yield from (name.split("/")[-2] for name in found)
+
+
 def _texts(values: Any) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts dense_2 before dense_10."""
-    return [(int(part or -1), "") if part.isdigit() else (-1, part) for part in _PARTS.split(name)]
+def _read(dataset: Any, held: int, dtype: str) -> np.ndarray | str:
+    """An array, or why it is none that can be read.
 
-
-_PARTS = re.compile(r"(\d+)")
-
-
-def _read(dataset: Any, path: Path) -> np.ndarray:
+    Args:
+        dataset: of the file.
+        held: bytes of the file.
+        dtype: that of the layer, as its configuration says it: HDF5 has no bfloat16 of its own.
+    """
     if dataset.is_virtual or dataset.external:
-        raise Refusal(f"{dataset.name} lies in another file; expected it in {path.name}")
-    held = min(dataset.id.get_storage_size(), path.stat().st_size)
+        raise Refusal(f"{dataset.name} lies in another file; expected it in this one")
+    held = min(dataset.id.get_storage_size(), held)
     if dataset.nbytes > MOST_INFLATION * held:
         raise Refusal(f"{dataset.name} claims {dataset.nbytes} bytes; the file holds {held}")
-    return dataset[()]
+    if dataset.dtype.kind == "c" or dataset.dtype.names:
+        return "complex numbers or records"
+    if dataset.dtype.kind != "V":
+        return dataset[()]
+    said = _texts([dataset.attrs.get("dtype", dtype)])[0]
+    if dataset.dtype.itemsize == 2 and said == BFLOAT16:
+        return np.asarray(dataset[()]).view(jnp.bfloat16)
+    return f"{dataset.dtype.itemsize} bytes an entry, of a type that the file does not say"

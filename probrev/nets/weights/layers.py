@@ -1,91 +1,52 @@
 """Trained layers in a file of weights, each as the theory sees it."""
 
-import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
-
-from probrev.nets.weights.files import read_tensors
-from probrev.nets.weights.initializers import INITIALIZERS, check_initializer, init_variance
-from probrev.nets.weights.keras_files import read_initializers
+from probrev.nets.weights.batch_norms import fold_after, fold_before
+from probrev.nets.weights.content import Content
+from probrev.nets.weights.files import read_content
+from probrev.nets.weights.findings import HARMLESS, UNKNOWN, Findings, find
+from probrev.nets.weights.initializers import INITIALIZERS, check_initializer
+from probrev.nets.weights.matrices import LIKE_TRANSPOSED, TRANSPOSED
+from probrev.nets.weights.names import WEIGHTS
+from probrev.nets.weights.order import Order, find_order
+from probrev.nets.weights.pairing import Misfit, Net, Pair, Place, pair
+from probrev.nets.weights.plain_matrices import read_plain
+from probrev.nets.weights.trained_layer import TrainedLayer, TrainedLayers
 from probrev.plumbing.refusal import Refusal
 
-# Last parts of the names of tensors. Keras: (in, out). torch: (out, in). Ours: (visible, hidden).
-KERAS, TORCH, OURS = "kernel", "weight", "weights"
-BIASES = ("bias", "biases", "b")
-OPTIMIZER, KERAS_ROOT = "optimizer", "model_weights"
-# What is added to a variance under a root in batch normalisation, where the file does not say.
-KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
-
-
-@dataclass(frozen=True)
-class TrainedLayer:
-    """One layer of a trained net, h = r(weights^T x + bias).
-
-    Attributes:
-        name: of its weights in the file.
-        weights: W, (n_visible, n_hidden); for a convolution (k * k * c_in, c_out). A batch
-            normalisation of its pre-activations is folded in.
-        bias: of each hidden unit; 0 if the file has none.
-        kernel: the weights as they were trained, before the folding.
-        kernel_size: k * k for a convolution, else 1.
-        initializer: what drew the weights before training; "" if the file does not say.
-    """
-
-    name: str
-    weights: Float[np.ndarray, "visible hidden"]
-    bias: Float[np.ndarray, " hidden"]
-    kernel: Float[np.ndarray, "visible hidden"]
-    kernel_size: int = 1
-    initializer: str = ""
-
-    @property
-    def label(self) -> str:
-        """The name of the module that holds the weights; their own if none does."""
-        module, leaf = _split(self.name)
-        parts = module.removeprefix(f"{KERAS_ROOT}.").split(".")
-        return (parts[0] if module.startswith(KERAS_ROOT) else module) or leaf
-
-    @property
-    def n_visible(self) -> int:
-        """Units of x, or of the layer below; entries of its patch for a convolution."""
-        return self.weights.shape[0]
-
-    @property
-    def n_hidden(self) -> int:
-        """Units of h, or channels."""
-        return self.weights.shape[1]
-
-    @property
-    def init_var(self) -> float | None:
-        """Variance of an entry of `kernel` before training; None if the initialiser is unknown."""
-        if not self.initializer:
-            return None
-        fan_out = self.kernel_size * self.n_hidden
-        return init_variance(self.initializer, self.n_visible, fan_out)
-
-    @property
-    def init_share(self) -> float | None:
-        """Share of the variance of `kernel` that its initialisation alone would give."""
-        variance = float(self.kernel.var())
-        return None if self.init_var is None or not variance else self.init_var / variance
+BEFORE_ACTIVATION = (
+    "batch normalisations are taken to act before the activation of their layer, as their names "
+    "and places suggest: the file does not say"
+)
+TWICE = "a batch normalisation beside another one of the same layer"
+IN_MODEL = "the layers come in the order of the model's configuration"
+ONE_OF_SEVERAL = "the file is one of several that hold the net: give their index.json"
+# Names that flax numbers by itself come by class, whatever file they are in.
+_AUTOMATIC = re.compile(r"(^|[./])(params|batch_stats|[A-Z]\w*_\d+)[./]")
 
 
 def read_layers(
     path: str | Path, tensor: str | None = None, initializer: str = ""
-) -> list[TrainedLayer]:
-    """Reads the trained layers of a net, in the order of the file, next to x first.
+) -> TrainedLayers:
+    """Reads the trained layers of a net, next to x first as far as the order is known.
 
-    A layer is a tensor called `kernel` (Keras: in, out), `weight` (torch: out, in), `weights`
-    (n_visible, n_hidden), or any other matrix, taken as (n_visible, n_hidden). Convolutions become
-    (k * k * c_in, c_out). A batch normalisation that comes right after a layer of its width is
-    folded into it, W' = W gamma / sqrt(variance + epsilon), which is right if it acts on the
-    pre-activations; a file of tensors does not say whether it does.
+    Weights are told by their names: `weight` and `coef` (torch, scikit-learn's linear models: out,
+    in), `kernel`, `weights`, `coefs`, `w` (Keras, flax, scikit-learn's nets, ours: in, out), with
+    their biases beside them; `vars/0` in Keras 3. Where no name of a file says so, any matrix is
+    taken as (n_visible, n_hidden). Convolutions become (k * k * c_in, c_out). Batch normalisations
+    are folded in where the file says which layer they act on, W' = W gamma / sqrt(variance +
+    epsilon). Weight normalisations and prunings of torch are put together.
+
+    What is none of these is in `left_out`, by name and with the reason: optimisers, averages,
+    masks, integers, recurrent, depthwise, transposed and attention's kernels, embeddings, norms
+    without running statistics, biases of no layer. What the file does not say and was taken so is
+    in `assumed` of each layer. A file of tensors never says the whole net: `doubts` has what is
+    known to be amiss if the layers are taken for one.
 
     Args:
         path: what `read_tensors` reads.
@@ -99,108 +60,126 @@ def read_layers(
         ValueError: the file cannot be read, holds no layer, or not that one.
     """
     check_initializer(initializer)
-    tensors = read_tensors(path)
-    known = read_initializers(Path(path))
-    layers = [
-        replace(layer, initializer=initializer or _initializer_of(layer.name, known))
-        for layer in find_layers(tensors)
-    ]
+    content = read_content(path)
+    found = find_layers(content)
     if tensor is not None:
-        layers = [_choose(layers, tensor, path)]
-    if not layers:
-        raise Refusal(f"{path}: expected layers, tensors of 2 or 4 axes; got none of them")
-    return layers
+        layer = _choose(found, content, tensor, path)
+        found = TrainedLayers((layer,), order=found.order if len(found) == 1 else "")
+    if not found:
+        reasons = [f"{name}: {reason}" for name, reason in found.left_out.items()]
+        raise Refusal(
+            f"{path}: expected layers, weights of two axes or more; got none: {reasons[0]}"
+        )
+    if initializer:
+        layers = tuple(replace(layer, initializer=initializer) for layer in found)
+        found = replace(found, layers=layers)
+    return found
 
 
-def label_layers(layers: list[TrainedLayer]) -> list[str]:
+def label_layers(layers: Sequence[TrainedLayer]) -> list[str]:
     """A name for each layer: short ones if they tell them apart, else those of the tensors."""
     short = [layer.label for layer in layers]
     return short if len({*short}) == len(short) else [layer.name for layer in layers]
 
 
-def find_layers(tensors: Mapping[str, np.ndarray]) -> Iterator[TrainedLayer]:
-    """The layers among named tensors, as `read_layers` describes them.
-
-    Raises:
-        ValueError: weights that are not finite.
-    """
-    modules: dict[str, dict[str, str]] = {}
-    for name in tensors:
-        module, leaf = _split(name)
-        if not module.startswith(OPTIMIZER):
-            modules.setdefault(module, {})[leaf] = name
-    for names, following in pairwise([*modules.values(), {}]):
-        norm = {leaf: np.asarray(tensors[name], float) for leaf, name in following.items()}
-        for leaf, name in names.items():
-            found = _as_matrix(leaf, tensors[name])
-            if found is not None:
-                kernel, kernel_size = found
-                bias = _bias_of(kernel, leaf, {one: tensors[names[one]] for one in names})
-                layer = TrainedLayer(name, kernel, bias, kernel, kernel_size)
-                yield _folded(_checked(layer), norm)
-
-
-def _split(name: str) -> tuple[str, str]:
-    """The module and the last part of a name: `dense_1/kernel:0` is dense_1 and kernel."""
-    module, _, leaf = re.sub(r":\d+$", "", name).replace("/", ".").rpartition(".")
-    return module, leaf
-
-
-def _as_matrix(leaf: str, tensor: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """The (visible, hidden) matrix of a tensor and its k * k, if it is the weights of a layer."""
-    if not tensor.size or tensor.ndim < 2 or (tensor.ndim > 2 and leaf not in (KERAS, TORCH)):
-        return None
-    if leaf == TORCH:
-        return np.asarray(tensor.reshape(len(tensor), -1).T, float), math.prod(tensor.shape[2:])
-    matrix = tensor.reshape(-1, tensor.shape[-1])
-    return np.asarray(matrix, float), math.prod(tensor.shape[:-2])
-
-
-def _bias_of(kernel: np.ndarray, leaf: str, parts: Mapping[str, np.ndarray]) -> np.ndarray:
-    found = [parts[name] for name in BIASES if name in parts and leaf in (KERAS, TORCH, OURS)]
-    if found and found[0].shape == kernel.shape[1:]:
-        return np.asarray(found[0], float)
-    return np.zeros(kernel.shape[1])
-
-
-def _checked(layer: TrainedLayer) -> TrainedLayer:
-    if not (np.isfinite(layer.weights).all() and np.isfinite(layer.bias).all()):
-        raise Refusal(f"{layer.name}: weights must be finite; got NaN or infinity")
-    return layer
-
-
-def _folded(layer: TrainedLayer, norm: Mapping[str, np.ndarray]) -> TrainedLayer:
-    """A layer with the batch normalisation after it, if that is what follows: W', b'."""
-    width = layer.bias.shape
-    if "moving_variance" in norm:
-        mean, variance = norm.get("moving_mean"), norm["moving_variance"] + KERAS_EPSILON
-        gamma, beta = norm.get("gamma", np.ones(width)), norm.get("beta", np.zeros(width))
-    elif "running_var" in norm:
-        mean, variance = norm.get("running_mean"), norm["running_var"] + TORCH_EPSILON
-        gamma, beta = norm.get("weight", np.ones(width)), norm.get("bias", np.zeros(width))
-    else:
-        return layer
-    if mean is None or any(one.shape != width for one in (mean, variance, gamma, beta)):
-        return layer
-    scale = gamma / np.sqrt(variance)
-    return _checked(
-        replace(layer, weights=layer.kernel * scale, bias=(layer.bias - mean) * scale + beta)
+def find_layers(content: Content) -> TrainedLayers:
+    """The layers among what a file holds, as `read_layers` describes them."""
+    found = find(content)
+    is_ordered = content.is_ordered and not any(map(_AUTOMATIC.search, content.tensors))
+    order = _order(found, content, is_ordered)
+    places = [found.places[index] for index in order.places]
+    known = [place.module for place in places]
+    others = [
+        module
+        for module in found.modules
+        if module not in known and content.ndim(module.parts.get(WEIGHTS, "")) > 1
+    ]
+    net = Net(
+        found.modules, found.norms, places, order.is_known, is_ordered, content.graph,
+        content.bare, others,
+    )  # fmt: skip
+    layers = _fold(net, found)
+    kept = [index for index, place in enumerate(places) if place in found.places]
+    doubts = [] if order.is_known else [f"{order.sentence}."]
+    if content.graph is not None:
+        doubts += [f"{said}." for said in (*content.graph.branches(), *content.graph.gaps())]
+    doubts += [f"{ONE_OF_SEVERAL}."] if content.is_part else []
+    doubts += _doubts(found.left_out)
+    return TrainedLayers(
+        tuple(layers[index] for index in kept),
+        found.left_out,
+        order.is_known,
+        order.sentence,
+        tuple(doubts),
     )
 
 
-def _initializer_of(name: str, known: Mapping[str, str]) -> str:
-    """The initialiser of the Keras layer that a path leads through."""
-    found = [known[part] for part in _split(name)[0].split(".") if part in known]
-    return found[0] if found and found[0] in INITIALIZERS else ""
+def _order(found: Findings, content: Content, is_ordered: bool) -> Order:
+    if content.graph is not None and all(place.module.layer for place in found.places):
+        is_chain = not any(content.graph.branches())
+        sentence = IN_MODEL if is_chain else "the model is no chain of layers"
+        return Order([*range(len(found.places))], is_chain, sentence)
+    return find_order([place.layer for place in found.places], is_ordered)
 
 
-def _choose(layers: list[TrainedLayer], name: str, path: str | Path) -> TrainedLayer:
-    names = [layer.name for layer in layers]
-    exact = [layer for layer in layers if layer.name == name]
+def _fold(net: Net, found: Findings) -> list[TrainedLayer]:
+    """The layers with their normalisations; what could not be paired is left out by name."""
+    pairs: dict[Pair, int] = {}
+    for number, norm in enumerate(net.norms):
+        one = pair(norm, net)
+        taken = {(other.number, other.is_before) for other in pairs}
+        if isinstance(one, Pair) and (one.number, one.is_before) not in taken:
+            pairs[one] = number
+            continue
+        if isinstance(one, Misfit):
+            place = net.places[one.number]
+            is_likely = LIKE_TRANSPOSED in place.layer.assumed and place in found.places
+            if is_likely and place.layer.num_channels == norm.scale.size:
+                found.drop(place, TRANSPOSED)
+        reason = one.reason if isinstance(one, Misfit) else one if isinstance(one, str) else TWICE
+        found.leave_out(norm.module, reason)
+    layers = [_described(place, net) for place in net.places]
+    for one in sorted(pairs, key=lambda one: not one.is_before):
+        norm, layer = net.norms[pairs[one]], layers[one.number]
+        said = () if one.is_certain else (BEFORE_ACTIVATION,)
+        layer = (fold_before if one.is_before else fold_after)(layer, norm)
+        layers[one.number] = replace(layer, assumed=(*layer.assumed, *said))
+    return layers
+
+
+def _described(place: Place, net: Net) -> TrainedLayer:
+    """A layer with what the configuration of a Keras model says of it."""
+    own = place.module.layer
+    if own is None or net.graph is None:
+        return place.layer
+    known = own.initializer if own.initializer in INITIALIZERS else ""
+    return replace(place.layer, initializer=known, activation=net.graph.activation(own))
+
+
+def _doubts(left_out: dict[str, str]) -> list[str]:
+    """A sentence for each reason why something that a net may need was left out."""
+    reasons = sorted((reason, name) for name, reason in left_out.items() if reason not in HARMLESS)
+    doubts = []
+    for reason, group in groupby(reasons, key=lambda one: one[0]):
+        names = [name for _, name in group]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        doubts.append(f"{', '.join(names[:3])}{more}: {reason}.")
+    return doubts
+
+
+def _choose(found: TrainedLayers, content: Content, name: str, path: str | Path) -> TrainedLayer:
     pattern = re.compile(rf"(^|[/.]){re.escape(name)}(:\d+)?$")
-    ending = [layer for layer in layers if pattern.search(layer.name)]
-    found = exact or [layer for layer in layers if layer.label == name] or ending
-    if len(found) != 1:
-        trouble = f"{len(found)} layers end in" if found else "no layer"
-        raise Refusal(f"{path}: {trouble} {name!r}; its layers: {', '.join(names)}")
-    return found[0]
+    module = re.compile(rf"(^|[/.]){re.escape(name)}[/.][^/.]+$")
+    exact = [layer for layer in found if layer.name == name]
+    ending = [layer for layer in found if pattern.search(layer.name)]
+    chosen = exact or [layer for layer in found if layer.label == name] or ending
+    if len(chosen) == 1:
+        return chosen[0]
+    out = [one for one in found.left_out if pattern.search(one) or module.search(one)]
+    if not chosen and out:
+        if found.left_out[out[0]] == UNKNOWN and content.ndim(out[0]) == 2:
+            return read_plain({out[0]: content.tensors[out[0]]})[0][0]
+        raise Refusal(f"{path}: {out[0]} is no layer: {found.left_out[out[0]]}")
+    names = ", ".join(layer.name for layer in found)
+    trouble = f"{len(chosen)} layers end in" if chosen else "no layer"
+    raise Refusal(f"{path}: {trouble} {name!r}; its layers: {names}")

@@ -7,16 +7,48 @@ from zipfile import ZipFile
 import numpy as np
 
 from probrev.nets.weights.archive import read_member
+from probrev.nets.weights.content import Content
 from probrev.plumbing.refusal import Refusal
 
 
-def read_npy(content: bytes) -> np.ndarray:
-    """Reads the content of a .npy file of numbers.
+def read_npy(name: str, data: bytes) -> Content:
+    """Reads the one array of a .npy file.
+
+    Args:
+        name: what it is called by.
+        data: of the file.
 
     Raises:
-        ValueError: it is truncated, or holds Python objects or records.
+        ValueError: it is truncated.
     """
-    file = BytesIO(content)
+    array = _read_array(data)
+    return Content({}, {name: array}) if isinstance(array, str) else Content({name: array})
+
+
+def read_npz(archive: ZipFile) -> Content:
+    """Reads every array of a .npz file.
+
+    Raises:
+        ValueError: a member is truncated.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    left_out: dict[str, str] = {}
+    for member in archive.namelist():
+        name = member.removesuffix(".npy")
+        try:
+            array = _read_array(read_member(archive, member))
+        except ValueError as error:
+            raise Refusal(f"{member}: {error}") from None
+        if isinstance(array, str):
+            left_out[name] = array
+        else:
+            tensors[name] = array
+    return Content(tensors, left_out)
+
+
+def _read_array(data: bytes) -> np.ndarray | str:
+    """An array of numbers, or why it is none."""
+    file = BytesIO(data)
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise Refusal(f"expected version 1 or 2 of the format; got {version}")
@@ -25,24 +57,14 @@ def read_npy(content: bytes) -> np.ndarray:
         read = np.lib.format.read_array_header_2_0
     shape, is_fortran, dtype = read(file)
     if dtype.kind not in "biuf":
-        raise Refusal(f"expected an array of numbers; got one of {dtype}")
-    expected, held = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
+        return f"expected an array of numbers; got one of {dtype}"
+    expected, held = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
     if min(shape, default=0) < 0 or held < expected:
         raise Refusal(f"shape {shape} needs {expected} bytes; the file holds {held}")
-    array = np.frombuffer(content, dtype, math.prod(shape), file.tell())
+    if held > expected:
+        raise Refusal(
+            f"{held - expected} bytes follow an array of shape {shape}, as where several are "
+            "written one after the other: save them by name, as .npz"
+        )
+    array = np.frombuffer(data, dtype, math.prod(shape), file.tell())
     return array.reshape(shape, order="F" if is_fortran else "C")
-
-
-def read_npz(archive: ZipFile) -> dict[str, np.ndarray]:
-    """Reads every array of a .npz file.
-
-    Raises:
-        ValueError: a member is truncated, or no array of numbers.
-    """
-    found = {}
-    for name in archive.namelist():
-        try:
-            found[name.removesuffix(".npy")] = read_npy(read_member(archive, name))
-        except ValueError as error:
-            raise Refusal(f"{name}: {error}") from None
-    return found

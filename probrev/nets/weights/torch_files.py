@@ -1,14 +1,14 @@
 """Tensors of a torch state dict, read without torch, and without running anything the file says.
 
 `torch_pickle` reads the names, shapes and places of the tensors; here the storages are cut by
-checked bounds, and no array is larger than what the file holds.
+checked bounds, and what a file spreads over more entries than it holds has a bound of its own.
 
 Source: torch's serialization.py. Both formats: that of torch 1.6 and later (a zip archive with
 `data.pkl` and a file a storage), and the earlier one (pickles, then the storages).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from typing import Any
 from zipfile import ZipFile
@@ -16,14 +16,32 @@ from zipfile import ZipFile
 import numpy as np
 
 from probrev.nets.weights.archive import read_member
-from probrev.nets.weights.torch_pickle import Storage, Tensor, read_pickle
+from probrev.nets.weights.content import Content
+from probrev.nets.weights.exclusions import OPTIMIZER
+from probrev.nets.weights.torch_objects import (
+    DamagedError,
+    Global,
+    Pairs,
+    Sparse,
+    Storage,
+    Tensor,
+    Unread,
+    check_key,
+)
+from probrev.nets.weights.torch_pickle import read_pickle, read_pickle_and_storages
 from probrev.plumbing.refusal import Refusal
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
+# Entries that the expanded and sparse tensors of a file may have beyond those that it holds.
+MOST_SPREAD = 2**24
+LONGEST_NAME = 10_000
+
+Found = dict[str, Tensor | Sparse | Unread]
+Load = Callable[[Storage], bytes]
 
 
-def read_torch_zip(archive: ZipFile) -> dict[str, np.ndarray]:
+def read_torch_zip(archive: ZipFile) -> Content:
     """Reads a state dict that torch 1.6 or later wrote.
 
     Raises:
@@ -37,10 +55,10 @@ def read_torch_zip(archive: ZipFile) -> dict[str, np.ndarray]:
     if order in archive.namelist() and read_member(archive, order).strip() != b"little":
         raise Refusal("expected little-endian storages; these are big-endian")
     tree = read_pickle(BytesIO(read_member(archive, pickles[0])))
-    return _tensors(tree, lambda storage: read_member(archive, f"{folder}data/{storage.key}"))
+    return _content(tree, lambda storage: read_member(archive, f"{folder}data/{storage.key}"))
 
 
-def read_torch_legacy(content: bytes) -> dict[str, np.ndarray]:
+def read_torch_legacy(content: bytes) -> Content:
     """Reads a state dict that torch before 1.6 wrote.
 
     Raises:
@@ -54,26 +72,56 @@ def read_torch_legacy(content: bytes) -> dict[str, np.ndarray]:
         raise Refusal(f"expected protocol {LEGACY_PROTOCOL}; got another")
     if system.get("little_endian") is not True:
         raise Refusal("expected little-endian storages; these are big-endian")
-    tree, keys = read_pickle(file), read_pickle(file)
+    tree, pickled = read_pickle_and_storages(file)
+    keys = read_pickle(file)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise Refusal("expected a list of storages after the state dict; got none")
-    known = {tensor.storage.key: tensor.storage for tensor in _flatten(tree).values()}
+    known = {storage.key: storage for storage in pickled}
     storages = {}
     for key in keys:
         size = int.from_bytes(file.read(8), "little", signed=True)
         if key not in known or size != known[key].size:
             raise Refusal(f"storage {key!r} is not the one that the state dict names")
         storages[key] = file.read(size * known[key].dtype.itemsize)
-    return _tensors(tree, lambda storage: storages.get(storage.key, b""))
+    return _content(tree, lambda storage: storages.get(storage.key, b""))
 
 
-def _tensors(tree: Any, load: Callable[[Storage], bytes]) -> dict[str, np.ndarray]:
-    found = _flatten(tree)
+def _content(tree: Any, load: Load) -> Content:
+    found, optimizer = _flatten(tree)
+    left_out = dict.fromkeys(optimizer, OPTIMIZER)
     storages: dict[Storage, np.ndarray] = {}
-    for tensor in found.values():
-        if tensor.storage not in storages:
-            storages[tensor.storage] = _array(tensor.storage, load(tensor.storage))
-    return {name: _view(name, one, storages[one.storage]) for name, one in found.items()}
+    for storage in _storages(found):
+        if storage not in storages:
+            storages[storage] = _array(storage, load(storage))
+    tensors: dict[str, np.ndarray] = {}
+    room = MOST_SPREAD + sum(storage.size for storage in storages)
+    for name, one in found.items():
+        if isinstance(one, Unread):
+            left_out[name] = one.reason
+            continue
+        room -= math.prod(one.shape)
+        if room < 0:
+            raise Refusal(
+                f"tensor {name} of shape {one.shape} does not fit its storage, nor what tensors "
+                f"that share, expand or leave out zeros may have beyond it, {MOST_SPREAD} entries"
+            )
+        if isinstance(one, Tensor):
+            array = _view(name, one, storages[one.storage])
+        else:
+            array = _dense(name, one, storages)
+        if array.dtype.kind == "c":
+            left_out[name] = "complex numbers"
+        else:
+            tensors[name] = array
+    return Content(tensors, left_out)
+
+
+def _storages(found: Found) -> Iterator[Storage]:
+    for one in found.values():
+        if isinstance(one, Tensor):
+            yield one.storage
+        elif isinstance(one, Sparse):
+            yield from (one.indices.storage, one.entries.storage)
 
 
 def _array(storage: Storage, content: bytes) -> np.ndarray:
@@ -91,7 +139,7 @@ def _view(name: str, tensor: Tensor, storage: np.ndarray) -> np.ndarray:
     extents = zip(tensor.shape, tensor.strides, strict=True)
     last = tensor.offset + sum((size - 1) * stride for size, stride in extents)
     count = math.prod(tensor.shape)
-    if count and (last >= storage.size or count > storage.size):
+    if count and last >= storage.size:
         raise Refusal(
             f"tensor {name} of shape {tensor.shape} does not fit its storage of {storage.size}"
         )
@@ -100,22 +148,76 @@ def _view(name: str, tensor: Tensor, storage: np.ndarray) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(start, tensor.shape, strides, writeable=False)
 
 
-def _flatten(tree: Any) -> dict[str, Tensor]:
-    """Tensors of nested dicts, names joined by dots; everything else in them is left out."""
-    if not isinstance(tree, dict):
-        raise Refusal(f"expected a dict of tensors; got {type(tree).__name__}")
-    found: dict[str, Tensor] = {}
+def _dense(name: str, sparse: Sparse, storages: dict[Storage, np.ndarray]) -> np.ndarray:
+    """A sparse tensor with its zeros; entries at one place are added, as torch does."""
+    indices = _view(name, sparse.indices, storages[sparse.indices.storage])
+    entries = _view(name, sparse.entries, storages[sparse.entries.storage])
+    num_axes = len(indices) if indices.ndim == 2 else -1
+    fits = (
+        indices.dtype.kind in "iu" and 0 <= num_axes <= len(sparse.shape)
+        and entries.shape == (indices.shape[1], *sparse.shape[num_axes:])
+        and all(((one >= 0) & (one < size)).all()
+                for one, size in zip(indices, sparse.shape, strict=False))
+    )  # fmt: skip
+    if not fits:
+        raise Refusal(f"tensor {name}: its places do not fit its shape {sparse.shape}")
+    dense = np.zeros(sparse.shape, entries.dtype)
+    np.add.at(dense, tuple(indices), entries)
+    return dense
+
+
+def _flatten(tree: Any) -> tuple[Found, Found]:
+    """Tensors of nested dicts and lists, names joined by dots, and apart those of optimisers.
+
+    A dict with the keys that torch's optimisers save is told by these, whatever its own key is.
+    """
+    found: Found = {}
+    optimizer: Found = {}
     seen: set[int] = set()
-    waiting: list[tuple[str, Any]] = [("", tree)]
+    waiting: list[tuple[str, Any, Found]] = [("", tree, found)]
     while waiting:
-        prefix, one = waiting.pop()
-        if isinstance(one, Tensor):
-            found[prefix] = one
-        elif isinstance(one, dict) and id(one) not in seen:
-            seen.add(id(one))
+        prefix, one, target = waiting.pop()
+        if isinstance(one, Tensor | Sparse | Unread):
+            name = prefix or "tensor"
+            while name in found or name in optimizer:
+                name += "'"
+            target[name] = one
+        elif isinstance(one, dict | list | tuple) and not isinstance(one, Global | Storage):
+            held = one.items if isinstance(one, Pairs) else one
+            if id(held) in seen:
+                continue
+            seen.add(id(held))
+            items = [(_text(key), value) for key, value in _items(one)]
+            if {"state", "param_groups"} <= {key for key, _ in items}:
+                target = optimizer
             dot = f"{prefix}." if prefix else ""
-            inner = [(f"{dot}{key}", value) for key, value in one.items()]
-            waiting += reversed(inner)
+            if len(dot) > LONGEST_NAME:
+                raise Refusal("expected a state dict; got one that is nested without end")
+            waiting += reversed([(f"{dot}{key}", value, target) for key, value in items])
     if not found:
-        raise Refusal("expected a state dict; got one without tensors")
-    return found
+        what = "the state of an optimiser alone" if optimizer else "one without tensors"
+        raise Refusal(f"expected a state dict; got {what}")
+    return found, optimizer
+
+
+def _items(one: dict | list | tuple | Pairs) -> Iterable[tuple[Any, Any]]:
+    """Keys and values of a dict, indices and items of a list."""
+    if isinstance(one, dict):
+        return one.items()
+    if not isinstance(one, Pairs):
+        return enumerate(one)
+    try:
+        for key, _ in one.items:
+            check_key(key)
+    except (DamagedError, TypeError, ValueError) as error:
+        raise Refusal(f"the pickle is damaged or truncated ({error})") from None
+    return ((key, value) for key, value in one.items)
+
+
+def _text(key: Any) -> str:
+    """A key as part of a name."""
+    if isinstance(key, tuple) and not isinstance(key, Global):
+        return ",".join(map(_text, key))
+    if isinstance(key, bytes):
+        return key.decode("latin1")
+    return key.name if isinstance(key, Global) else str(key)

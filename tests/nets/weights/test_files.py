@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -240,8 +241,8 @@ def test_other_files_are_refused(content, written):
 def test_pickles_and_archives_of_other_things_are_refused(written):
     with pytest.raises(ValueError, match="expected a torch state dict; got another pickle"):
         read_tensors(written(pickle.dumps({"a": 1.5}, protocol=2)))
-    with pytest.raises(ValueError, match="got a pickle that uses BYTEARRAY8"):
-        read_tensors(written(pickle.dumps(bytearray(9), protocol=5)))
+    with pytest.raises(ValueError, match="got a pickle that uses EXT1"):
+        read_tensors(written(b"\x80\x02\x82\x01."))
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("notes.txt", "words")
@@ -275,3 +276,71 @@ def test_no_unpickler_is_within_reach():
 
     for module in (files, torch_pickle):
         assert not hasattr(module, "pickle")
+
+
+def test_text_of_python_2_and_dicts_by_pairs(written):
+    """Protocol 2 as Python 2 wrote it: names as bytes, an OrderedDict of pairs."""
+    stored = torch_pickles.Stored("7", np.arange(6.0))
+    pickled = torch_pickles.dump({"w": torch_pickles.Tensor(stored, (2, 3), (3, 1))})
+    tensor = pickled[pickled.index(b"ctorch._utils") : pickled.rindex(b"s.")]
+    pairs = b"\x80\x02ccollections\nOrderedDict\n](](U\x05fc1.w" + tensor + b"ee\x85R."
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("net/data.pkl", pairs)
+        archive.writestr("net/data/7", stored.array.tobytes())
+    found = read_tensors(written(file.getvalue()))
+    np.testing.assert_array_equal(found["fc1.w"], stored.array.reshape(2, 3))
+
+
+def test_what_would_grow_without_end_is_refused(written):
+    """A few bytes that ask for many: keys, names, entries of expanded tensors."""
+    deep = b"\x80\x02" + b"}U\x01a" * 20_000 + b"N" + b"s" * 20_000 + b"."
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("net/data.pkl", deep)
+    with pytest.raises(ValueError, match=r"nested without end"):
+        read_tensors(written(file.getvalue()))
+    stored = torch_pickles.Stored("0", np.arange(2.0))
+    wide = {str(n): torch_pickles.Tensor(stored, (2**22,), (0,)) for n in range(5)}
+    with pytest.raises(ValueError, match=r"tensor 4 of shape .* does not fit its storage, nor"):
+        read_tensors(written(torch_pickles.archive(wide, [stored])))
+    keys = b"\x80\x02}(" + b"(" + b"K\x01" * 200 + b"t" + b"K\x01u."
+    with pytest.raises(ValueError, match="a dict with a key of type tuple"):
+        read_tensors(written(keys))
+
+
+def test_a_header_that_is_no_python_is_refused(written):
+    with pytest.raises(ValueError, match=r"cannot be read as a \.npy file"):
+        read_tensors(written(npy(np.ones(2)).replace(b"'descr'", b"'de\x05cr")))
+
+
+def test_arrays_written_one_after_the_other_are_refused(written):
+    with pytest.raises(ValueError, match=r"176 bytes follow an array of shape \(4, 6\)"):
+        read_tensors(written(npy(np.ones((4, 6))) + npy(np.ones(6))))
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ({"weight_map": {"a": "../net.bin"}}, r"names '../net.bin': expected a file beside it"),
+        ({"weight_map": {"a": "gone.bin"}}, "names gone.bin, which is not beside it"),
+        ({"weight_map": {"a": "net.bin"}}, "names net.bin, which is another index"),
+        ({"weight_map": {"b": "one.safetensors"}}, "one.safetensors has no tensor b, though"),
+        ({"weight_map": {}}, "expected an index of shards, with a weight_map"),
+        ([1], "it begins with"),
+    ],
+)
+def test_unsound_indices_are_refused(index, message, written, tmp_path):
+    safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "one.safetensors")
+    with pytest.raises(ValueError, match=message):
+        read_tensors(written(json.dumps(index).encode()))
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"config": {"layers": [{}]}}', "[" * 100_000])
+def test_a_keras_archive_of_no_sound_configuration_is_read_by_paths(config, written):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", config)
+        archive.writestr("model.weights.h5", hdf5({"layers/dense/vars/0": np.ones((2, 3))}))
+    found = read_tensors(written(file.getvalue()))
+    assert list(found) == ["layers/dense/vars/0"]

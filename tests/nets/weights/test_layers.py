@@ -4,9 +4,16 @@ import h5py
 import numpy as np
 import pytest
 
-from probrev.nets.weights.layers import find_layers, read_layers
+from probrev.nets.weights import layers as weights_layers
+from probrev.nets.weights.content import Content
+from probrev.nets.weights.layers import read_layers
+from probrev.nets.weights.trained_layer import FoldedNorm
 
 RNG = np.random.default_rng(8)
+
+
+def find_layers(tensors):
+    return weights_layers.find_layers(Content(tensors))
 
 
 def relu(x):
@@ -47,7 +54,7 @@ def test_torch_layers_with_batch_norms_are_folded():
         "bn1.num_batches_tracked": np.array(7),
         "fc2.weight": second,
     }
-    layers = list(find_layers(tensors))
+    layers = find_layers(tensors)
     assert [layer.name for layer in layers] == ["fc1.weight", "fc2.weight"]
     assert [(layer.n_visible, layer.n_hidden) for layer in layers] == [(4, 5), (5, 3)]
     x = RNG.normal(size=(6, 4))
@@ -61,17 +68,23 @@ def keras_file(path, kernel, norm):
     config = {"class_name": "GlorotUniform", "config": {"seed": None}}
     scaling = {"scale": 2.0, "mode": "fan_in", "distribution": "truncated_normal"}
     layers = [
-        {"config": {"name": "dense_9", "kernel_initializer": config}},
-        {"config": {"name": "batch_normalization_1", "gamma_initializer": config}},
+        {"class_name": "Dense", "config": {"name": "dense_9", "kernel_initializer": config}},
         {
+            "class_name": "BatchNormalization",
+            "config": {"name": "batch_normalization_1", "epsilon": 2e-3},
+        },
+        {
+            "class_name": "Dense",
             "config": {
                 "name": "dense_10",
                 "kernel_initializer": {"class_name": "VarianceScaling", "config": scaling},
-            }
+            },
         },
     ]
     with h5py.File(path, "w") as file:
-        file.attrs["model_config"] = json.dumps({"config": {"layers": layers}})
+        file.attrs["model_config"] = json.dumps(
+            {"class_name": "Sequential", "config": {"layers": layers}}
+        )
         group = file.create_group("model_weights")
         group.attrs["layer_names"] = [b"dense_9", b"batch_normalization_1", b"dense_10"]
         names = {
@@ -84,9 +97,10 @@ def keras_file(path, kernel, norm):
         }  # fmt: skip
         for layer, tensors in names.items():
             inner = group.create_group(layer)
-            inner.attrs["weight_names"] = [f"{layer}/{name}".encode() for name in tensors]
+            # TensorFlow counts its scopes apart from the layers.
+            inner.attrs["weight_names"] = [f"{layer}_1/{name}".encode() for name in tensors]
             for name, tensor in tensors.items():
-                inner[f"{layer}/{name}"] = tensor
+                inner[f"{layer}_1/{name}"] = tensor
         file["optimizer_weights/m/kernel:0"] = kernel
 
 
@@ -94,15 +108,16 @@ def test_keras_layers_in_their_own_order_with_initialisers(tmp_path):
     kernel, norm = RNG.normal(size=(4, 6)), batch_norm(6)
     keras_file(tmp_path / "net.h5", kernel, norm)
     layers = read_layers(tmp_path / "net.h5")
-    names = ["model_weights/dense_9/dense_9/kernel:0", "model_weights/dense_10/dense_10/kernel:0"]
+    names = [f"model_weights/dense_{n}/dense_{n}_1/kernel:0" for n in (9, 10)]
     assert [layer.name for layer in layers] == names
     x = RNG.normal(size=(7, 4))
-    hidden = relu(normed(x @ kernel, **norm, epsilon=1e-3))
+    hidden = relu(normed(x @ kernel, **norm, epsilon=2e-3))
     np.testing.assert_allclose(
         up(layers, x), relu(hidden.sum(1, keepdims=True) + np.array([[1, 2]]))
     )
     assert [layer.initializer for layer in layers] == ["glorot_uniform", "he_normal"]
     assert [layer.init_var for layer in layers] == [2 / (4 + 6), 2 / 6]
+    assert layers[0].norms == (FoldedNorm("batch_normalization_1", 2e-3, False),)
 
 
 def test_a_batch_norm_elsewhere_is_not_folded():
@@ -118,9 +133,9 @@ def test_convolutions_become_matrices():
     patch = RNG.normal(size=(3, 3, 2))
     kernel = RNG.normal(size=(3, 3, 2, 5))
     expected = np.array([(patch * kernel[..., out]).sum() for out in range(5)])
-    keras = next(find_layers({"conv/kernel:0": kernel}))
+    (keras,) = find_layers({"conv/kernel:0": kernel})
     np.testing.assert_allclose(patch.ravel() @ keras.weights, expected)
-    torch = next(find_layers({"conv.weight": kernel.transpose(3, 2, 0, 1)}))
+    (torch,) = find_layers({"conv.weight": kernel.transpose(3, 2, 0, 1)})
     np.testing.assert_allclose(patch.transpose(2, 0, 1).ravel() @ torch.weights, expected)
     assert keras.kernel_size == torch.kernel_size == 9
 
@@ -159,9 +174,22 @@ def test_one_tensor_can_be_chosen(two):
         read_layers(two, "weight")
 
 
+def test_a_matrix_that_is_no_layer_by_its_name_can_be_chosen(tmp_path):
+    table = RNG.normal(size=(3, 4))
+    arrays = {"fc.weight": np.ones((2, 3)), "table": table, "wte.weight": np.ones((9, 3))}
+    np.savez(tmp_path / "net.npz", **arrays)
+    (layer,) = chosen = read_layers(tmp_path / "net.npz", "table")
+    np.testing.assert_array_equal(layer.weights, table)
+    assert (chosen.left_out, chosen.doubts, len(layer.assumed)) == ({}, (), 1)
+    with pytest.raises(ValueError, match=r"wte.weight is no layer: an embedding"):
+        read_layers(tmp_path / "net.npz", "wte")
+
+
 def test_files_without_layers_and_unsound_ones_are_refused(tmp_path, two):
     np.savez(tmp_path / "vector.npz", a=np.ones(3))
-    with pytest.raises(ValueError, match=r"vector.npz: expected layers, tensors of 2 or 4 axes"):
+    with pytest.raises(
+        ValueError, match=r"vector.npz: expected layers, weights of two axes or more; got none: a: "
+    ):
         read_layers(tmp_path / "vector.npz")
     np.savez(tmp_path / "nan.npz", a=np.array([[1.0, np.nan]]))
     with pytest.raises(ValueError, match="a: weights must be finite; got NaN"):
