@@ -6,9 +6,8 @@
 `compute` sends the real h of each layer, h = r(W^T x + b), down to x~ = alpha r(W h), alpha by
 least squares to the real x, and up again, with half of x~ dropped and without, for our own nets and
 others (`real_nets`), beside two controls with their own h: Gaussian weights, and the same singular
-values with random singular vectors. It profiles the activations as theory's D_h, and at the top
-layer of some nets holds inverses against the posterior under three priors, compared by their
-evidence. `plot` draws it all and, for nets of images, what they generate.
+values with random singular vectors. It profiles the activations as theory's D_h. `plot` draws it
+all and, for nets of images, what they generate. `analyses.fitted_nets` fits the same layers.
 """
 
 import json
@@ -18,7 +17,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
-import xarray as xr
 from matplotlib.figure import Figure
 
 import probrev as pr
@@ -26,7 +24,6 @@ from analyses.figure import show
 from analyses.reversal.figure import draw, say
 from analyses.reversal.images import draw_images, generate_images
 from analyses.reversal.layer_table import tabulate_layers
-from analyses.reversal.posteriors import PRIORS, study_posteriors
 from analyses.reversal.real_nets import LOADERS as NETS
 from analyses.reversal.real_nets import RealNet, load_net
 from analyses.script import load, run, save
@@ -41,24 +38,9 @@ CONTROLS: dict[str, Callable] = {
     "gaussian": lambda key, W: pr.gaussian_control(key, W - W.mean()),
     "spectral": pr.spectral_control,
 }
-# Observations, draws and chains of a net's posteriors.
-QUICK = {"num_obs": 8, "num_samples": 300, "num_evidence": 2, "num_chains": 32}
-FULL = {"num_obs": 12, "num_samples": 6000, "num_evidence": 8, "num_chains": 64}
-LARGER = {"num_obs": 8, "num_samples": 6000, "num_evidence": 4, "num_chains": 64}
 SIZES = {
-    "quick": {
-        "num_inputs": 500,
-        "nets": ("digits-keep.5-0", "digit-recognizer"),
-        "posteriors": {"digits-keep.5-0": QUICK | {"num_temperatures": 64}},
-    },
-    "full": {
-        "num_inputs": 1000,
-        "nets": tuple(NETS),
-        "posteriors": {
-            "digits-keep.5-0": FULL | {"num_temperatures": 128},
-            "digit-recognizer": LARGER | {"num_temperatures": 128},
-        },
-    },
+    "quick": {"num_inputs": 500, "nets": ("digits-keep.5-0", "digit-recognizer")},
+    "full": {"num_inputs": 1000, "nets": tuple(NETS)},
 }
 
 
@@ -67,10 +49,9 @@ def compute(
     *,
     num_inputs: int,
     nets: tuple[str, ...],
-    posteriors: dict[str, dict[str, int]],
     own_nets: Path = OWN_NETS,
 ) -> None:
-    """Measures reversal, profiles, posteriors and images of every net, and writes them.
+    """Measures reversal, profiles and images of every net, and writes them.
 
     Killed and started again it goes on with the net that it was at.
 
@@ -78,13 +59,10 @@ def compute(
         out: folder to write in.
         num_inputs: of each net, to fit to, and as many others: see `load_net`.
         nets: their names.
-        posteriors: of those that have some, the sizes that `study_posteriors` takes.
         own_nets: folder of our own nets.
     """
     for name in nets:
-        sizes = posteriors.get(name)
-        known = {"num_inputs": num_inputs, "posteriors": sizes, "own_nets": str(own_nets)}
-        asked = json.dumps(known)
+        asked = json.dumps({"num_inputs": num_inputs, "own_nets": str(own_nets)})
         if is_done(out, name, asked):
             print(f"{name}: done before")
             continue
@@ -93,13 +71,6 @@ def compute(
         tables = {"reversal": measure_net(net)}
         if net.image_shape is not None:
             save(out, f"images-{name}", generate_images(net, KEEP_PROBS[0]))
-        if sizes is not None:
-            study = study_posteriors(net, **sizes)
-            tables["risk"] = study.table
-            tables["prior"] = tabulate_priors(study.density, study.evidence)
-            evidence = (("prior", "obs"), study.evidence), (("prior", "obs"), study.evidence_error)
-            named = dict(zip(("value", "std_error"), evidence, strict=True))
-            save(out, f"evidence-{name}", xr.Dataset(named, {"prior": list(PRIORS)}))
         tables[LAST] = profile_net(net)
         for table, rows in tables.items():
             data = to_dataset(rows.assign(net=name).to_dict("records"))
@@ -155,37 +126,18 @@ def profile_net(net: RealNet) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def tabulate_priors(density: np.ndarray, evidence: np.ndarray) -> pd.DataFrame:
-    """What each prior loses to the fitted one, nats per input, with paired standard errors."""
-    rows = []
-    for name, own_density, own_evidence in zip(PRIORS, density, evidence, strict=True):
-        row: dict[str, float | str] = {"prior": name}
-        for kind, own, fitted in (
-            ("density", own_density, density[0]),
-            ("evidence", own_evidence, evidence[0]),
-        ):
-            loss = fitted - own
-            row[f"{kind}_loss"] = loss.mean() if loss.size else np.nan
-            row[f"{kind}_loss_std_error"] = (
-                loss.std(ddof=1) / np.sqrt(loss.size) if loss.size > 1 else np.nan
-            )
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def plot(out: Path) -> Path:
     """Draws what `compute` wrote, prints the tables and the finding."""
-    tables = {name: gather(out, name) for name in ("reversal", LAST, "risk", "prior")}
+    tables = {name: gather(out, name) for name in ("reversal", LAST)}
     if not tables[LAST]:
         raise FileNotFoundError(f"no {LAST}-*.nc in {out}: run `compute` first")
-    tables = {name: rows for name, rows in tables.items() if rows}
     for name, rows in tables.items():
         print_table(tabulate_layers(rows) if name == "reversal" else rows)
     for path in sorted(out.glob("images-*.nc")):
         name = path.stem.removeprefix("images-")
         figure = draw_images(name, load(out, path.stem))
         figure.savefig(out / f"{path.stem}.png", dpi=150)
-    figure = Figure(figsize=(15, 11), layout="constrained")
+    figure = Figure(figsize=(15, 10), layout="constrained")
     draw(figure, tables)
     return show(figure, say(tables), out / "reversal.png")
 

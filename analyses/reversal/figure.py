@@ -8,33 +8,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses.figure import bars, say_range
+from analyses.figure import say_range
 from analyses.reversal.layer_table import KINDS, tabulate_layers, without_seed
 from analyses.table import Row
-from probrev.comparison.metrics.case import POSTERIOR
 from probrev.report.plots.canvas import COLORS, MARKERS, MUTED, POSTERIOR_COLOR
 
 Tables = Mapping[str, list[Row]]
 
 WEIGHTS = {"trained": POSTERIOR_COLOR, "gaussian": COLORS[0], "spectral": COLORS[2]}
-# Where marks of several nets share a line, their distance on it.
-STEP = 0.2
 
 
 def draw(figure: Figure, tables: Tables) -> None:
-    """Reversal of h and of x, the profile of activations, inverses beside posteriors, priors."""
-    axes = figure.subplots(2, 3, height_ratios=(1.3, 1))
-    (cosine, correlation, of_x), (profile, risks, priors) = axes
+    """Reversal of h and of x, and the profile of activations."""
+    axes = figure.subplot_mosaic(
+        [["cosine", "correlation", "x"], [".", "profile", "."]], height_ratios=(1.6, 1)
+    )
+    cosine, correlation, of_x, profile = (
+        axes[name] for name in ("cosine", "correlation", "x", "profile")
+    )
     draw_reversal(cosine, tables["reversal"], "cosine", "h")
     draw_reversal(correlation, tables["reversal"], "correlation", "h", named=False)
     draw_reversal(of_x, tables["reversal"], "correlation", "x", named=False)
     draw_profile(profile, tables["profile"])
-    if "risk" in tables:
-        draw_risks(risks, tables["risk"])
-        draw_priors(priors, tables["prior"])
-    else:
-        risks.set_axis_off()
-        priors.set_axis_off()
 
 
 def select(rows: list[Row], **wanted: object) -> list[Row]:
@@ -117,67 +112,11 @@ def draw_profile(ax: Axes, table: list[Row]) -> None:
     ax.legend(frameon=False, fontsize=7, ncols=2, loc="lower left")
 
 
-def draw_risks(ax: Axes, table: list[Row]) -> None:
-    """Relative risk of every inverse and posterior mean, a marker for each net."""
-    rows = list_risks(table)
-    names = sorted(distinct(row["name"] for row in rows), key=is_posterior)
-    nets = by_net(rows)
-    for index, (net, own) in enumerate(nets.items()):
-        at = np.array([names.index(row["name"]) for row in own], float)
-        at += STEP * (index - (len(nets) - 1) / 2)
-        value = column(own, "value")
-        spread = bars(value, column(own, "low"), column(own, "high"))
-        color = COLORS[index]
-        ax.errorbar(value, at, xerr=spread, capsize=2, lw=1, ls="", color=color)
-        ax.plot(value, at, MARKERS[index], ms=5, ls="", color=color, label=net)
-        doubtful = np.array([is_posterior(row["name"]) and row["status"] != "ok" for row in own])
-        ax.plot(value[doubtful], at[doubtful], "x", color="black", ms=8)
-    ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    ax.set(ylim=(len(names) - 0.4, -0.6), xscale="log")
-    ax.set_xlabel("relative risk  Σ‖ĥ − h‖² / Σ‖h‖²  (crossed out: not converged)")
-    ax.grid(axis="y", color="#eeeeee")
-    ax.legend(frameon=False, fontsize=7.5)
-
-
-def draw_priors(ax: Axes, table: list[Row]) -> None:
-    """Nats that the other priors lose to the fitted one, in density of h and in evidence of x."""
-    others = [row for row in table if row["prior"] != "fitted"]
-    for index, (kind, label) in enumerate((("density", "held-out h"), ("evidence", "x̃"))):
-        at = np.arange(len(others)) + STEP * (index - 0.5)
-        loss = column(others, f"{kind}_loss")
-        error = 1.96 * column(others, f"{kind}_loss_std_error")
-        ax.errorbar(
-            loss, at, xerr=error, ls="", ms=5, capsize=2, label=label, color=COLORS[index],
-            marker=MARKERS[index],
-        )  # fmt: skip
-    ax.axvline(0, color="#555555", lw=0.8)
-    ax.set_yticks(range(len(others)), [f"{row['net']}  {row['prior']}" for row in others])
-    ax.set(ylim=(len(others) - 0.4, -0.6))
-    ax.set_xlabel("nats per input lost to the fitted prior, 95 %")
-    ax.grid(axis="y", color="#eeeeee")
-    ax.legend(frameon=False, fontsize=7.5)
-
-
-def is_posterior(name: str) -> bool:
-    """Whether that is a posterior mean rather than an inverse."""
-    return name.startswith(("gibbs", "messages"))
-
-
-def list_risks(table: list[Row]) -> list[Row]:
-    """Relative risks once each: of inverses, and of every posterior mean by its own name."""
-    found: dict[tuple[str, str], Row] = {}
-    for row in select(table, metric="relative_risk"):
-        name = row["posterior"] if row["subject"] == POSTERIOR else row["subject"]
-        found.setdefault((row["net"], name), row | {"name": name})
-    return list(found.values())
-
-
 def say(tables: Tables) -> str:
-    """The finding: how far nets reverse beside their controls, D_h, and net beside posterior."""
-    said = [say_reversal(tabulate_layers(tables["reversal"])), say_profile(tables["profile"])]
-    if "prior" in tables:
-        said += [say_risks(tables["risk"]), say_priors(tables["prior"])]
-    return " ".join(said)
+    """The finding: how far nets reverse beside their controls, and D_h."""
+    return " ".join(
+        [say_reversal(tabulate_layers(tables["reversal"])), say_profile(tables["profile"])]
+    )
 
 
 def say_reversal(table: pd.DataFrame) -> str:
@@ -205,38 +144,4 @@ def say_profile(table: list[Row]) -> str:
     return (
         f"{say_range(share, '.0%')} of the live units are active; in 95 % of the "
         f"inputs ‖h‖∞ < {constant.max():.1f} √(log k / k) ‖h‖₂."
-    )
-
-
-def say_risks(table: list[Row]) -> str:
-    """The net as trained beside the best posterior mean, for each net."""
-    said = []
-    for net, own in by_net(list_risks(table)).items():
-        risk = {row["name"]: row["value"] for row in own}
-        means = [row for row in own if row["name"].startswith("gibbs")]
-        doubtful = [row["name"].replace("_", " ") for row in means if row["status"] != "ok"]
-        doubt = f" (not converged: {', '.join(doubtful)})" if doubtful else ""
-        best = column(means, "value").min()
-        said.append(
-            f"{net} {risk['as_trained']:.2f}, {risk['calibrated']:.2f} and {best:.2f}{doubt}"
-        )
-    return (
-        "Relative risk of the net as trained, the calibrated net and the best Gibbs mean: "
-        f"{'; '.join(said)}."
-    )
-
-
-def say_priors(table: list[Row]) -> str:
-    """What other priors lose in evidence of x and in density of h."""
-    said = []
-    for net, own in by_net(table).items():
-        losses = [
-            f"{row['prior']} {row['evidence_loss']:.1f} and {row['density_loss']:.1f}"
-            for row in own
-            if row["prior"] != "fitted"
-        ]
-        said.append(f"{net}: {', '.join(losses)}")
-    return (
-        "Nats per input that other priors lose to the fitted one, in evidence of x̃ and in density "
-        f"of held-out h: {'; '.join(said)}."
     )

@@ -5,7 +5,7 @@ DNA, see `dna.py`, and for which sounds are kept, see `sound.py`); `accuracy` te
 so. Nothing of a package is imported, its files are only read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,7 +157,7 @@ def load_tiara(name: str, num_inputs: int, own_nets: Path) -> RealNet:
     return RealNet(name, *layers, readout, x_fit, x, fragments.labels[rows])
 
 
-def split_readout(layers: list[pr.TrainedLayer]) -> tuple[Layers, Readout]:
+def split_readout(layers: Sequence[pr.TrainedLayer]) -> tuple[Layers, Readout]:
     """Weights and biases of the ReLU layers, and of the last one, which is linear."""
     *hidden, last = layers
     weights = tuple(np.asarray(layer.weights, float) for layer in hidden)

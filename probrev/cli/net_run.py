@@ -1,6 +1,7 @@
 """A real net judged: the part of `probrev compare NET --data X` that needs JAX."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -11,6 +12,7 @@ from probrev.cli.display import Stages, stages
 from probrev.cli.net_plan import NetPlan
 from probrev.cli.run import sample_until_converged
 from probrev.nets.fitting.net_fit import hidden_layers
+from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.refusal import Refusal
 from probrev.runs.net_run import judge_level
 from probrev.runs.provenance import surroundings
@@ -30,11 +32,12 @@ def run_net(plan: NetPlan) -> tuple[str, pr.Comparison]:
     layers = pr.read_layers(plan.file)
     hidden = hidden_layers(layers)
     x, held_out = plan.read_inputs()
-    layer = _choose(plan, layers, [one.label for one in hidden])
+    layer = _choose(plan, layers, hidden)
     widths = [layers[0].n_visible, *(one.n_hidden for one in layers)]
     read = f"a ReLU net {'-'.join(map(str, widths))}, read from {plan.file}"
     with stages() as stage:
         stage.say(read)
+        _say_what_was_read(layers, stage)
         net = pr.fit_net(
             layers, x, held_out, layer=layer, seed=plan.seed, progress=stage("fit of the layers")
         )
@@ -57,19 +60,31 @@ def _infer(stage: Stages, key: jax.Array, model: pr.Model, obs: pr.Observations)
     return sample_until_converged(key, model, obs, progress=stage("gibbs"))
 
 
-def _choose(plan: NetPlan, layers: list[pr.TrainedLayer], hidden: list[str]) -> str | None:
+def _choose(
+    plan: NetPlan, layers: Sequence[pr.TrainedLayer], hidden: Sequence[pr.TrainedLayer]
+) -> str | None:
     """The layer that was asked for, by the name that fits are known by."""
     if plan.layer is None:
         return None
-    for layer in layers[:-1]:
-        if plan.layer in (layer.name, layer.label):
-            return layer.label
+    labels = label_layers(hidden)
+    for layer, label in zip(hidden, labels, strict=True):
+        if plan.layer in (layer.name, layer.label, label):
+            return label
+    known = f"hidden layers are {', '.join(labels)}"
     if plan.layer in (layers[-1].name, layers[-1].label):
         raise Refusal(
             f"--layer {plan.layer}: it is the output layer, whose values are no ReLU activations; "
-            f"its hidden layers are {', '.join(hidden)}"
+            f"its {known}"
         )
-    raise Refusal(f"--layer {plan.layer}: no such layer; hidden layers are {', '.join(hidden)}")
+    raise Refusal(f"--layer {plan.layer}: no such layer; {known}")
+
+
+def _say_what_was_read(layers: pr.TrainedLayers, stage: Stages) -> None:
+    """What the file does not say, and what of it is no layer."""
+    for said in dict.fromkeys(said for layer in layers for said in layer.assumed):
+        stage.say(f"assumed: {said}")
+    for name, reason in layers.left_out.items():
+        stage.say(f"left out: {name}: {reason}")
 
 
 def _sha256(plan: NetPlan) -> dict[str, str]:

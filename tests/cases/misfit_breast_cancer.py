@@ -25,7 +25,9 @@ net = MLPClassifier((32, 16), max_iter=400, random_state=0).fit(train, y)
 (W0, W), (b0, b) = net.coefs_[:2], net.intercepts_[:2]
 low = lambda v: np.maximum(v @ W0 + b0, 0)
 up = lambda x: np.maximum(np.asarray(x) @ W + b, 0)
-layer = pr.fit_layer(W, low(train), up(low(train)), keep_prob=KEEP, relative_noise=NOISE)
+noise = NOISE * np.sqrt(np.mean((up(low(train)) @ W.T) ** 2))
+pairs, held_out = (low(train), up(low(train))), (low(test), up(low(test)))
+layer, _ = pr.fit_layer(W, *pairs, held_out=held_out, keep_prob=KEEP, noise_std=noise, bias=False)
 model = pr.LayeredModel(pr.fit_prior(up(low(train))), [layer])
 x = low(test)[:200]
 h = up(x)

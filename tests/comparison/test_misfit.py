@@ -173,9 +173,11 @@ def test_a_real_net_that_the_model_does_not_fit(keep_prob, relative_noise, sourc
         return np.maximum(np.asarray(x) @ weights + high, 0)
 
     x_train, x = (np.maximum(one @ below + low, 0) for one in (train, test[:200]))
-    layer = pr.fit_layer(
-        weights, x_train, up(x_train), keep_prob=keep_prob, relative_noise=relative_noise
-    )
+    noise_std = relative_noise * float(np.sqrt(np.mean((up(x_train) @ weights.T) ** 2)))
+    layer, _ = pr.fit_layer(
+        weights, x_train, up(x_train), held_out=(x, up(x)), keep_prob=keep_prob,
+        noise_std=noise_std, bias=False,
+    )  # fmt: skip
     model = pr.LayeredModel(pr.fit_prior(up(x_train)), [layer])
     obs = pr.Observations(x)
     if source == "x from real h":

@@ -22,15 +22,17 @@ from probrev.nets.fitting.layer_fit import LayerFit, fit_layer
 from probrev.nets.fitting.likelihood import read_pairs
 from probrev.nets.fitting.maximum import Held, maximise
 from probrev.nets.fitting.priors import fit_prior
-from probrev.nets.weights.layers import TrainedLayer
+from probrev.nets.weights.layers import label_layers
+from probrev.nets.weights.trained_layer import TrainedLayer, TrainedLayers
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 
+RELU = "relu"
 INDEPENDENT, CORRELATED = PRIORS = ("independent", "correlated")
 Prior = SpikeAndSlab | RectifiedGaussian
 # Held-out h whose density under the correlated prior, an integral for each, is estimated.
-MOST_DENSITIES = 64
+MOST_DENSITIES = 16
 
 
 class PriorFit(NamedTuple):
@@ -321,37 +323,43 @@ def _read(
                 f"{type(layer).__name__}"
             )
     hidden = hidden_layers(layers)
-    return (
-        [layer.label for layer in hidden],
-        [layer.weights for layer in hidden],
-        [layer.bias for layer in hidden],
-    )
+    names = label_layers(hidden)
+    return names, [layer.weights for layer in hidden], [layer.bias for layer in hidden]
 
 
 def hidden_layers(layers: Sequence[TrainedLayer]) -> list[TrainedLayer]:
     """The ReLU layers of a net, without its output.
 
+    The last layer is taken to be the output, unless its file says that it is a ReLU layer.
+
     Raises:
-        ValueError: there is none, or layers do not follow each other.
+        ValueError: there is none, layers do not follow each other, or one of them is no dense layer
+            of ReLUs.
     """
-    hidden = list(layers)
-    if len(hidden) < 2:
+    if isinstance(layers, TrainedLayers) and layers.doubts:
+        raise Refusal(f"the file's layers are not known to be one net: {' '.join(layers.doubts)}")
+    hidden = list(layers) if layers[-1].activation == RELU else list(layers[:-1])
+    if not hidden:
         raise Refusal(
-            f"a net needs a hidden layer and an output layer, and {len(hidden)} was read: of one "
-            "ReLU layer use pr.FeedforwardNet.from_weights([weights], [bias])"
+            f"only the layer {layers[-1].name} was read, and the last layer is taken to be a net's "
+            "output: of one ReLU layer use pr.FeedforwardNet.from_weights([weights], [bias])"
         )
-    hidden = hidden[:-1]
+    for layer in hidden:
+        if layer.kind != "dense":
+            raise Refusal(
+                f"layer {layer.name} is of kind {layer.kind}: fit the dense layers above it, on "
+                "the activations that reach them, by pr.FeedforwardNet.from_weights"
+            )
+        if layer.activation not in ("", RELU):
+            raise Refusal(
+                f"layer {layer.name} has activation {layer.activation}: only nets of ReLU layers "
+                "can be fitted, since their h are a spike at 0 and a slab above"
+            )
     for below, above in pairwise(layers):
         if below.n_hidden != above.n_visible:
             raise Refusal(
                 f"layer {above.name} reads {above.n_visible} numbers, and {below.name} before it "
                 f"gives {below.n_hidden}: they are no net in this order"
-            )
-    for layer in hidden:
-        if layer.kernel_size != 1:
-            raise Refusal(
-                f"layer {layer.name} is a convolution: fit its dense layers, on the activations "
-                "that reach them, by pr.FeedforwardNet.from_weights"
             )
     return hidden
 

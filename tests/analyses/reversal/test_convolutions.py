@@ -10,14 +10,28 @@ from scipy.signal import correlate
 from analyses.reversal.convolutions import convolve, read_keras
 
 RNG = np.random.default_rng(0)
+
+
+def convolution(name, padding):
+    return {"class_name": "Conv2D", "config": {
+        "name": name, "padding": padding, "activation": "linear"}}  # fmt: skip
+
+
+def norm(name):
+    return {"class_name": "BatchNormalization", "config": {"name": name, "epsilon": 1e-3}}
+
+
+def relu(name):
+    return {"class_name": "Activation", "config": {"name": name, "activation": "relu"}}
+
+
+POOL = {"name": "pool", "pool_size": [4, 2], "padding": "same"}
 LAYERS = [
-    {"class_name": "Conv2D", "config": {"name": "conv_1", "padding": "valid"}},
-    {"class_name": "BatchNormalization", "config": {"name": "norm_1"}},
-    {"class_name": "MaxPooling2D", "config": {"pool_size": [4, 2], "padding": "same"}},
-    {"class_name": "Conv2D", "config": {"name": "conv_2", "padding": "same"}},
-    {"class_name": "BatchNormalization", "config": {"name": "norm_2"}},
-    {"class_name": "Dense", "config": {"name": "dense"}},
-]
+    convolution("conv_1", "valid"), norm("norm_1"), relu("relu_1"),
+    {"class_name": "MaxPooling2D", "config": POOL},
+    convolution("conv_2", "same"), norm("norm_2"), relu("relu_2"),
+    {"class_name": "Dense", "config": {"name": "dense", "activation": "softmax"}},
+]  # fmt: skip
 KERNELS = {"conv_1": (3, 2, 2, 3), "conv_2": (3, 3, 3, 4), "dense": (48, 5)}
 
 
@@ -33,9 +47,11 @@ def model(tmp_path):
         tensors[name] = {part: RNG.uniform(0.5, 2, width) for part in parts}
     path = tmp_path / "model.hdf5"
     with h5py.File(path, "w") as file:
-        file.attrs["model_config"] = json.dumps({"config": {"layers": LAYERS}})
+        file.attrs["model_config"] = json.dumps(
+            {"class_name": "Sequential", "config": {"layers": LAYERS}}
+        )
         group = file.create_group("model_weights")
-        names = [one["config"]["name"] for one in LAYERS if "name" in one["config"]]
+        names = [*tensors]
         group.attrs["layer_names"] = names
         for name in names:
             paths = [f"{name}/{part}:0" for part in tensors[name]]
@@ -45,12 +61,12 @@ def model(tmp_path):
     return path, tensors
 
 
-def plain_block(maps, layer, norm):
+def plain_block(maps, layer, scale):
     """Convolution, batch normalisation and r, as three steps."""
     channels = np.moveaxis(layer["kernel"], -1, 0)
     out = np.stack([correlate(maps, kernel, "valid")[..., 0] for kernel in channels], axis=-1)
-    out = (out + layer["bias"] - norm["moving_mean"]) / np.sqrt(norm["moving_variance"] + 1e-3)
-    return np.maximum(out * norm["gamma"] + norm["beta"], 0)
+    out = (out + layer["bias"] - scale["moving_mean"]) / np.sqrt(scale["moving_variance"] + 1e-3)
+    return np.maximum(out * scale["gamma"] + scale["beta"], 0)
 
 
 def test_against_plain_steps(model):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from analyses.reversal import __main__ as reversal
 from analyses.reversal import figure, images
@@ -26,20 +25,14 @@ def own_nets(tmp_path):
 
 @pytest.mark.slow
 def test_computed_and_plotted(tmp_path, own_nets, capsys):
-    tiny = {"num_obs": 3, "num_samples": 12, "num_evidence": 2}
-    sizes = {"digits-0": tiny | {"num_chains": 8, "num_temperatures": 5}}
     for _ in range(2):
-        reversal.compute(
-            tmp_path, num_inputs=30, nets=("digits-0",), posteriors=sizes, own_nets=own_nets
-        )
+        reversal.compute(tmp_path, num_inputs=30, nets=("digits-0",), own_nets=own_nets)
     assert "digits-0: done before" in capsys.readouterr().out
     assert reversal.plot(tmp_path).stat().st_size > 10_000
     assert (tmp_path / "images-digits-0.png").stat().st_size > 10_000
     told = capsys.readouterr().out
-    for words in ("Cosine of h and ĥ", "live units are active", "Relative risk of", "Nats per"):
+    for words in ("Cosine of h and ĥ", "live units are active"):
         assert words in told
-    evidence = xr.load_dataset(tmp_path / "evidence-digits-0.nc")
-    assert evidence["value"].shape == (3, 2)
     with pytest.raises(FileNotFoundError, match="run `compute` first"):
         reversal.plot(tmp_path / "nothing")
 
@@ -98,23 +91,6 @@ def test_the_finding_follows_the_tables():
     assert "one layer: 0.30 to 0.96, of Gaussian weights 0.88 to 0.90; with half" in told
     assert "dropped 0.15 to 0.48 and 0.44 to 0.45. Of 2 layers" in told
     assert "in 1 by cosine (1 with dropout), in 1 (1) by centred correlation" in told
-    values = [
-        ("as_trained", "gibbs_fitted", 0.31), ("calibrated", "gibbs_fitted", 2.0),
-        ("posterior", "gibbs_fitted", 0.25), ("posterior", "gibbs_exponential", 0.4),
-    ]  # fmt: skip
-    risk = [
-        {"subject": subject, "posterior": posterior, "value": value, "status": "ok"}
-        | {"metric": "relative_risk", "net": "good"}
-        for subject, posterior, value in values
-    ]
-    assert "good 0.31, 2.00 and 0.25." in figure.say_risks(risk)
-    risk[-1]["status"] = "not converged"
-    assert "0.25 (not converged: gibbs exponential)." in figure.say_risks(risk)
-    prior = [
-        {"prior": "fitted", "net": "good", "evidence_loss": 0.0, "density_loss": 0.0},
-        {"prior": "half-normal", "net": "good", "evidence_loss": 12.34, "density_loss": 56.78},
-    ]
-    assert "good: half-normal 12.3 and 56.8." in figure.say_priors(prior)
 
 
 def test_edited_h():

@@ -1,0 +1,1 @@
+"""Layers of real nets judged under the generative model fitted to each."""
