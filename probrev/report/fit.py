@@ -20,39 +20,37 @@ NAMES = {
 
 
 def fit(summary: Summary) -> list[Section]:
-    """The checks of a fitted model in their order, and the verdict under other models."""
+    """A fitted model: its checks in their order, and its verdict under other models."""
     result = summary.result
     if "checks" not in result.tree:
         return []
-    checks = result.tree["checks"].to_dataset().to_dataframe()
-    rows = checks.to_dict(orient="records")
-    gates = [row for row in rows if row["wanted"]]
-    told = [row for row in rows if not row["wanted"]]
-    lines = [*fit_lines(result)] or [
-        "The model was fitted to a real net; every check that does not hold withholds the verdict."
-    ]
+    checks = result.tree["checks"].to_dataset().to_dataframe().to_dict(orient="records")
+    sections = [_checks(checks)]
+    fitted = summary.provenance.get("fitted")
+    if isinstance(fitted, dict) and "fit" in result.tree:
+        tables = [_parameters(fitted), _asides(result), _real_x(result)]
+        sections.append(Section("What the verdict hangs on", [*fit_lines(result)], tables=tables))
+    return sections
+
+
+def _checks(checks: list[dict[str, Any]]) -> Section:
+    """Gates, then what is told beside them, with a sentence for each."""
+    gates = [row for row in checks if row["wanted"]]
+    others = [row for row in checks if not row["wanted"]]
     tables = [
         Table(
-            ["check", "value", "wanted", "holds", "what it says"],
-            [
-                [row["name"], _with_error(row), row["wanted"], _yes(row["holds"]), row["sentence"]]
-                for row in gates
-            ],
-            "Checks on held-out activations, in their order. One that does not hold withholds the "
-            "verdict.",
+            ["check", "value", "wanted", "holds"],
+            [[row["name"], _with_error(row), row["wanted"], _yes(row["holds"])] for row in gates],
+            "On held-out activations, in this order. One that does not hold withholds the verdict.",
         ),
         Table(
-            ["beside", "value", "what it says"],
-            [[row["name"], _with_error(row), row["sentence"]] for row in told],
+            ["beside them", "value"],
+            [[row["name"], _with_error(row)] for row in others],
             "Reported, and never a reason to withhold.",
         ),
     ]
-    fitted = summary.provenance.get("fitted")
-    if isinstance(fitted, dict):
-        tables.insert(0, _parameters(fitted))
-    if "fit" in result.tree:
-        tables += [_asides(result), _real_x(result)]
-    return [Section("The fitted layer", lines, tables=tables)]
+    lines = [row["sentence"] for row in (*gates, *others)]
+    return Section("Whether the layer fits", lines, tables=tables)
 
 
 def fit_lines(result: Comparison) -> Iterator[str]:

@@ -25,7 +25,7 @@ from probrev.plumbing.streams import stream
 # Bootstrap refits of layer and prior, and held-out observations of everything beside the verdict.
 NUM_REFITS, NUM_BESIDE = 3, 32
 # Sweeps of chains that describe how far the verdict can be moved, and do not give it.
-beside_gibbs = partial(gibbs, num_warmup=500, num_samples=500)
+beside_gibbs = partial(gibbs, num_warmup=500, num_samples=1000)
 STATISTICS = ("zero_share", "norm", "log_likelihood")
 
 
