@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from probrev.nets.weights.trained_layer import RELU
 from probrev.plumbing.refusal import MissingFileRefusal, Refusal
 
 FEWEST_INPUTS, FEWEST_HELD_OUT, HELD_OUT_SHARE = 200, 64, 0.3
@@ -45,7 +46,7 @@ class NetPlan:
                 f"--activation {self.activation}: it is not monotone, so that a value has several "
                 "pre-activations and no way down; only nets of ReLU layers can be judged"
             )
-        if self.activation != "relu":
+        if self.activation != RELU:
             raise Refusal(
                 f"--activation {self.activation}: only nets of ReLU layers can be judged, since "
                 "their h are a spike at 0 and a slab above; expected relu"

@@ -283,7 +283,7 @@ def test_an_untrusted_posterior_is_status_3(probrev, monkeypatch):
 
     monkeypatch.setattr(run, "run", lambda plan: Result())
     monkeypatch.setattr(compare, "write", lambda result, folder: None)
-    monkeypatch.setattr(compare, "print_result", lambda result, folder: print("why"))
+    monkeypatch.setattr(compare, "print_result", lambda result, folder, read: print("why"))
     done = probrev("compare", "one_layer")
     assert (done.status, done.out) == (3, "why\n")
 

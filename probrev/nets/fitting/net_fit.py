@@ -23,12 +23,11 @@ from probrev.nets.fitting.likelihood import read_pairs
 from probrev.nets.fitting.maximum import Held, maximise
 from probrev.nets.fitting.priors import fit_prior
 from probrev.nets.weights.layers import label_layers
-from probrev.nets.weights.trained_layer import TrainedLayer, TrainedLayers
+from probrev.nets.weights.trained_layer import RELU, TrainedLayer, TrainedLayers
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 
-RELU = "relu"
 INDEPENDENT, CORRELATED = PRIORS = ("independent", "correlated")
 Prior = SpikeAndSlab | RectifiedGaussian
 # Held-out h whose density under the correlated prior, an integral for each, is estimated.

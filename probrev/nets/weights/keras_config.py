@@ -57,7 +57,7 @@ class KerasLayer(NamedTuple):
         if isinstance(said, dict):
             inner = said.get("config")
             said = inner if isinstance(inner, str) else snake_case(str(said.get("class_name")))
-        return {"re_lu": "relu"}.get(str(said), str(said))
+        return str(said).replace("re_lu", "relu")
 
     @property
     def dtype(self) -> str:

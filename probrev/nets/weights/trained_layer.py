@@ -12,6 +12,8 @@ from probrev.nets.weights.names import split_path
 
 DENSE, CONVOLUTION, ATTENTION = "dense", "convolution", "attention"
 KERAS_ROOT = "model_weights"
+# What files call the activation that a net must have.
+RELU = "relu"
 # Groups of Keras's files that only say what kind of thing follows.
 _GROUPS = ("layers", "vars")
 
