@@ -71,7 +71,8 @@ def maximise(data: LayerData, held: Held) -> Parameters:
     """The parameters of the highest likelihood.
 
     A row that never fires has no likeliest bias, since lower is always better: it gets the one at
-    which it would fire half a time in one observation more.
+    which it would fire half a time in one observation more. Without a flat at 0 such a row was
+    dropped throughout, and its bias, of which nothing is known, is 0.
 
     Args:
         data: at least one row that fires.
@@ -89,7 +90,7 @@ def maximise(data: LayerData, held: Held) -> Parameters:
     b = np.zeros(live.size)
     b[live] = best.b
     best = best._replace(b=b)
-    return best if live.all() else _quieten(data, best, ~live)
+    return _quieten(data, best, ~live) if data.has_flat and not live.all() else best
 
 
 def standard_errors(data: LayerData, at: Parameters, held: Held) -> StandardErrors:
@@ -164,7 +165,8 @@ def _climb(data: LayerData, at: Parameters, held: Held) -> Parameters:
             return at
         at, here, hessian = there, following, curvature
         damping = max(damping / FACTOR, LEAST_DAMPING)
-        if gained < TOLERANCE or at.logit_keep > 2 * MOST_LOGIT:
+        leaves = held.keep_prob is None and at.logit_keep > 2 * MOST_LOGIT
+        if gained < TOLERANCE or leaves:
             return at
     return at
 
