@@ -13,14 +13,17 @@ from probrev.nets.fitting.likelihood import (
     differentiate_twice,
     log_likelihood,
 )
+from probrev.plumbing.refusal import Refusal
 
 # Where the search for keep_prob begins: zeros that are dropout's, and zeros that are the noise's.
 STARTS = (0.5, 0.98)
 # Beyond these log odds the likelihood is that of no dropout.
 MOST_LOGIT = 15.0
-MOST_STEPS = 200
+MOST_STEPS = 500
 # A step is the last where it can gain no more than so many nats.
 TOLERANCE = 1e-9
+# Shared parameters go no further at a time: t = 0 is a plateau on the scale of its logarithm.
+FURTHEST = 2.0
 # Damping of a step, and how it changes where a step gains nothing.
 LEAST_DAMPING, MOST_DAMPING, FACTOR = 1e-8, 1e8, 10.0
 
@@ -77,6 +80,9 @@ def maximise(data: LayerData, held: Held) -> Parameters:
     Args:
         data: at least one row that fires.
         held: what is not fitted.
+
+    Raises:
+        ValueError: x follows from h without noise.
     """
     live = data.fires if held.bias else np.ones(data.z.shape[1], bool)
     rows = data.rows(live)
@@ -153,10 +159,10 @@ def _climb(data: LayerData, at: Parameters, held: Held) -> Parameters:
             arrow = _damped(_information(hessian, ways), damping)
             step, own_step = _solve(arrow, slope, own_slope, held.bias)
             gained = slope @ step + (own_slope @ own_step if held.bias else 0.0)
-            shared = np.array(at[:3]) + ways @ step
-            log_s, log_t, chance = map(float, shared)
+            move = ways @ step
+            log_s, log_t, chance = map(float, at[:3] + move)
             there = Parameters(log_s, log_t, chance, at.b + own_step)
-            if gained >= 0:
+            if gained >= 0 and np.abs(move).max() <= FURTHEST:
                 following, curvature = differentiate_twice(data, there)
                 if following.log_likelihood.sum() >= best:
                     break
@@ -168,7 +174,11 @@ def _climb(data: LayerData, at: Parameters, held: Held) -> Parameters:
         leaves = held.keep_prob is None and at.logit_keep > 2 * MOST_LOGIT
         if gained < TOLERANCE or leaves:
             return at
-    return at
+    raise Refusal(
+        f"the likelihood still rises after {MOST_STEPS} steps, at noise_std = {at.noise_std:.3g}: x "
+        "is a function of h but for rounding, and such a layer has no likeliest noise; give "
+        "noise_std"
+    )
 
 
 def _information(hessian: Arrow, ways: np.ndarray) -> Arrow:

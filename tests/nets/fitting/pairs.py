@@ -33,7 +33,9 @@ def draw_x(rng, truth, h, shared=0.0):
     own, common = rng.normal(size=(len(h), len(truth.weights))), rng.normal(size=(len(h), 1))
     noise = np.sqrt(1 - shared) * own + np.sqrt(shared) * common
     v = h @ truth.weights.T + truth.bias + truth.noise_std * noise
-    return truth.gain * np.where(v > 0, v, truth.slope * v) * (rng.random(v.shape) < truth.keep_prob)
+    return (
+        truth.gain * np.where(v > 0, v, truth.slope * v) * (rng.random(v.shape) < truth.keep_prob)
+    )
 
 
 def log_likelihood(truth, x, h):

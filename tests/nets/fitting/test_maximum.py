@@ -232,9 +232,7 @@ def test_standard_errors_are_the_sandwich_of_numerical_derivatives(held, slope):
     errors = standard_errors(data, found, held)
     names = [name for name in ("keep_prob", "noise_std", "gain") if getattr(held, name) is None]
     point = np.array([*(getattr(found, name) for name in names), *found.bias])
-    fixed = truth._replace(
-        keep_prob=found.keep_prob, noise_std=found.noise_std, gain=found.gain
-    )
+    fixed = truth._replace(keep_prob=found.keep_prob, noise_std=found.noise_std, gain=found.gain)
 
     def by_obs(point):
         at = fixed._replace(**dict(zip(names, point, strict=False)), bias=point[len(names) :])
