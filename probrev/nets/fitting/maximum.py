@@ -175,8 +175,8 @@ def _climb(data: LayerData, at: Parameters, held: Held) -> Parameters:
         if gained < TOLERANCE or leaves:
             return at
     raise Refusal(
-        f"the likelihood still rises after {MOST_STEPS} steps, at noise_std = {at.noise_std:.3g}: x "
-        "is a function of h but for rounding, and such a layer has no likeliest noise; give "
+        f"the likelihood still rises after {MOST_STEPS} steps, at noise_std = {at.noise_std:.3g}: "
+        "x is a function of h but for rounding, and such a layer has no likeliest noise; give "
         "noise_std"
     )
 
