@@ -140,7 +140,9 @@ def fit_marginal(
     """
     layer, power = _check_model(model)
     free = _check_free(free, model)
-    _check_counts(num_warmup=(num_warmup, 1), num_samples=(num_samples, 2), num_chains=(num_chains, 1))
+    _check_counts(
+        num_warmup=(num_warmup, 1), num_samples=(num_samples, 2), num_chains=(num_chains, 1)
+    )
     x = _check_x(x, layer, free)
     weights, gain = np.asarray(layer.weights, float), float(layer.gain)
     data = _read(layer, weights, np.tile(x, (num_chains, 1)), free)
@@ -227,9 +229,7 @@ def _errors(of_coordinates: np.ndarray, best: Point) -> MarginalErrors:
     return MarginalErrors(*shared, of_coordinates[len(SHARED) :])
 
 
-def _read(
-    layer: Layer, weights: np.ndarray, x: np.ndarray, free: Collection[str]
-) -> LayerData:
+def _read(layer: Layer, weights: np.ndarray, x: np.ndarray, free: Collection[str]) -> LayerData:
     nowhere = np.zeros((len(x), layer.n_hidden))
     keep_prob = None if "keep_prob" in free else float(layer.keep_prob)
     return read_pairs(layer.activation, weights, x, nowhere, keep_prob)
