@@ -28,7 +28,7 @@ def drawn(truth, num_obs, seed=0, density=1.0):
 
 
 def read(truth, x, h, keep_prob=None):
-    activation = {0.0: "relu", 1.0: "identity"}.get(truth.slope, None)
+    activation = {0.0: "relu", 1.0: "identity"}.get(truth.slope)
     activation = as_activation(activation) if activation else pr.LeakyRelu(truth.slope)
     return read_pairs(activation, truth.weights, x, h, keep_prob)
 
