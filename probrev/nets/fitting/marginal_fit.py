@@ -156,8 +156,9 @@ def fit_marginal(
         found = differentiate_complete(data, weights, h, gain, power, at)
         search.step(found, num_chains, averages=sweep >= num_warmup)
         points.append(search.at)
-    trace = dict(zip(SHARED, np.stack([point.values for point in points], axis=1), strict=True))
-    trace["bias"] = np.stack([point.bias for point in points])
+    numbers = np.stack([point.values for point in points], axis=1)
+    trace = {"bias": np.stack([point.bias for point in points])}
+    trace |= {str(name): row for name, row in zip(SHARED, numbers, strict=True)}
     best = search.average
     fitted = _with(model, jnp.asarray(best.values), jnp.asarray(best.bias))
     errors = _errors(search.standard_errors(), best)
@@ -222,11 +223,14 @@ def _mask(free: Collection[str], n_visible: int) -> np.ndarray:
 def _errors(of_coordinates: np.ndarray, best: Point) -> MarginalErrors:
     """Standard errors of the parameters from those of their coordinates."""
     noise_std, keep_prob, inclusion_prob, slab_scale = best.values
-    slopes = [
-        noise_std, keep_prob * (1 - keep_prob), inclusion_prob * (1 - inclusion_prob), slab_scale
-    ]  # fmt: skip
-    shared = map(float, of_coordinates[: len(SHARED)] * slopes)
-    return MarginalErrors(*shared, of_coordinates[len(SHARED) :])
+    log_t, keep, inclusion, log_scale = map(float, of_coordinates[: len(SHARED)])
+    return MarginalErrors(
+        log_t * noise_std,
+        keep * keep_prob * (1 - keep_prob),
+        inclusion * inclusion_prob * (1 - inclusion_prob),
+        log_scale * slab_scale,
+        of_coordinates[len(SHARED) :],
+    )
 
 
 def _read(layer: Layer, weights: np.ndarray, x: np.ndarray, free: Collection[str]) -> LayerData:
