@@ -158,7 +158,8 @@ def count(part: str, data: xr.Dataset) -> list[dict]:
                 "within 3 errors": int(worst),  # of the bias, that of the worst row
                 "share within 3": float((gap < 3).mean()),
                 "share within 1.96": float((gap < norm.ppf(0.975)).mean()),
-                "rms": float(np.sqrt((gap**2).mean())),
+                "rms": float(np.sqrt(np.nanmean(gap**2))),
+                "unknown": int(np.isnan(gap).sum()),  # rows that never fire; outside, above
             }
         )
     return rows

@@ -2,32 +2,31 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.special import logit
 
-from probrev.inference.gibbs.layered_sweep import (
-    LayeredState,
-    check_layered,
-    init_layered,
-    layered_step,
-)
+from probrev.inference.gibbs.layered_sweep import LayeredState, init_layered, layered_step
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
-from probrev.model.priors import SpikeAndSlab
 from probrev.nets.fitting.complete_data import SHARED, Point, differentiate_complete
 from probrev.nets.fitting.likelihood import LayerData, read_pairs
+from probrev.nets.fitting.marginal_model import (
+    PARAMETERS,
+    check_free,
+    check_model,
+    parameters_of,
+    start_of,
+    with_parameters,
+)
 from probrev.nets.fitting.marginal_search import MarginalSearch
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 
-PARAMETERS = (*SHARED, "bias")
 # Warm-up of the Gibbs sweep, which has no end here: what it would learn is for fixed parameters.
 NO_END = 2**31 - 1
 FEWEST_OBS = 16
@@ -72,7 +71,7 @@ class MarginalFit:
     @property
     def values(self) -> dict[str, Float[np.ndarray, "*rows"]]:
         """The fitted parameters, by name."""
-        return _values(self.model)
+        return parameters_of(self.model)
 
     @property
     def drift(self) -> float:
@@ -138,15 +137,15 @@ def fit_marginal(
 
     Source: Gu and Kong 1998; Polyak and Juditsky 1992; Louis 1982.
     """
-    layer, power = _check_model(model)
-    free = _check_free(free, model)
+    layer, power = check_model(model)
+    free = check_free(free, model)
     _check_counts(
         num_warmup=(num_warmup, 1), num_samples=(num_samples, 2), num_chains=(num_chains, 1)
     )
     x = _check_x(x, layer, free)
     weights, gain = np.asarray(layer.weights, float), float(layer.gain)
     data = _read(layer, weights, np.tile(x, (num_chains, 1)), free)
-    search = MarginalSearch(_start(model), _mask(free, layer.n_visible))
+    search = MarginalSearch(start_of(model), _mask(free, layer.n_visible))
     state = init_layered(key, model, jnp.asarray(x), num_chains, NO_END)
     points = []
     for sweep in range(num_warmup + num_samples):
@@ -160,7 +159,7 @@ def fit_marginal(
     trace = {"bias": np.stack([point.bias for point in points])}
     trace |= {str(name): row for name, row in zip(SHARED, numbers, strict=True)}
     best = search.average
-    fitted = _with(model, jnp.asarray(best.values), jnp.asarray(best.bias))
+    fitted = with_parameters(model, jnp.asarray(best.values), jnp.asarray(best.bias))
     errors = _errors(search.standard_errors(), best)
     return MarginalFit(fitted, errors, trace, num_warmup, len(x))
 
@@ -174,46 +173,7 @@ def _advance(
     bias: Float[Array, " visible"],
 ) -> LayeredState:
     """One sweep at some parameters."""
-    return layered_step(state, _with(model, values, bias), x)
-
-
-def _with(
-    model: LayeredModel, values: Float[Array, "4"], bias: Float[Array, " visible"]
-) -> LayeredModel:
-    """The model with other parameters."""
-    noise_std, keep_prob, inclusion_prob, slab_scale = values
-    old: Any = model.prior
-    slab = (
-        dist.HalfNormal(slab_scale)
-        if isinstance(old.slab, dist.HalfNormal)
-        else dist.Exponential(1 / slab_scale)
-    )
-    layer = model.layers[0]
-    layer = Layer(layer.weights, keep_prob, noise_std, layer.gain, layer.activation, bias)
-    return LayeredModel(SpikeAndSlab(old.n_hidden, inclusion_prob, slab), [layer])
-
-
-def _values(model: LayeredModel) -> dict[str, Any]:
-    """Its parameters by name."""
-    layer, prior = model.layers[0], model.prior
-    assert isinstance(prior, SpikeAndSlab)
-    slab: Any = prior.slab
-    scale = slab.scale if isinstance(slab, dist.HalfNormal) else 1 / slab.rate
-    values = {
-        "noise_std": layer.noise_std,
-        "keep_prob": layer.keep_prob,
-        "inclusion_prob": prior.inclusion_prob,
-        "slab_scale": scale,
-        "bias": layer.bias,
-    }
-    return {name: np.asarray(value, float) for name, value in values.items()}
-
-
-def _start(model: LayeredModel) -> Point:
-    values = _values(model)
-    noise_std, keep_prob, inclusion_prob, slab_scale = (values[name] for name in SHARED)
-    shared = [-np.log(noise_std), logit(keep_prob), logit(inclusion_prob), np.log(slab_scale)]
-    return Point(np.array(shared), values["bias"])
+    return layered_step(state, with_parameters(model, values, bias), x)
 
 
 def _mask(free: Collection[str], n_visible: int) -> np.ndarray:
@@ -237,49 +197,6 @@ def _read(layer: Layer, weights: np.ndarray, x: np.ndarray, free: Collection[str
     nowhere = np.zeros((len(x), layer.n_hidden))
     keep_prob = None if "keep_prob" in free else float(layer.keep_prob)
     return read_pairs(layer.activation, weights, x, nowhere, keep_prob)
-
-
-def _check_model(model: LayeredModel) -> tuple[Layer, int]:
-    """Its layer, and the power of h in its slab's exponent."""
-    if not isinstance(model, LayeredModel) or len(model.layers) != 1 or model.law_changes:
-        raise Refusal(
-            "fit_marginal fits a LayeredModel of one layer: of several, and of laws of one's own, "
-            "give fit_layer the activations on both sides"
-        )
-    prior = model.prior
-    if (
-        not isinstance(prior, SpikeAndSlab)
-        or prior.max_active is not None
-        or np.ndim(prior.inclusion_prob)
-        or not isinstance(prior.slab, dist.HalfNormal | dist.Exponential)
-        or prior.slab.batch_shape
-    ):
-        raise Refusal(
-            "fit_marginal fits a SpikeAndSlab of one inclusion_prob and one HalfNormal or "
-            "Exponential for all units, without max_active: any other prior is fitted to h, by "
-            "fit_prior"
-        )
-    check_layered(model, "fit_marginal")
-    return model.layers[0], 2 if isinstance(prior.slab, dist.HalfNormal) else 1
-
-
-def _check_free(free: Collection[str], model: LayeredModel) -> frozenset[str]:
-    if "gain" in free:
-        raise Refusal(
-            "gain cannot be fitted to x alone: (gain, slab_scale, noise_std, bias) and (c gain, "
-            "slab_scale / c, noise_std / c, bias / c) make the same x, which tells only gain times "
-            "slab_scale: give the gain in the layer, and have slab_scale fitted"
-        )
-    if isinstance(free, str) or not free or not set(free) <= set(PARAMETERS):
-        raise Refusal(f"free must name some of {', '.join(PARAMETERS)}; got {free!r}")
-    values = _values(model)
-    for name in ("keep_prob", "inclusion_prob"):
-        if name in free and not 0 < values[name] < 1:
-            raise Refusal(
-                f"{name} is free and starts at {values[name]:g}, an end of its range, which no "
-                "step leads away from: start between 0 and 1"
-            )
-    return frozenset(free)
 
 
 def _check_counts(**counts: tuple[int, int]) -> None:

@@ -92,7 +92,7 @@ def test_fit_and_errors_are_those_of_the_evidence_by_quadrature():
     ]  # fmt: skip
     errors = np.sqrt(np.diag(np.linalg.inv(-np.array(hessian) / 4e-6)))
     fit = pr.fit_marginal(
-        jax.random.key(1), model_of(*off_the_truth(truth)), x, num_warmup=150, num_samples=4000
+        jax.random.key(1), model_of(*off_the_truth(truth)), x, num_warmup=150, num_samples=3000
     )
     values, spread = fit.values, fit.std_errors
     found = np.array(
@@ -136,6 +136,7 @@ def tiny():
     return truth, draw(truth, 40)
 
 
+@pytest.mark.slow
 def test_what_is_held_stays_and_has_no_error(tiny):
     truth, x = tiny
     start = model_of(truth)
@@ -196,6 +197,10 @@ def small(slab=None, rate=0.4, layers=1, max_active=None, **changed):
     return pr.LayeredModel(prior, [layer, *above])
 
 
+def k_sparse():
+    return pr.LayeredModel(pr.KSparse(2, 1, dist.HalfNormal(1.0)), small().layers)
+
+
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
@@ -210,6 +215,11 @@ def small(slab=None, rate=0.4, layers=1, max_active=None, **changed):
         (small(dist.HalfNormal(jnp.ones(2))), {}, "one inclusion_prob and one HalfNormal"),
         (small(rate=jnp.array([0.2, 0.3])), {}, "one inclusion_prob"),
         (small(max_active=1), {}, "without max_active"),
+        (
+            pr.LayeredModel(pr.KSparse(2, 1, dist.HalfNormal(1.0)), small().layers),
+            {},
+            "without max",
+        ),
         (small(noise_std=0.0), {}, "fit_marginal needs noise_std > 0"),
         (small(activation=pr.ClippedRelu(6.0), gain=1.0), {}, "z above 0 and a multiple of z"),
         (small(), {"x": X[:, :2]}, r"x must have shape \(num_obs, 3\) .* got \(20, 2\)"),

@@ -18,7 +18,7 @@ def only(*coordinates):
 
 def search_toy(y, num_warmup=50, num_samples=4000):
     rng = np.random.default_rng(1)
-    search = MarginalSearch(START, only(WHERE))
+    search, trace = MarginalSearch(START, only(WHERE)), []
     for sweep in range(num_warmup + num_samples):
         theta = search.at.shared[WHERE]
         mean = (y + theta / 2) / 1.5
@@ -28,16 +28,18 @@ def search_toy(y, num_warmup=50, num_samples=4000):
         information[WHERE, WHERE] = h.size / 2
         found = Complete(slopes, information)
         search.step(found, NUM_CHAINS, averages=sweep >= num_warmup)
-    return search
+        trace.append(search.at.shared[WHERE])
+    return search, np.array(trace)
 
 
 def test_average_and_information_are_those_of_what_is_seen():
     y = np.random.default_rng(0).normal(1.3, np.sqrt(3), NUM_OBS)
-    search = search_toy(y)
+    search, trace = search_toy(y)
     errors = search.standard_errors()
     assert errors[WHERE] == pytest.approx(np.sqrt(3 / NUM_OBS), rel=0.02)
     # With h seen it would be sqrt(2 / NUM_OBS).
     assert search.average.shared[WHERE] == pytest.approx(y.mean(), abs=0.02 * errors[WHERE])
+    assert trace[-500:].std() < 0.2 * trace[20:50].std()
     held = [0, 1, 2, 4, 5]
     np.testing.assert_allclose(np.concatenate(search.average)[held], np.concatenate(START)[held])
     assert not errors[held].any()
