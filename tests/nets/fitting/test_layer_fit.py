@@ -175,6 +175,7 @@ def test_refusals(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_x_without_noise_is_refused():
     truth = pairs.random_truth(np.random.default_rng(0), 6, 3, noise_std=0.0)
     x, h = drawn(truth, NUM_TRAIN + NUM_NEW, seed=1)
