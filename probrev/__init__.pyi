@@ -47,6 +47,7 @@ from .model.states import FiniteStates
 from .nets.activation_profile import ActivationProfile, profile_activations
 from .nets.fitting.checks import Check
 from .nets.fitting.layer_fit import LayerFit, fit_layer
+from .nets.fitting.marginal_fit import MarginalFit, fit_marginal
 from .nets.fitting.net_fit import FittedLevel, FittedNet, fit_net
 from .nets.fitting.priors import fit_prior
 from .nets.reversal import measure_reversal, predict_cosine, reverse
@@ -115,6 +116,7 @@ __all__ = [
     "LogQuadraticSlab",
     "Look",
     "MarchenkoPastur",
+    "MarginalFit",
     "MeanField",
     "Measured",
     "MetricFamily",
@@ -152,6 +154,7 @@ __all__ = [
     "exact",
     "expected_calibration_error",
     "fit_layer",
+    "fit_marginal",
     "fit_net",
     "fit_prior",
     "from_datatree",

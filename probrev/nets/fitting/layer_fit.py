@@ -124,7 +124,8 @@ def fit_layer(
 
     Raises:
         ValueError: fewer than 16 pairs, arrays that do not fit the weights, x that the activation
-            cannot give, or all 0.
+            cannot give, that is all 0 or that follows from h without noise, an activation of
+            another form, or a keep_prob outside (0, 1] or a noise_std or gain not above 0.
 
     Source: our theory notes, section 16; Tobin 1958 and Olsen 1978 for rows that are censored.
     """
@@ -134,10 +135,11 @@ def fit_layer(
         _as_pair(name, weights, *pair) for name, pair in (("", (x, h)), ("held-out ", held_out))
     ]
     (x, h), (x_new, h_new) = pairs
-    held = Held(keep_prob, noise_std, gain, bias)
+    held = _as_held(keep_prob, noise_std, gain, bias)
+    for name, one in (("x", x), ("held-out x", x_new)):
+        if not one.any():
+            raise Refusal(f"{name} is 0 throughout: no row fires, so there is nothing to fit")
     data, new = (read_pairs(activation, weights, *pair, keep_prob) for pair in pairs)
-    if not data.seen.any():
-        raise Refusal("x is 0 throughout: no row fires, so there is nothing to fit")
     if not data.z.any():
         raise Refusal("W h is 0 throughout: no unit fires, or the weights are 0")
     at = maximise(data, held)
@@ -178,11 +180,27 @@ def _refit(
     return differentiate(new, maximise(data, held)).log_likelihood
 
 
+def _as_held(
+    keep_prob: float | None, noise_std: float | None, gain: float | None, bias: bool
+) -> Held:
+    if keep_prob is not None and not 0 < keep_prob <= 1:
+        raise Refusal(
+            "keep_prob must lie in (0, 1], or be None to be fitted: it is the probability that a "
+            f"unit survives dropout; got {keep_prob}"
+        )
+    for name, value in (("noise_std", noise_std), ("gain", gain)):
+        if value is not None and not 0 < value < np.inf:
+            raise Refusal(f"{name} must be positive and finite, or None to be fitted; got {value}")
+    return Held(keep_prob, noise_std, gain, bias)
+
+
 def _as_matrix(name: str, value: ArrayLike) -> np.ndarray:
     check_real(name, value)
     value = np.asarray(value, dtype=float)
-    if value.ndim != 2 or not value.size or not np.isfinite(value).all():
+    if value.ndim != 2 or not value.size:
         raise Refusal(f"{name} must be a matrix of finite numbers; got shape {value.shape}")
+    if not np.isfinite(value).all():
+        raise Refusal(f"{name} must be a matrix of finite numbers: it has NaN or infinity")
     return value
 
 

@@ -92,8 +92,8 @@ def read_pairs(
     """
     if activation.negative_slope is None:
         raise Refusal(
-            f"fit_layer knows activations that are z above 0 and a multiple of z below, as relu, "
-            f"LeakyRelu and identity are; got {activation}"
+            "layers can be fitted whose activation is z above 0 and a multiple of z below, as that "
+            f"of relu, LeakyRelu and identity is; got {activation}"
         )
     at = jnp.asarray(x)
     place = activation.locate(at, jnp.asarray(1.0 if keep_prob == 1 else 0.5))

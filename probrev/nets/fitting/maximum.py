@@ -13,14 +13,17 @@ from probrev.nets.fitting.likelihood import (
     differentiate_twice,
     log_likelihood,
 )
+from probrev.plumbing.refusal import Refusal
 
 # Where the search for keep_prob begins: zeros that are dropout's, and zeros that are the noise's.
 STARTS = (0.5, 0.98)
 # Beyond these log odds the likelihood is that of no dropout.
 MOST_LOGIT = 15.0
-MOST_STEPS = 200
+MOST_STEPS = 500
 # A step is the last where it can gain no more than so many nats.
 TOLERANCE = 1e-9
+# Shared parameters go no further at a time: t = 0 is a plateau on the scale of its logarithm.
+FURTHEST = 2.0
 # Damping of a step, and how it changes where a step gains nothing.
 LEAST_DAMPING, MOST_DAMPING, FACTOR = 1e-8, 1e8, 10.0
 
@@ -71,11 +74,15 @@ def maximise(data: LayerData, held: Held) -> Parameters:
     """The parameters of the highest likelihood.
 
     A row that never fires has no likeliest bias, since lower is always better: it gets the one at
-    which it would fire half a time in one observation more.
+    which it would fire half a time in one observation more. Without a flat at 0 such a row was
+    dropped throughout, and its bias, of which nothing is known, is 0.
 
     Args:
         data: at least one row that fires.
         held: what is not fitted.
+
+    Raises:
+        ValueError: x follows from h without noise.
     """
     live = data.fires if held.bias else np.ones(data.z.shape[1], bool)
     rows = data.rows(live)
@@ -89,7 +96,7 @@ def maximise(data: LayerData, held: Held) -> Parameters:
     b = np.zeros(live.size)
     b[live] = best.b
     best = best._replace(b=b)
-    return best if live.all() else _quieten(data, best, ~live)
+    return _quieten(data, best, ~live) if data.has_flat and not live.all() else best
 
 
 def standard_errors(data: LayerData, at: Parameters, held: Held) -> StandardErrors:
@@ -152,10 +159,10 @@ def _climb(data: LayerData, at: Parameters, held: Held) -> Parameters:
             arrow = _damped(_information(hessian, ways), damping)
             step, own_step = _solve(arrow, slope, own_slope, held.bias)
             gained = slope @ step + (own_slope @ own_step if held.bias else 0.0)
-            shared = np.array(at[:3]) + ways @ step
-            log_s, log_t, chance = map(float, shared)
+            move = ways @ step
+            log_s, log_t, chance = map(float, at[:3] + move)
             there = Parameters(log_s, log_t, chance, at.b + own_step)
-            if gained >= 0:
+            if gained >= 0 and np.abs(move).max() <= FURTHEST:
                 following, curvature = differentiate_twice(data, there)
                 if following.log_likelihood.sum() >= best:
                     break
@@ -164,9 +171,14 @@ def _climb(data: LayerData, at: Parameters, held: Held) -> Parameters:
             return at
         at, here, hessian = there, following, curvature
         damping = max(damping / FACTOR, LEAST_DAMPING)
-        if gained < TOLERANCE or at.logit_keep > 2 * MOST_LOGIT:
+        leaves = held.keep_prob is None and at.logit_keep > 2 * MOST_LOGIT
+        if gained < TOLERANCE or leaves:
             return at
-    return at
+    raise Refusal(
+        f"the likelihood still rises after {MOST_STEPS} steps, at noise_std = {at.noise_std:.3g}: "
+        "x is a function of h but for rounding, and such a layer has no likeliest noise; give "
+        "noise_std"
+    )
 
 
 def _information(hessian: Arrow, ways: np.ndarray) -> Arrow:
