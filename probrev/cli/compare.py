@@ -9,7 +9,6 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 import probrev as pr
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import print_json, print_result
-from probrev.cli.net_plan import NetPlan
 from probrev.cli.output import REPORT, RUN, check_folder, default_folder
 from probrev.cli.plan import Plan
 from probrev.inference.methods import METHODS
@@ -82,6 +81,9 @@ def compare(
                 "--set, --posterior, --inverse and --num-weights are for a model; with --data the "
                 "model is fitted to the net"
             )
+
+        from probrev.cli.net_plan import NetPlan
+
         plan = NetPlan(
             Path(model), data, test_data, layer, activation or "relu", prior, num_obs, seed
         )

@@ -141,6 +141,7 @@ def test_bad_parameters(settings, message):
         build(**settings)
 
 
+@pytest.mark.slow
 def test_more_observations_than_images(model):
     with pytest.raises(ValueError, match=r"num_obs must be at most 899, .*; got 900"):
         observe(model, 900)

@@ -31,8 +31,15 @@ def start(prior, layer, log_step=0.0):
     return same._replace(log_step=jnp.full(NUM_CASES, log_step))
 
 
-@pytest.mark.parametrize("activation", ["relu", "identity", pr.LeakyRelu(0.2)])
-@pytest.mark.parametrize("log_step", [-1.2, 0.0])  # most moves are taken, and half of them
+@pytest.mark.parametrize(
+    ("activation", "log_step"),  # most moves are taken, or half of them
+    [
+        ("relu", 0.0),
+        pytest.param("relu", -1.2, marks=pytest.mark.slow),
+        pytest.param("identity", -1.2, marks=pytest.mark.slow),
+        pytest.param(pr.LeakyRelu(0.2), 0.0, marks=pytest.mark.slow),
+    ],
+)
 def test_draws_stay_draws(activation, log_step):
     prior, layer, v, x = drawn(activation)
     metric = start(prior, layer, log_step)

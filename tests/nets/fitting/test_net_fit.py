@@ -27,6 +27,7 @@ def up(x):
     return first, np.maximum(first @ WEIGHTS[1] + BIASES[1], 0)
 
 
+@pytest.mark.slow
 def test_activations_are_the_nets(fitted):
     low, high = fitted.levels
     for which, x in (("train", X), ("held_out", HELD_OUT)):
@@ -39,11 +40,13 @@ def test_activations_are_the_nets(fitted):
     assert fitted["layer 2"] is high
 
 
+@pytest.mark.slow
 def test_inputs_that_may_be_negative_have_no_rectifier(fitted):
     low, high = (level.fit.layer.activation for level in fitted.levels)
     assert (str(low), str(high)) == ("identity", "relu")
 
 
+@pytest.mark.slow
 def test_inverses_are_the_net_as_trained(fitted):
     first, second = up(HELD_OUT)
     assert_allclose(fitted.inverses["as_trained"](HELD_OUT), second, rtol=1e-6)
@@ -51,6 +54,7 @@ def test_inverses_are_the_net_as_trained(fitted):
         assert_allclose(level.inverses["as_trained"](x), h, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_observations_are_made_from_held_out_h(fitted):
     _, second = up(HELD_OUT)
     for one, width in ((fitted, 9), (fitted.levels[1], 7)):
@@ -64,6 +68,7 @@ def test_observations_are_made_from_held_out_h(fitted):
     assert [layer.n_visible for layer in fitted.model.layers] == [9, 7]
 
 
+@pytest.mark.slow
 def test_the_likelier_prior_is_chosen(fitted):
     for level in fitted.levels:
         means = {name: one.log_prob.mean() for name, one in level.priors.items()}
@@ -74,6 +79,7 @@ def test_the_likelier_prior_is_chosen(fitted):
         assert_allclose(own.log_prob, own.prior.log_prob(level.held_out.h[: len(own.log_prob)]))
 
 
+@pytest.mark.slow
 def test_a_refit_is_of_the_same_pairs_drawn_again(fitted):
     level = fitted.levels[1]
     one, same, other = (level.refit(seed, "independent") for seed in (1, 1, 2))
@@ -84,6 +90,7 @@ def test_a_refit_is_of_the_same_pairs_drawn_again(fitted):
     assert 0.8 < ratio < 1.25
 
 
+@pytest.mark.slow
 def test_the_summary_has_every_check_of_every_layer(fitted):
     table = fitted.summary()
     assert [*table["level"].unique()] == ["layer 1", "layer 2"]
@@ -92,6 +99,7 @@ def test_the_summary_has_every_check_of_every_layer(fitted):
     assert "FittedNet 9-7-5" in repr(fitted)
 
 
+@pytest.mark.slow
 def test_one_layer_alone(fitted):
     alone = fit_net(NET, X, HELD_OUT, layer="layer 2")
     assert [level.name for level in alone.levels] == ["layer 2"]
