@@ -3,6 +3,9 @@
 import gc
 import os
 
+# Workers share the cores: threads of a linear algebra library would spin for those of the others.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import numpyro
 import pytest
