@@ -1,6 +1,6 @@
 """A generative layer fitted to the real activations on both sides of a trained one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from probrev.model.activations import Activation, as_activation
 from probrev.model.layer import Layer
 from probrev.nets.fitting.checks import Check, Residuals, check_layer, draw_residuals, zero_share
-from probrev.nets.fitting.likelihood import differentiate, read_pairs
+from probrev.nets.fitting.likelihood import LayerData, Parameters, differentiate, read_pairs
 from probrev.nets.fitting.maximum import Held, StandardErrors, maximise, standard_errors
 from probrev.nets.fitting.rivals import decoder_log_likelihood, null_log_likelihood
 from probrev.nets.weights.controls import gaussian_control
@@ -139,10 +139,9 @@ def fit_layer(
     for name, one in (("x", x), ("held-out x", x_new)):
         if not one.any():
             raise Refusal(f"{name} is 0 throughout: no row fires, so there is nothing to fit")
-    data, new = (read_pairs(activation, weights, *pair, keep_prob) for pair in pairs)
-    if not data.z.any():
+    if not (h @ weights.T).any():
         raise Refusal("W h is 0 throughout: no unit fires, or the weights are 0")
-    at = maximise(data, held)
+    data, at, new = _fit(activation, held, weights, pairs)
 
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(one)) for one in (h, h_new)]
@@ -169,15 +168,31 @@ def fit_layer(
     return layer, fit
 
 
+def _fit(
+    activation: Activation,
+    held: Held,
+    weights: np.ndarray,
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[LayerData, Parameters, LayerData]:
+    """Pairs as they are fitted, the fit, and held-out pairs as it sees them.
+
+    Without dropout a 0 on no flat is a value like any other, and whether there is dropout only the
+    fit tells.
+    """
+    data = read_pairs(activation, weights, *pairs[0], held.keep_prob)
+    at = maximise(data, held)
+    return data, at, read_pairs(activation, weights, *pairs[1], at.keep_prob)
+
+
 def _refit(
     activation: Activation,
     held: Held,
     weights: np.ndarray,
-    pairs: list[tuple[np.ndarray, np.ndarray]],
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
     """Held-out log likelihood of the same fit to something else."""
-    data, new = (read_pairs(activation, weights, *pair, held.keep_prob) for pair in pairs)
-    return differentiate(new, maximise(data, held)).log_likelihood
+    _, at, new = _fit(activation, held, weights, pairs)
+    return differentiate(new, at).log_likelihood
 
 
 def _as_held(

@@ -84,7 +84,7 @@ def maximise(data: LayerData, held: Held) -> Parameters:
     Raises:
         ValueError: x follows from h without noise.
     """
-    live = data.fires if held.bias else np.ones(data.z.shape[1], bool)
+    live = _told(data, held)
     rows = data.rows(live)
     starts = STARTS if held.keep_prob is None else (held.keep_prob,)
     found = [_climb(rows, _begin(rows, held, keep_prob), held) for keep_prob in starts]
@@ -96,7 +96,7 @@ def maximise(data: LayerData, held: Held) -> Parameters:
     b = np.zeros(live.size)
     b[live] = best.b
     best = best._replace(b=b)
-    return _quieten(data, best, ~live) if data.has_flat and not live.all() else best
+    return best if live.all() else _quieten(data, best, ~live)
 
 
 def standard_errors(data: LayerData, at: Parameters, held: Held) -> StandardErrors:
@@ -104,18 +104,19 @@ def standard_errors(data: LayerData, at: Parameters, held: Held) -> StandardErro
 
     Source: Huber 1967 and White 1982 (the sandwich), by observation.
     """
-    live = data.fires if held.bias else np.ones(data.z.shape[1], bool)
-    rows, ways = data.rows(live), held.directions
+    live, ways = _told(data, held), held.directions
     if np.isinf(at.logit_keep):
         ways = ways[:, ways[2] == 0]
-    found, hessian = differentiate_twice(rows, at._replace(b=at.b[live]))
+    found, hessian = differentiate_twice(data.rows(live), at._replace(b=at.b[live]))
+    known = data.fires if held.bias else live
+    hessian = hessian._replace(mixed=hessian.mixed[:, known[live]], own=hessian.own[known[live]])
     arrow = _information(hessian, ways)
-    moved, own = _solve(arrow, (found.shared @ ways).T, found.own.T, held.bias)
+    moved, own = _solve(arrow, (found.shared @ ways).T, found.own.T[known[live]], held.bias)
     log_s, log_t, logit_keep = ways @ moved
-    by_bias = np.zeros((live.size, len(rows.z)))
+    by_bias = np.zeros((live.size, len(data.z)))
     if held.bias:
-        by_bias[~live] = np.nan
-        by_bias[live] = at.noise_std * (own - np.outer(at.b[live], log_t))
+        by_bias[~known] = np.nan
+        by_bias[known] = at.noise_std * (own - np.outer(at.b[known], log_t))
     keep = at.keep_prob
     end = np.nan if held.keep_prob is None and np.isinf(at.logit_keep) else 1.0
     return StandardErrors(
@@ -124,6 +125,11 @@ def standard_errors(data: LayerData, at: Parameters, held: Held) -> StandardErro
         float(_spread(at.gain * (log_t - log_s))),
         _spread(by_bias),
     )
+
+
+def _told(data: LayerData, held: Held) -> np.ndarray:
+    """Rows that tell of what rows share: all but those on a flat that their bias may explain."""
+    return data.fires if held.bias and data.has_flat else np.ones(data.z.shape[1], bool)
 
 
 def _spread(influence: Float[np.ndarray, "*size obs"]) -> np.ndarray:

@@ -24,11 +24,12 @@ def null_log_likelihood(
     """Log p of rows that are independent of h and each other, each with its own law.
 
     A share of zeros, (number of zeros + 1/2) / (N + 1), and for what is not 0 the likeliest normal,
-    on x > 0 alone where no x is negative; each row is fitted to one more of average size.
+    on x > 0 alone where no x is negative; each row is fitted to one more of average size. Where x
+    has no 0 there is no such share, and a 0 is a value like any other.
     """
     off = x == 0
     count = (~off).sum(0)
-    share = (off.sum(0) + 0.5) / (len(x) + 1) if off.any() else np.zeros(x.shape[1])
+    share = (off.sum(0) + 0.5) / (len(x) + 1)
     mean = (x.sum(0) + x[~off].mean()) / (count + 1)
     square = ((x**2).sum(0) + (x[~off] ** 2).mean()) / (count + 1)
     if (x >= 0).all():
@@ -39,9 +40,9 @@ def null_log_likelihood(
     log_density = (
         -0.5 * ((held_out - loc) / scale) ** 2 - np.log(scale * np.sqrt(2 * np.pi)) - log_mass
     )
-    with np.errstate(divide="ignore"):
-        rows = np.where(held_out == 0, np.log(share), np.log1p(-share) + log_density)
-    return rows.sum(1)
+    if off.any():
+        log_density = np.where(held_out == 0, np.log(share), np.log1p(-share) + log_density)
+    return log_density.sum(1)
 
 
 def decoder_log_likelihood(

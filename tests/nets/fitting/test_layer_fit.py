@@ -128,6 +128,20 @@ def test_seed_decides_the_controls_and_nothing_else(case, fitted):
         assert fit.per_row(name) != fitted[1].per_row(name)
 
 
+def test_a_0_that_no_fitted_pair_has_is_a_value_like_any_other():
+    truth = pairs.random_truth(np.random.default_rng(0), 6, 3, slope=1.0, keep_prob=1.0)
+    x, h = drawn(truth, NUM_TRAIN + NUM_NEW, seed=1)
+    x[-1, 2] = 0
+    layer, fit = pr.fit_layer(truth.weights, **halves(x, h), activation="identity")
+    assert layer.keep_prob == 1
+    assert fit.passes
+    near = x.copy()
+    near[-1, 2] = 1e-9
+    _, again = pr.fit_layer(truth.weights, **halves(near, h), activation="identity")
+    for name in ("model", "gaussian", "shuffled", "decoder"):
+        np.testing.assert_allclose(fit.log_likelihood[name], again.log_likelihood[name], rtol=1e-6)
+
+
 X, H, W = np.ones((20, 3)) + np.arange(60).reshape(20, 3) / 60, np.ones((20, 2)), np.ones((3, 2))
 
 

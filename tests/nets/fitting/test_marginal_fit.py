@@ -72,6 +72,16 @@ class Evidence:
         return logsumexp(rows + prior + self.log_w, axis=1)
 
 
+def second_derivatives(evidence, at, step=1e-3):
+    """Of the sum over observations, by differences."""
+    found, ways = np.zeros((at.size, at.size)), step * np.eye(at.size)
+    for i, j in zip(*np.triu_indices(at.size), strict=True):
+        a, b = ways[i], ways[j]
+        ends = [evidence(at + end).sum() for end in (a + b, a - b, b - a, -a - b)]
+        found[i, j] = found[j, i] = (ends[0] - ends[1] - ends[2] + ends[3]) / (4 * step**2)
+    return found
+
+
 @pytest.mark.slow
 def test_fit_and_errors_are_those_of_the_evidence_by_quadrature():
     """SciPy's maximum of log p(x), and the inverse of its numerical second derivatives."""
@@ -81,18 +91,9 @@ def test_fit_and_errors_are_those_of_the_evidence_by_quadrature():
     evidence = Evidence(truth, x)
     start = np.array([-np.log(0.9), logit(0.8), logit(PRIOR[0]), np.log(PRIOR[1]), *truth.bias])
     best = optimize.minimize(lambda p: -evidence(p).sum(), start, method="BFGS").x
-    step = 1e-3 * np.eye(start.size)
-    hessian = [
-        [
-            evidence(best + a + b).sum() - evidence(best + a - b).sum()
-            - evidence(best - a + b).sum() + evidence(best - a - b).sum()
-            for a in step
-        ]
-        for b in step
-    ]  # fmt: skip
-    errors = np.sqrt(np.diag(np.linalg.inv(-np.array(hessian) / 4e-6)))
+    errors = np.sqrt(np.diag(np.linalg.inv(-second_derivatives(evidence, best))))
     fit = pr.fit_marginal(
-        jax.random.key(1), model_of(*off_the_truth(truth)), x, num_warmup=150, num_samples=3000
+        jax.random.key(1), model_of(*off_the_truth(truth)), x, num_warmup=150, num_samples=2000
     )
     values, spread = fit.values, fit.std_errors
     found = np.array(
@@ -101,8 +102,8 @@ def test_fit_and_errors_are_those_of_the_evidence_by_quadrature():
             logit(values["inclusion_prob"]), np.log(values["slab_scale"]), *values["bias"],
         ]
     )  # fmt: skip
-    # Chance is about .08 of them.
-    np.testing.assert_allclose((found - best) / errors, 0, atol=0.3)
+    # Chance is about .1 of them.
+    np.testing.assert_allclose((found - best) / errors, 0, atol=0.35)
     of_values = errors[:4] * [
         values["noise_std"],
         *[values[name] * (1 - values[name]) for name in ("keep_prob", "inclusion_prob")],
@@ -166,7 +167,8 @@ def test_gain_times_slab_scale_is_all_that_x_tells(tiny):
             gain=factor * truth.gain, noise_std=truth.noise_std / factor, bias=truth.bias / factor
         )
         start = model_of(other, (PRIOR[0], PRIOR[1] / factor))
-        fits.append(pr.fit_marginal(jax.random.key(0), start, x, num_warmup=20, num_samples=20))
+        settings = {"num_warmup": 20, "num_samples": 20, "num_chains": 1}
+        fits.append(pr.fit_marginal(jax.random.key(0), start, x, **settings))
     one, two = fits
     for name in ("noise_std", "slab_scale", "bias"):
         np.testing.assert_allclose(2 * two.values[name], one.values[name], rtol=1e-6)

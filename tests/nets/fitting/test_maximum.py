@@ -146,12 +146,22 @@ def test_rows_that_never_fire():
     assert not standard_errors(data, maximise(data, held), held).bias.any()
 
 
-def test_rows_that_are_never_seen_without_a_flat_have_no_bias():
-    """A dropped row says nothing of its bias: of rows that are never seen it stays 0."""
-    truth = pairs.random_truth(np.random.default_rng(7), 4, 2, slope=1.0)
+def test_rows_that_are_never_seen_without_a_flat():
+    """A row that is 0 throughout was dropped: it tells of keep_prob, and not of its bias."""
+    truth = pairs.random_truth(np.random.default_rng(7), 4, 2, slope=1.0, keep_prob=1.0)
     x, h = drawn(truth, 80)
     x[:, 2] = 0
-    assert maximise(read(truth, x, h), FREE).bias[2] == 0
+    data = read(truth, x, h)
+    found = maximise(data, FREE)
+    errors = standard_errors(data, found, FREE)
+    assert found.keep_prob == pytest.approx(0.75)
+    assert errors.keep_prob == pytest.approx(0, abs=1e-9)  # every observation has one 0
+    assert found.bias[2] == 0
+    np.testing.assert_array_equal(np.isnan(errors.bias), [False, False, True, False])
+    rest = [0, 1, 3]
+    part = maximise(data.rows(np.array(rest)), FREE)
+    np.testing.assert_allclose(found.bias[rest], part.bias, rtol=1e-6)
+    assert found.gain == pytest.approx(part.gain)
 
 
 def test_every_row_fires_always():
