@@ -164,7 +164,7 @@ def test_the_predictive_check_knows_whose_x_it_is(source, lowest, highest):
     obs = observe(model, 12, **settings)
     posterior = pr.gibbs(jax.random.key(5), model, obs, num_samples=1000)
     assert posterior.status == "ok", posterior.status_reason
-    ladder = pr.build_ladder(jax.random.key(6), model, ["scalar"])
+    ladder = pr.build_ladder(jax.random.key(6), model, ["calibrated"])
     result = pr.compare(model, obs, ladder, {"gibbs": posterior})
     table = result.table().set_index("metric")["value"]
     for statistic in ("zero_share", "norm"):
