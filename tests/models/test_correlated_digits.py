@@ -15,7 +15,7 @@ def test_claimed_risk_is_the_actual_risk():
     v = trained.x_train @ trained.weights + trained.bias
     prior = pr.fit_prior(trained.h_train, kind="correlated", pre_activations=v)
     model = pr.LayeredModel(prior, layers)
-    obs = model.simulate(jax.random.key(0), 200)
+    obs = model.simulate(jax.random.key(0), 100)
     posterior = pr.gibbs(
         jax.random.key(1), model, obs, num_chains=2, num_warmup=250, num_samples=250
     )
