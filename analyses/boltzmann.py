@@ -36,7 +36,7 @@ from probrev.runs.built_model import build_model
 # Units of h^1, h^2, ...: few enough of h^1 to enumerate, many of h^2, which are summed out.
 WIDTHS = {"RBM": (14,), "DBM": (14, 64)}
 LAYERED = "layered ReLU"
-NETS = ("universal", "calibrated", "scalar", "as_trained")
+NETS = ("calibrated", "as_trained")
 OWN, DIGITS = "generated", "digits"
 TOP_COUPLINGS = (0.5, 1.0, 2.0, 3.0, 4.0)
 NUM_FANTASIES = 8
@@ -132,7 +132,7 @@ def compare_layered(key: jax.Array, source: str, num_obs: int, num_samples: int)
     own = built.own_inverses
     nets = built.inverses(key_nets, [*(name for name in NETS if name not in own), *own])
     posterior = pr.gibbs(key_gibbs, built.model, obs, num_samples=num_samples)
-    return pr.compare(built.model, obs, nets, {"gibbs": posterior})
+    return pr.compare(built.model, obs, nets, {"gibbs": posterior}, checks=built.checks)
 
 
 def measure_gaps(model: str, source: str, result: pr.Comparison) -> list[dict]:

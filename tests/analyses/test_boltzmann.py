@@ -17,7 +17,7 @@ def test_computed_and_plotted(tmp_path, capsys):
     assert boltzmann.plot(tmp_path).stat().st_size > 10_000
     told = capsys.readouterr().out
     assert "RBM: sigmoid 1.00 [1.00, 1.00]" in told
-    assert re.search(r"layered ReLU: universal .*, as_trained ", told)
+    assert re.search(r"layered ReLU: calibrated .*, as_trained ", told)
     assert "mean field's squared distance to the posterior mean grows throughout" in told
     learned = boltzmann.load(tmp_path, "learned")["log_prob"].mean("image")
     assert learned.sel(law="RBM") > learned.sel(law="independent") + 1

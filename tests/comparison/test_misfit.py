@@ -182,7 +182,7 @@ def test_a_real_net_that_the_model_does_not_fit(keep_prob, relative_noise, sourc
     obs = pr.Observations(x)
     if source == "x from real h":
         obs = model.observe_from(jax.random.key(0), jnp.asarray(up(x)))
-    gibbs = pr.gibbs(jax.random.key(1), model, obs, num_samples=2000)
+    gibbs = pr.gibbs(jax.random.key(1), model, obs, num_samples=6000)
     found = pr.compare(model, obs, {"as_trained": up}, {"gibbs": gibbs})
     assert found.verdicts[0].word is Word.MISFIT
     assert not found.conclusive
