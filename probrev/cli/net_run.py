@@ -1,6 +1,7 @@
 """A real net judged: the part of `probrev compare NET --data X` that needs JAX."""
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,7 +12,7 @@ import probrev as pr
 from probrev.cli.display import Stages, stages
 from probrev.cli.net_plan import NetPlan
 from probrev.cli.run import sample_until_converged
-from probrev.nets.fitting.net_fit import hidden_layers
+from probrev.nets.fitting.hidden_layers import hidden_layers
 from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.refusal import Refusal
 from probrev.runs.net_run import judge_level
@@ -48,7 +49,7 @@ def run_net(plan: NetPlan) -> tuple[str, pr.Comparison]:
             infer=partial(_infer, stage), seed=plan.seed, stage=stage,
             begin=lambda look: stage.say(f"{look.num_obs} observations"),
             provenance={
-                "command": " ".join(plan.command), "model": f"{plan.file}, layer {level.name}",
+                "command": shlex.join(plan.command), "model": f"{plan.file}, layer {level.name}",
                 "seed": plan.seed, "read": read, "parameters": {"data": _sha256(plan)},
                 **surroundings(),
             },

@@ -51,7 +51,8 @@ class Verdict(NamedTuple):
         high: upper end.
         interval_prob: probability of the interval.
         num_obs: observations that it is about.
-        num_wanted: of an undecided one, about how many observations would decide it; else 0.
+        num_wanted: of an undecided one, about how many observations would decide it, where that can
+            be told from R's interval; else 0.
         planned: whether it was fixed beforehand that this verdict would be read, rather than one of
             many that one may look through.
         reason: of a misfit, inconclusive or unjudged one why; else empty.
@@ -132,7 +133,7 @@ def judge(
     elif reason:
         word, phrase = Word.UNJUDGED, f"unjudged: {reason}"
     elif ratio.is_claim_open and not ratio.low > NEAR_BELOW:
-        word, num_wanted = Word.UNDECIDED, 2 * ratio.num_obs
+        word = Word.UNDECIDED
         phrase = "undecided: it is not clear yet whether the prior fits h, more observations tell"
     elif ratio.high < AS_GOOD_BELOW:
         word = phrase = Word.AS_GOOD

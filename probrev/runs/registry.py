@@ -1,11 +1,11 @@
 """Model files, named or a user's own: found, described and loaded by path.
 
 A model file is a Python file with a top-level function `build(**parameters)` that returns a model.
-Beside it a function `observe(key, model, num_obs, ...)` may make the observations, and a function
-`inverses(model, ...)` may add some of its own to the ladder, and one `checks(model, ...)` says how
-well a model that was fitted to a real net fits it; all are given those arguments of `build` that
-they name. To describe a file reads its source and runs nothing, so
-that a list of models is quick.
+Beside it a function `observe(key, model, num_obs, ...)` may make the observations, one
+`inverses(model, ...)` may add some of its own to the ladder, and one `checks(model, ...)` may say
+how well a model that was fitted to a real net fits it; all are given those arguments of `build`
+that they name. To describe a file reads its source and runs nothing, so that a list of models is
+quick.
 """
 
 import ast

@@ -21,7 +21,13 @@ from probrev.inference.gibbs.coordinate import (
     update_coupled_units,
 )
 from probrev.inference.gibbs.hamiltonian import Metric, move_together
-from probrev.inference.gibbs.surrogate import Surrogate, accept, log_neglected, surrogate_rows
+from probrev.inference.gibbs.surrogate import (
+    Surrogate,
+    accept,
+    log_neglected,
+    rows_to_sweep,
+    surrogate_rows,
+)
 from probrev.model.conditional_prior import Auxiliary, ConditionalPrior, Coupling
 from probrev.model.layer import Layer
 
@@ -115,11 +121,7 @@ def _sweep_each(
     """V of rectified units, each drawn given the v of all others."""
     key_rows, key_units, key_order, key_accept = jax.random.split(key, 4)
     z = layer.pre_activation(jnp.maximum(old, 0.0))
-    rows = jax.lax.cond(
-        augments,
-        lambda: augment(key_rows, layer, z, x),
-        lambda: surrogate_rows(layer, surrogate, x, z),
-    )
+    rows = rows_to_sweep(key_rows, layer, surrogate, z, x, augments)
     information = rows.precision @ layer.weights**2
     backwards = ~augments & jax.random.bernoulli(key_order)
     v, _ = update_coupled_units(

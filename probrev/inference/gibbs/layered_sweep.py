@@ -11,7 +11,6 @@ from probrev.inference.gibbs.auxiliary_step import check_prior, units_given
 from probrev.inference.gibbs.coordinate import (
     RELOCATION_PROB,
     UnitPrior,
-    augment,
     relocate_unit,
     update_units,
 )
@@ -22,6 +21,7 @@ from probrev.inference.gibbs.surrogate import (
     accept,
     fit_surrogate,
     log_neglected,
+    rows_to_sweep,
     surrogate_rows,
 )
 from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
@@ -260,11 +260,7 @@ def _sweep(
     """
     key_rows, key_order, key_units, key_coin, key_moves, key_accept = jax.random.split(key, 6)
     z = layer.pre_activation(h)
-    rows = jax.lax.cond(
-        augments,
-        lambda: augment(key_rows, layer, z, x),
-        lambda: surrogate_rows(layer, surrogate, x, z),
-    )
+    rows = rows_to_sweep(key_rows, layer, surrogate, z, x, augments)
     # What the rows say about each unit alone does not change while they are held fixed.
     information = rows.precision @ layer.weights**2
     backwards = ~augments & jax.random.bernoulli(key_order)

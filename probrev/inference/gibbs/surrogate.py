@@ -12,9 +12,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from probrev.inference.gibbs.coordinate import Rows
+from probrev.inference.gibbs.coordinate import Rows, augment
 from probrev.model.channel import observed_score
 from probrev.model.layer import Layer
 
@@ -71,6 +71,22 @@ def surrogate_rows(
     precision = jnp.where(seen, information, surrogate.precision)
     slope = surrogate.slope - surrogate.precision * (z - surrogate.center)
     return Rows(precision, jnp.where(seen, information * (layer.seen_pre_activation(x) - z), slope))
+
+
+def rows_to_sweep(
+    key: PRNGKeyArray,
+    layer: Layer,
+    surrogate: Surrogate,
+    z: Float[Array, "case visible"],
+    x: Float[Array, "case visible"],
+    augments: Bool[Array, ""],
+) -> Rows:
+    """The likelihood of a sweep: with latents drawn for silent rows, or the surrogate's."""
+    return jax.lax.cond(
+        augments,
+        lambda: augment(key, layer, z, x),
+        lambda: surrogate_rows(layer, surrogate, x, z),
+    )
 
 
 def log_neglected(

@@ -230,12 +230,17 @@ def _tell_residuals(residuals: Residuals) -> list[Check]:
     ]  # fmt: skip
 
 
-def _tell_tied_share(log_likelihood: Mapping[str, np.ndarray]) -> Check:
+def tied_share(log_likelihood: Mapping[str, Float[np.ndarray, " held_out"]]) -> float:
+    """How much of what a decoder of its own weights adds to the null W^T adds; NaN if nothing."""
     model, null, decoder = (log_likelihood[name].mean() for name in ("model", "null", "decoder"))
-    share = float((model - null) / (decoder - null)) if decoder > null else np.nan
+    return float((model - null) / (decoder - null)) if decoder > null else np.nan
+
+
+def _tell_tied_share(log_likelihood: Mapping[str, np.ndarray]) -> Check:
+    share = tied_share(log_likelihood)
     said = (
         f"W^T gives {share:.2f} of what a decoder with weights of its own adds to the null."
-        if decoder > null
+        if not np.isnan(share)
         else "A decoder with weights of its own adds nothing to the null."
     )
     return Check("tied share", share, np.nan, "", True, said)

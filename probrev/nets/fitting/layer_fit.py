@@ -11,7 +11,14 @@ from jaxtyping import Float
 
 from probrev.model.activations import Activation, as_activation
 from probrev.model.layer import Layer
-from probrev.nets.fitting.checks import Check, Residuals, check_layer, draw_residuals, zero_share
+from probrev.nets.fitting.checks import (
+    Check,
+    Residuals,
+    check_layer,
+    draw_residuals,
+    tied_share,
+    zero_share,
+)
 from probrev.nets.fitting.likelihood import LayerData, Parameters, differentiate, read_pairs
 from probrev.nets.fitting.maximum import Held, StandardErrors, maximise, standard_errors
 from probrev.nets.fitting.rivals import decoder_log_likelihood, null_log_likelihood
@@ -59,10 +66,7 @@ class LayerFit:
     @property
     def tied_share(self) -> float:
         """How much of what a decoder with weights of its own says more than the null W^T says."""
-        model, null, decoder = (
-            self.log_likelihood[name].mean() for name in ("model", "null", "decoder")
-        )
-        return float((model - null) / (decoder - null))
+        return tied_share(self.log_likelihood)
 
     def per_row(self, name: str) -> float:
         """Held-out nats per row and observation, of the model or what it is held against."""

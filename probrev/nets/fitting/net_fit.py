@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -18,12 +17,12 @@ from probrev.model.observations import Observations
 from probrev.model.priors import SpikeAndSlab
 from probrev.model.rectified_gaussian import RectifiedGaussian
 from probrev.nets.fitting.checks import Check
+from probrev.nets.fitting.hidden_layers import read_hidden
 from probrev.nets.fitting.layer_fit import LayerFit, fit_layer
 from probrev.nets.fitting.likelihood import read_pairs
 from probrev.nets.fitting.maximum import Held, maximise
 from probrev.nets.fitting.priors import fit_prior
-from probrev.nets.weights.layers import label_layers
-from probrev.nets.weights.trained_layer import RELU, TrainedLayer, TrainedLayers
+from probrev.nets.weights.trained_layer import TrainedLayer
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
@@ -39,7 +38,8 @@ class PriorFit(NamedTuple):
 
     Attributes:
         prior: the prior.
-        log_prob: log density of held-out h in nats, a mass at 0 for each unit, by observation.
+        log_prob: log density in nats, a mass at 0 for each unit, of some held-out h drawn at
+            random, the same for all priors of a layer.
     """
 
     prior: Prior
@@ -156,7 +156,7 @@ class FittedNet:
     @property
     def inverses(self) -> dict[str, Callable[[Array], Array]]:
         """The whole net as it was trained, from x to the top."""
-        weights, biases = ([getattr(one, name) for one in self.levels] for name in _UP)
+        weights, biases = zip(*((one.weights, one.bias) for one in self.levels), strict=True)
         return {"as_trained": as_trained(weights, biases)}
 
     @property
@@ -204,9 +204,6 @@ class FittedNet:
         return "\n".join([about, *map(repr, self.levels)])
 
 
-_UP = ("weights", "bias")
-
-
 def fit_net(
     layers: Sequence[TrainedLayer] | FeedforwardNet,
     x: Float[ArrayLike, "obs visible"],
@@ -236,7 +233,7 @@ def fit_net(
         ValueError: no layer of that name, layers that are not dense ReLU layers or do not fit each
             other or the inputs; or what `fit_layer` refuses.
     """
-    names, weights, biases = _read(layers)
+    names, weights, biases = read_hidden(layers)
     below = [_as_inputs(name, one, weights[0]) for name, one in (("x", x), ("held_out", held_out))]
     if layer is not None and layer not in names:
         raise Refusal(f"no hidden layer {layer!r}; the net's are {', '.join(names)}")
@@ -280,7 +277,8 @@ def _fit_level(
         weights, train.x, train.h, held_out=(held_out.x, held_out.h), seed=seed,
         activation="identity" if signed else "relu",
     )  # fmt: skip
-    new = jnp.asarray(held_out.h[:MOST_DENSITIES])
+    rows = np.random.default_rng(seed).permutation(len(held_out.x))[:MOST_DENSITIES]
+    new = jnp.asarray(held_out.h[rows])
     priors = {}
     for kind in PRIORS:
         prior = _fit_one(kind, train)
@@ -301,66 +299,6 @@ def _observe(key: PRNGKeyArray, model: LayeredModel, h: np.ndarray, num_obs: int
     key_rows, key_x = jax.random.split(key)
     rows = np.asarray(jax.random.permutation(key_rows, len(h))[:num_obs])
     return model.observe_from(key_x, jnp.asarray(h[rows]))
-
-
-def _read(
-    layers: Sequence[TrainedLayer] | FeedforwardNet,
-) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
-    """Names, weights and biases of the layers that are to be fitted."""
-    if isinstance(layers, FeedforwardNet):
-        weights = [np.asarray(layer.weights, float) for layer in layers.layers]
-        biases = [
-            np.broadcast_to(np.asarray(bias.offset, float), matrix.shape[1:])
-            for bias, matrix in zip(layers.biases, weights, strict=True)
-        ]
-        return [f"layer {number + 1}" for number in range(len(weights))], weights, biases
-    for layer in layers:
-        if not isinstance(layer, TrainedLayer):
-            raise Refusal(
-                "layers must be what pr.read_layers returns, or a FeedforwardNet, as in "
-                "pr.FeedforwardNet.from_weights(weights, biases); got a "
-                f"{type(layer).__name__}"
-            )
-    hidden = hidden_layers(layers)
-    names = label_layers(hidden)
-    return names, [layer.weights for layer in hidden], [layer.bias for layer in hidden]
-
-
-def hidden_layers(layers: Sequence[TrainedLayer]) -> list[TrainedLayer]:
-    """The ReLU layers of a net, without its output.
-
-    The last layer is taken to be the output, unless its file says that it is a ReLU layer.
-
-    Raises:
-        ValueError: there is none, layers do not follow each other, or one of them is no dense layer
-            of ReLUs.
-    """
-    if isinstance(layers, TrainedLayers) and layers.doubts:
-        raise Refusal(f"the file's layers are not known to be one net: {' '.join(layers.doubts)}")
-    hidden = list(layers) if layers[-1].activation == RELU else list(layers[:-1])
-    if not hidden:
-        raise Refusal(
-            f"only the layer {layers[-1].name} was read, and the last layer is taken to be a net's "
-            "output: of one ReLU layer use pr.FeedforwardNet.from_weights([weights], [bias])"
-        )
-    for layer in hidden:
-        if layer.kind != "dense":
-            raise Refusal(
-                f"layer {layer.name} is of kind {layer.kind}: fit the dense layers above it, on "
-                "the activations that reach them, by pr.FeedforwardNet.from_weights"
-            )
-        if layer.activation not in ("", RELU):
-            raise Refusal(
-                f"layer {layer.name} has activation {layer.activation}: only nets of ReLU layers "
-                "can be fitted, since their h are a spike at 0 and a slab above"
-            )
-    for below, above in pairwise(layers):
-        if below.n_hidden != above.n_visible:
-            raise Refusal(
-                f"layer {above.name} reads {above.n_visible} numbers, and {below.name} before it "
-                f"gives {below.n_hidden}: they are no net in this order"
-            )
-    return hidden
 
 
 def _as_inputs(name: str, x: ArrayLike, weights: np.ndarray) -> np.ndarray:

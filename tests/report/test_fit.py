@@ -1,0 +1,85 @@
+"""The page of a fitted model: its checks in order, and what its verdict hangs on."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+import probrev as pr
+from probrev.report.fit import fit
+from probrev.report.summary import Summary
+from tests import small_case
+
+GATE = pr.Check("zeros", 0.002, math.nan, "within 0.01", True, "Zeros are as they are.")
+BESIDE = pr.Check("tied share", 0.31, math.nan, "", True, "W^T gives 0.31 of a decoder.")
+ABOVE = GATE._replace(name="above null", value=0.4, std_error=0.01, sentence="It is above.")
+FITTED = {
+    "layer": "fc2", "prior": "correlated", "num_train": 210, "num_held_out": 90,
+    "relative_noise": 0.34, "activation": "relu", "nats_per_row": {"model": 0.17, "null": -0.23},
+    "parameters": {"keep_prob": [1.0, None], "noise_std": [1.94, 0.01]},
+}  # fmt: skip
+
+
+def compare(checks):
+    obs, net = small_case.observe(), {"net": lambda x: 0 * x[:, :4]}
+    return pr.compare(small_case.MODEL, obs, net, {"exact": small_case.exact()}, checks=checks)
+
+
+@pytest.fixture(scope="module")
+def result():
+    found = compare((ABOVE, GATE, BESIDE))
+    found.tree.attrs["fitted"] = json.dumps(FITTED)
+    asides = [
+        ("the independent prior", 0.42, 0.38, 0.46, 2.4, "ok"),
+        ("refit 1 to a bootstrap sample", 2.72, 2.4, 3.1, 1.05, "ok"),
+        ("refit 2 to a bootstrap sample", 2.76, 2.4, 3.1, 1.07, "not converged"),
+    ]
+    columns = ["what", "ratio", "low", "high", "claimed_over_actual", "status"]
+    real = [
+        ("kappa", 1.86, 1.55, 2.29, "ok"),
+        ("predictive_p_norm", 0.63, math.nan, math.nan, "ok"),
+    ]
+    tables = {
+        "asides": pd.DataFrame(asides, columns=columns),
+        "real_x": pd.DataFrame(real, columns=["metric", "value", "low", "high", "status"]),
+    }
+    for name, table in tables.items():
+        found.tree[f"fit/{name}"] = xr.DataTree(xr.Dataset.from_dataframe(table.rename_axis("row")))
+    return found
+
+
+def test_each_check_has_its_sentence_in_order(result):
+    checks, _ = fit(Summary(result))
+    assert checks.lines == [one.sentence for one in (ABOVE, GATE, BESIDE)]
+    gates, beside = checks.tables
+    assert [row[0] for row in gates.rows] == ["above null", "zeros"]
+    assert gates.rows[0][1:] == ["0.400 ± 0.010", "within 0.01", "yes"]
+    assert [row[0] for row in beside.rows] == ["tied share"]
+
+
+def test_what_the_verdict_hangs_on(result):
+    _, hangs = fit(Summary(result))
+    told = " ".join(hangs.lines)
+    assert (
+        "Under the independent prior R is 0.42 [0.38, 0.46], and the posterior claims 2.40" in told
+    )
+    assert "Refits to 2 bootstrap samples give R from 2.72 to 2.76" in told
+    assert "On real x kappa is 1.86 [1.55, 2.29]" in told
+    parameters, asides, real = hangs.tables
+    assert ["keep_prob", "1.00"] in parameters.rows
+    assert ["held-out nats a row, independent rows", "-0.230"] in parameters.rows
+    assert asides.rows[2][-1] == "not converged"
+    assert real.rows[1] == ["predictive_p_norm", "0.63", "ok"]
+
+
+def test_a_gate_that_fails_withholds_the_verdict():
+    found = compare((GATE._replace(holds=False, sentence="Its noise is not that of x."), BESIDE))
+    assert found.headline == "Misfit: Its noise is not that of x."
+    (checks,) = fit(Summary(found))
+    assert checks.tables[0].rows[0][-1] == "no"
+
+
+def test_a_model_that_was_not_fitted_has_no_such_page():
+    assert fit(Summary(compare(None))) == []
