@@ -13,6 +13,7 @@ it says.
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,11 @@ def study(
         return row | {"verdict": "not judged: too wide"}
     key_obs, key, key_real = jax.random.split(jax.random.key(0), 3)
     obs = level.observe(key_obs, num_obs)
-    posterior = pr.gibbs(key, level.model, obs, num_samples=1000)
-    found = pr.compare(level.model, obs, level.inverses, {"gibbs": posterior}, checks=level.checks)
+    found = pr.compare_until(
+        key, level.model, level.inverses, {"gibbs": partial(pr.gibbs, num_samples=1000)},
+        looks=(num_obs,), observe=lambda key, num_obs: obs, checks=level.checks,
+    )  # fmt: skip
+    (posterior,) = found.posteriors.values()
     table = found.table().set_index(["metric", "subject"])
     claim, ratio = (
         table.loc[one]

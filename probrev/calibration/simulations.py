@@ -10,7 +10,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from probrev.calibration.quantities import OwnQuantity, Quantity, measure_quantities
 from probrev.calibration.ranks import rank, thinning
-from probrev.calibration.starts import compare_starts
+from probrev.inference.starts import compare_starts
 from probrev.inverses.estimates import RandomInverse, sample_inverses
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, simulate

@@ -18,6 +18,7 @@ from probrev.cli.display import Stages
 from probrev.cli.output import REPORT, RUN
 from probrev.cli.run import refusing
 from probrev.inference.choice import choose_methods, estimate_seconds
+from probrev.inference.starts import started_at_truth
 from probrev.inverses.ladder import build_samplers
 from probrev.model.protocol import method_of
 from probrev.plumbing.refusal import Refusal
@@ -26,11 +27,11 @@ from probrev.runs import registry
 from probrev.runs.built_model import build_model
 from probrev.runs.checks.check import (
     BATCH_SIZE,
+    SETTINGS,
     Check,
     key_numbers,
     named_method,
     run_check,
-    started_at_truth,
 )
 from probrev.runs.provenance import provenance
 
@@ -131,7 +132,7 @@ def _subject(name: str, settings: tuple[tuple[str, Any], ...], method: str) -> S
     built = build_model(_load(name), dict(settings))
     model = built.model
     samplers = build_samplers(stream(0, "dropout"), model)
-    starts = started_at_truth(method)
+    starts = started_at_truth(method, **SETTINGS.get(method, {}))
     return Subject(model, named_method(method), model, starts, {}, samplers)
 
 

@@ -144,6 +144,7 @@ def finish(
     if checks is not None:
         table = pd.DataFrame(list(checks), columns=list(Check._fields))
         groups["checks"] = xr.Dataset.from_dataframe(table.rename_axis("row"))
+        groups["checks"].attrs.update(decision.starts or {})
     tree = xr.DataTree.from_dict(groups)
     tree["posteriors"] = xr.DataTree(
         children={name: posterior.tree.copy() for name, posterior in posteriors.items()}

@@ -1,7 +1,7 @@
 """Verdicts: inverses held against posteriors, as far as the answer needs."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from probrev.comparison.agreements import (
     find_disagreement,
     measure_agreements,
 )
-from probrev.comparison.doubt import find_doubt, is_claim_open
+from probrev.comparison.doubt import doubt_starts, find_doubt, is_claim_open
 from probrev.comparison.metrics import DECIDING, Case, Measured
 from probrev.comparison.metrics.case import NAME, POSTERIOR, make_case
 from probrev.comparison.metrics.family import measure
@@ -39,6 +39,7 @@ class Decision(NamedTuple):
         agreements: of posteriors with better ones.
         doubts: of each posterior why it may not judge, or None.
         verdicts: one per inverse and posterior, those of the judge first.
+        starts: what `compare_starts` found of the judge; None where it was not asked.
     """
 
     model: Model
@@ -49,6 +50,7 @@ class Decision(NamedTuple):
     agreements: Agreements
     doubts: dict[str, Doubt | None]
     verdicts: list[Verdict]
+    starts: Mapping[str, Any] | None
 
     @property
     def is_open(self) -> bool:
@@ -68,6 +70,7 @@ def decide(
     interval_prob: float,
     planned: Collection[str] | None,
     checks: Sequence[Check] | None = None,
+    starts: Mapping[str, Any] | None = None,
     before: Decision | None = None,
 ) -> Decision:
     """Measures what verdicts need, and judges.
@@ -81,6 +84,7 @@ def decide(
         interval_prob: see `compare`.
         planned: see `compare`.
         checks: see `compare`.
+        starts: what `compare_starts` found of the first posterior.
         before: what was decided on the first of these observations, all else being the same. What
             it measured of a posterior that is given again is kept.
 
@@ -113,16 +117,19 @@ def decide(
     }  # fmt: skip
     agreements = measure_agreements(trusted, models, seed, known)
     table = tabulate(measured)
+    against = {name: find_disagreement(name, trusted[name], agreements) for name in cases}
+    if starts is not None:
+        first = next(iter(cases))
+        against[first] = against[first] or doubt_starts(first, starts)
     doubts = {
         name: find_doubt(
-            name, trusted[name], case.origin, table,
-            disagreement=find_disagreement(name, trusted[name], agreements), checks=checks,
+            name, trusted[name], case.origin, table, disagreement=against[name], checks=checks
         )
         for name, case in cases.items()
-    }  # fmt: skip
+    }
     is_open = {name: checks is not None and is_claim_open(name, table) for name in cases}
     verdicts = _verdicts(table, cases, doubts, is_open, planned)
-    return Decision(model, obs, estimates, cases, measured, agreements, doubts, verdicts)
+    return Decision(model, obs, estimates, cases, measured, agreements, doubts, verdicts, starts)
 
 
 def _kept(before: Decision | None, posteriors: Mapping[str, Posterior]) -> set[str]:

@@ -1,7 +1,8 @@
 """Why a posterior may not judge: what the table of a comparison says against it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -9,6 +10,7 @@ from probrev.comparison.metrics.case import POSTERIOR
 from probrev.comparison.verdict import Doubt, Word
 from probrev.model.observations import Origin
 from probrev.nets.fitting.checks import Check
+from probrev.posterior.agreement import Outcome
 from probrev.posterior.posterior import Kind, Posterior
 from probrev.posterior.status import Status
 
@@ -52,7 +54,8 @@ def find_doubt(
         posterior: the posterior.
         origin: where the observations come from, as seen from its model.
         table: metrics of the comparison.
-        disagreement: in what it disagrees with a better posterior; empty if in nothing.
+        disagreement: in what it disagrees with a better posterior, or with chains of its own from
+            the truth; empty if in nothing.
         checks: of the fit of the model to a real net, see `FittedLevel.checks`; None of a model
             that was not fitted.
     """
@@ -73,6 +76,20 @@ def find_doubt(
     is_model_right = origin is Origin.MODEL or posterior.kind is Kind.APPROXIMATE
     word = Word.INCONCLUSIVE if is_model_right else Word.MISFIT
     return Doubt(word, "; ".join(evidence))
+
+
+def doubt_starts(name: str, starts: Mapping[str, Any]) -> str:
+    """What chains that start at the h that made x say against blind ones; empty if nothing.
+
+    Args:
+        name: of the posterior.
+        starts: what `compare_starts` found.
+    """
+    outcome, reason = starts["starts"], starts["starts_reason"]
+    if outcome == Outcome.AGREES:
+        return ""
+    said = "end elsewhere" if outcome == Outcome.DISAGREES else "say nothing"
+    return f"{name} from the h that made x: its chains {said} ({reason})"
 
 
 def _truth_evidence(name: str, found: dict) -> list[str]:

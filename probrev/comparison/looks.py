@@ -13,6 +13,7 @@ from probrev.comparison.metrics.case import INTERVAL_PROB
 from probrev.comparison.metrics.family import Metric, MetricFamily
 from probrev.comparison.own_metrics import read_metrics
 from probrev.inference.choice import EVERY_OBS, infer
+from probrev.inference.starts import compare_starts, started_at_truth
 from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, simulate
@@ -82,7 +83,9 @@ def compare_until(
         metrics: by name; see `compare`. They are measured after the last look.
         seed: see `compare`.
         planned: see `compare`.
-        checks: see `compare`.
+        checks: see `compare`. With them the chains of Gibbs are held, on the first look, against
+            chains that start at the h that made x; if these do not end in the same posterior it may
+            not judge.
         provenance: see `compare`.
         begin: told of each look before it begins.
 
@@ -110,6 +113,7 @@ def compare_until(
     batches: list[Posterior] = []
     found: dict[str, Posterior] = {}
     decision: Decision | None = None
+    starts: dict[str, Any] | None = None
     taken, seconds, done = {}, float("nan"), 0
     for number, num_obs in enumerate(looks, start=1):
         if begin is not None:
@@ -121,10 +125,12 @@ def compare_until(
         found[judge] = join_posteriors(batches, [0, *looks][:number])
         for name in others if number == 1 else ():
             found[name] = posteriors[name](stream(key, f"{name}/0"), model, new)
+        if checks is not None and number == 1:
+            starts = _starts(stream(key, f"{judge}/truth"), model, new, found[judge])
         decision = decide(
             model, obs[:num_obs], estimates, found, seed=seed, planned=planned,
             interval_prob=1 - (1 - INTERVAL_PROB) / len(looks), before=decision,
-            checks=checks,
+            checks=checks, starts=starts,
         )  # fmt: skip
         taken = {"planned": list(looks), "taken": number}
         if not decision.is_open:
@@ -138,6 +144,16 @@ def compare_until(
         decision, random_inverses=random_inverses, metrics=own, seed=seed, checks=checks,
         provenance={**(provenance or {}), "looks": taken},
     )  # fmt: skip
+
+
+def _starts(
+    key: PRNGKeyArray, model: Model, obs: Observations, posterior: Posterior
+) -> dict[str, Any] | None:
+    """What chains from the truth say; None where there is none, or no chains can start there."""
+    from_truth = started_at_truth(posterior.method)
+    if from_truth is None or obs.h is None:
+        return None
+    return compare_starts(key, model, obs, posterior, from_truth)
 
 
 def _by_name(method: str, **settings: Any) -> Inference:

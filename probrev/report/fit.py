@@ -24,8 +24,9 @@ def fit(summary: Summary) -> list[Section]:
     result = summary.result
     if "checks" not in result.tree:
         return []
-    checks = result.tree["checks"].to_dataset().to_dataframe().to_dict(orient="records")
-    sections = [_checks(checks)]
+    table = result.tree["checks"].to_dataset()
+    checks = table.to_dataframe().to_dict(orient="records")
+    sections = [_checks(checks, table.attrs)]
     fitted = summary.provenance.get("fitted")
     if isinstance(fitted, dict) and "fit" in result.tree:
         tables = [_parameters(fitted), _asides(result), _real_x(result)]
@@ -33,8 +34,8 @@ def fit(summary: Summary) -> list[Section]:
     return sections
 
 
-def _checks(checks: list[dict[str, Any]]) -> Section:
-    """Gates, then what is told beside them, with a sentence for each."""
+def _checks(checks: list[dict[str, Any]], starts: dict[str, Any]) -> Section:
+    """Gates, then what is told beside them, with a sentence for each, and how chains started."""
     gates = [row for row in checks if row["wanted"]]
     others = [row for row in checks if not row["wanted"]]
     tables = [
@@ -50,6 +51,12 @@ def _checks(checks: list[dict[str, Any]]) -> Section:
         ),
     ]
     lines = [row["sentence"] for row in (*gates, *others)]
+    if starts:
+        reason = starts["starts_reason"] or f"joint test, p = {starts['starts_joint_p']:.2g}"
+        lines.append(
+            f"Chains that start at the h that made x, of {starts['starts_obs']} observations, and "
+            f"blind ones: {starts['starts']} ({reason})."
+        )
     return Section("Whether the layer fits", lines, tables=tables)
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from probrev.comparison.doubt import find_doubt, is_claim_open
+from probrev.comparison.doubt import doubt_starts, find_doubt, is_claim_open
 from probrev.comparison.metrics.case import POSTERIOR, Row
 from probrev.comparison.verdict import Word
 from probrev.model.observations import Origin
@@ -119,3 +119,12 @@ def test_x_that_a_fitted_model_does_not_predict_is_a_misfit_still():
     surprise = Row("predictive_surprise_norm", POSTERIOR, 0.4)
     found, _ = fitted_doubt(EVIDENCE["x"], surprise, claim(1.0, 0.9, 1.1))
     assert found.word is Word.MISFIT
+
+
+def test_chains_from_the_truth_must_agree():
+    def said(outcome):
+        return doubt_starts("gibbs", {"starts": outcome, "starts_reason": "unit 3"})
+
+    assert not said("agrees")
+    assert said("disagrees") == "gibbs from the h that made x: its chains end elsewhere (unit 3)"
+    assert said("unchecked") == "gibbs from the h that made x: its chains say nothing (unit 3)"

@@ -6,9 +6,11 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from numpyro.distributions import HalfNormal
 
 import probrev as pr
 from probrev.comparison import agreements
+from probrev.nets.fitting.checks import Check
 from probrev.posterior.joined import join_posteriors
 from probrev.posterior.posterior import from_draws
 from probrev.posterior.status import Status
@@ -244,3 +246,35 @@ def test_batches_may_be_covered_in_part():
     np.testing.assert_array_equal(joined.obs, [0, 1, 16, 17])
     np.testing.assert_allclose(joined.mean, exact.mean[[0, 1, 16, 17]], rtol=1e-12)
     np.testing.assert_array_equal(joined.tree["observed_data/x"], MIDDLE.x[np.array(joined.obs)])
+
+
+FITS = (Check("zeros", 0.002, float("nan"), "within 0.01", True, "Zeros are as they are."),)
+
+
+def too_low(key, model, obs):
+    """Chains that have converged, to something else."""
+    posterior = pr.gibbs(key, model, obs, num_samples=1000)
+    return from_draws("gibbs", 0.7 * posterior.draws, obs.x, model=model)
+
+
+@pytest.mark.slow
+def test_under_a_fitted_model_chains_from_the_truth_must_end_in_the_same_posterior():
+    rng = np.random.default_rng(0)
+    layer = pr.Layer(rng.normal(size=(30, 4)), keep_prob=0.9, noise_std=1.0)
+    model = pr.LayeredModel(pr.SpikeAndSlab(4, 0.5, HalfNormal(1.0)), [layer])
+
+    def reason(method, checks=FITS):
+        result = pr.compare_until(
+            jax.random.key(0), model, {"far": far}, {"gibbs": method}, looks=(16,), checks=checks
+        )
+        return result, result.verdicts[0].reason
+
+    result, said = reason(too_low)
+    assert result.verdicts[0].word == "inconclusive"
+    assert "gibbs from the h that made x: its chains end elsewhere (" in said
+    assert result.tree["checks"].attrs["starts"] == "disagrees"
+    sound, _ = reason(pr.gibbs)
+    assert sound.verdicts[0].word == "far"
+    assert sound.tree["checks"].attrs["starts"] == "agrees"
+    _, unasked = reason(too_low, checks=None)
+    assert "from the h that made x" not in unasked

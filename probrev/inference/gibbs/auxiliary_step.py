@@ -20,6 +20,8 @@ from probrev.plumbing.refusal import Refusal
 
 # Logarithms of how far a scale is moved at a time, in its logarithm: from .05 to 2.
 LOG_WIDTHS = (-3.0, 0.7)
+# Renewals of what h is given before chains start at an h of which it is not known.
+NUM_RENEWALS = 100
 
 
 def units_given(prior: ConditionalPrior, u: Auxiliary) -> UnitPrior:
@@ -97,6 +99,21 @@ def renew_auxiliary(
     if not u:
         return u
     return jax.vmap(prior.renew)(jax.random.split(key, len(h)), u, h)
+
+
+def draw_auxiliary(
+    key: PRNGKeyArray, prior: Prior, u: Auxiliary, h: Float[Array, "chain obs hidden"]
+) -> Auxiliary:
+    """Values of what h is given, after many renewals given h, in place of u, (chain, obs, ...)."""
+    given, (num_chains, num_obs) = conditional_prior(prior), h.shape[:2]
+    flat = {name: jnp.reshape(values, (-1, *values.shape[2:])) for name, values in u.items()}
+    rows = h.reshape(-1, h.shape[-1])
+
+    def renew(number: Int[Array, ""], u: Auxiliary) -> Auxiliary:
+        return renew_auxiliary(jax.random.fold_in(key, number), given, u, rows)
+
+    flat = jax.lax.fori_loop(0, NUM_RENEWALS, renew, flat)
+    return {name: jnp.reshape(a, (num_chains, num_obs, *a.shape[1:])) for name, a in flat.items()}
 
 
 def rescale_jointly(

@@ -13,6 +13,7 @@ from numpyro.infer.mcmc import MCMCKernel
 # They register the sweeps of their models.
 import probrev.inference.gibbs.block_sweep
 import probrev.inference.gibbs.layered_sweep  # noqa: F401
+from probrev.inference.gibbs.auxiliary_step import draw_auxiliary
 from probrev.inference.gibbs.chain import run_chain
 from probrev.inference.gibbs.sweep import State, sweep_of
 from probrev.model.observations import Observations
@@ -70,7 +71,8 @@ def gibbs(
         keep_layers: keep the draws of intermediate layers too, as `h_1` (next to x), ...; their
             moments are kept in any case.
         start: where chains start: as the sweep does, blind to what made x; or at the h that made
-            it, which is no way to a posterior, but shows one that blind chains do not find.
+            it, which is no way to a posterior, but shows one that blind chains do not find. What
+            the prior drew before h is taken from `obs.sites`, or drawn given h.
         checkpoint: file to save the chains in as they run, and to go on from where it holds them:
             an interrupted run resumes, a finished one is extended, bit for bit.
         progress: where to report progress, in sweeps.
@@ -95,7 +97,7 @@ def gibbs(
     with stopwatch() as timing:
         states = init_groups(key, model, obs.x, num_chains, num_warmup)
         if start != "prior":
-            states = [_at_truth(state, obs, start) for state in states]
+            states = [_at_truth(state, model, obs, start) for state in states]
         chain = run_chain(
             sweep.step, states, (model, obs.x),
             keep=every_layer if keep_layers else top_layer, average=powers,
@@ -114,24 +116,30 @@ def gibbs(
     )  # fmt: skip
 
 
-def _at_truth(state: Any, obs: Observations, start: str) -> Any:
-    """A group's state with its hidden vectors, and what they are given, where they were."""
+def _at_truth(state: Any, model: Model, obs: Observations, start: str) -> Any:
+    """A group's state with its hidden vectors, and what they are given, where they were.
+
+    Of real h it is not known what they are given: it is drawn given h.
+    """
     if start != "truth":
         raise Refusal(f"start must be 'prior' or 'truth'; got {start!r}")
     auxiliary = getattr(state, "auxiliary", {})
     depth, missing = len(_between(state)), auxiliary.keys() - obs.sites.keys()
+    prior: Any = getattr(model, "prior", None)
     if not hasattr(state, "_replace"):
         raise Refusal("start='truth' needs a sweep whose state is a NamedTuple")
-    if obs.h is None or len(obs.intermediates) != depth or missing:
+    if obs.h is None or len(obs.intermediates) != depth or (missing and prior is None):
         raise Refusal(
-            "start='truth' needs observations that a model simulated, with all that made x: h, the "
-            "vectors between, and what the prior drew"
+            "start='truth' needs observations with all that made x: h, and the vectors between; "
+            "those that the model simulated have them"
         )
     like = lambda value, old: jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)  # noqa: E731
     found: dict[str, Any] = {"h": like(obs.h, state.h)}
     if _between(state):
         found["intermediates"] = tuple(map(like, obs.intermediates, state.intermediates))
-    if auxiliary:
+    if missing:
+        found["auxiliary"] = draw_auxiliary(state.rng_key, prior, auxiliary, found["h"])
+    elif auxiliary:
         found["auxiliary"] = {name: like(obs.sites[name], old) for name, old in auxiliary.items()}
     return state._replace(**found)
 

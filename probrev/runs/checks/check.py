@@ -18,6 +18,7 @@ from probrev.calibration.quantities import OwnQuantity, check_quantities
 from probrev.calibration.simulations import Method, Subject, simulate_batch
 from probrev.inference.choice import EVERY_OBS, infer
 from probrev.inference.methods import METHODS
+from probrev.inference.starts import started_at_truth
 from probrev.inverses.estimates import RandomInverse
 from probrev.model.protocol import Model, method_of
 from probrev.plumbing.checkpoint import fingerprint
@@ -143,7 +144,7 @@ def check_calibration(
                 f"{getattr(model, name)}: they must be models of the same x and h"
             )
     if from_truth is None and isinstance(method, str):
-        from_truth = started_at_truth(method)
+        from_truth = started_at_truth(method, **SETTINGS.get(method, {}))
     subject = Subject(model, run, source, from_truth, quantities, random_inverses)
     check = Check(partial(_same, subject), key_numbers(key), num_simulations, BATCH_SIZE)
     identity = {
@@ -172,13 +173,6 @@ def named_method(method: str) -> Method:
             f"{', '.join(METHODS)}, or a function (key, model, obs) that returns a posterior"
         )
     return partial(infer, method, **SETTINGS.get(method, {}))
-
-
-def started_at_truth(method: str) -> Method | None:
-    """The method of that name with its chains started at the h that made x, where it can."""
-    if method != "gibbs":
-        return None
-    return partial(infer, method, start="truth", **SETTINGS[method])
 
 
 def run_check(

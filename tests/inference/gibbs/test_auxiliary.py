@@ -14,6 +14,7 @@ from scipy.special import ndtr
 
 import probrev as pr
 from probrev.inference.gibbs.auxiliary_step import (
+    draw_auxiliary,
     rescale_jointly,
     switch_jointly,
     units_given,
@@ -342,3 +343,39 @@ def test_a_slab_of_another_form_may_stand_beside_what_is_drawn():
     units = units_given(read_program(program), {"u": jnp.array([0.2, 0.7])})
     assert units.slab.batch_shape == ()
     assert np.allclose(jax.nn.sigmoid(units.inclusion_logit), [[0.2] * M, [0.7] * M])
+
+
+def test_what_h_is_given_is_drawn_given_h():
+    """Of units that all fire the factor is normal, with a known mean."""
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(5, 5))
+    prior = pr.RectifiedGaussian(rng.normal(size=5), root @ root.T + 0.2 * np.eye(5))
+    values = rng.uniform(0.5, 2, size=(3, 5))
+    h = jnp.broadcast_to(jnp.asarray(values)[None], (4000, 3, 5))
+    blind = {"factor": jnp.full((4000, 3, prior.loadings.shape[1]), 50.0)}
+    factor = draw_auxiliary(jax.random.key(0), prior, blind, h)["factor"]
+    factor = np.asarray(factor)
+    expected = (values - np.asarray(prior.mean)) @ np.asarray(prior.projection).T
+    np.testing.assert_allclose(factor.mean(0), expected, atol=0.1)
+    covariance = np.cov((factor - factor.mean(0)).reshape(-1, factor.shape[-1]).T)
+    root = np.asarray(prior.factor_std)
+    np.testing.assert_allclose(covariance, root @ root.T, atol=0.05)
+
+
+@pytest.mark.slow
+def test_chains_from_an_h_of_which_nothing_else_is_known_end_where_blind_ones_do():
+    """Real h: nobody knows the factor that it was given."""
+    rng = np.random.default_rng(1)
+    root = rng.normal(size=(6, 2))
+    prior = pr.RectifiedGaussian(np.full(6, -0.3), root @ root.T + 0.3 * np.eye(6))
+    layer = pr.Layer(rng.normal(size=(20, 6)), keep_prob=0.7, noise_std=1.0)
+    model = pr.LayeredModel(prior, [layer])
+    made = model.simulate(jax.random.key(0), 4)
+    real = model.observe_from(jax.random.key(1), made.h)
+    assert not real.sites
+    blind, truth = (
+        pr.gibbs(jax.random.key(2), model, real, start=start) for start in ("prior", "truth")
+    )
+    assert pr.measure_agreement(blind, truth).agrees
+    with pytest.raises(ValueError, match="with all that made x"):
+        pr.gibbs(jax.random.key(0), model, pr.Observations(real.x), start="truth")

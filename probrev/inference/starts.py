@@ -1,15 +1,32 @@
 """Chains from the truth beside blind ones: both should end in the same posterior."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
+from probrev.inference.choice import infer
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model
 from probrev.plumbing.refusal import Refusal, TypeRefusal
 from probrev.posterior.agreement import JOINT_OBS, measure_agreement
 from probrev.posterior.posterior import Posterior
+
+# Methods whose chains can start at the h that made x.
+STARTED = ("gibbs",)
+
+
+def started_at_truth(
+    method: str, **settings: Any
+) -> Callable[[PRNGKeyArray, Any, Observations], Posterior] | None:
+    """The method of that name with its chains started at the h that made x, where it can.
+
+    Args:
+        method: one of `methods.METHODS`, or another.
+        **settings: further arguments of the method.
+    """
+    return partial(infer, method, start="truth", **settings) if method in STARTED else None
 
 
 def compare_starts(
