@@ -25,6 +25,8 @@ from probrev.posterior.posterior import Posterior
 
 # Observations of every look where nothing else is asked for.
 LOOKS = (32, 128, 512)
+# Draws of each chain from the truth: enough to see where they end.
+DRAWS_FROM_TRUTH = 1000
 # A key, a model and observations -> their posterior.
 Inference = Callable[[PRNGKeyArray, Model, Observations], Posterior]
 
@@ -150,7 +152,7 @@ def _starts(
     key: PRNGKeyArray, model: Model, obs: Observations, posterior: Posterior
 ) -> dict[str, Any] | None:
     """What chains from the truth say; None where there is none, or no chains can start there."""
-    from_truth = started_at_truth(posterior.method)
+    from_truth = started_at_truth(posterior.method, num_samples=DRAWS_FROM_TRUTH)
     if from_truth is None or obs.h is None:
         return None
     return compare_starts(key, model, obs, posterior, from_truth)
