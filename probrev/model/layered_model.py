@@ -257,7 +257,11 @@ class LayeredModel:
             h: top vectors, (num_obs, n_hidden).
         """
         h = jnp.asarray(h, dtype=float)
-        return Observations(self.generate(key, h), h).made_by(self, Origin.LAYERS)
+        if overridden(self, ("generate",), LayeredModel):
+            return Observations(self.generate(key, h), h).made_by(self, Origin.LAYERS)
+        (x, *intermediates), masks = _descend(key, self, h)
+        made = Observations(x, h, tuple(intermediates), tuple(masks))
+        return made.made_by(self, Origin.LAYERS)
 
     def generate(
         self, key: PRNGKeyArray, h: Float[Array, "*batch hidden"]

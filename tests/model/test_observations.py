@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 import probrev as pr
@@ -88,3 +89,19 @@ def test_simulating_inside_compiled_code_leaves_no_mark():
     traced = jax.jit(lambda model: model.simulate(jax.random.key(0), 3))(MODEL)
     assert traced.origin is Origin.ELSEWHERE
     np.testing.assert_array_equal(traced.x, MODEL.simulate(jax.random.key(0), 3).x)
+
+
+def test_all_that_made_x_from_a_given_h_is_known():
+    rng = np.random.default_rng(0)
+    layers = [pr.Layer(rng.normal(size=shape), 0.7, 1.0) for shape in ((9, 6), (6, 3))]
+    model = pr.LayeredModel(pr.SpikeAndSlab(3, 0.5, dist.HalfNormal(1.0)), layers)
+    key, h = jax.random.key(1), np.abs(rng.normal(size=(2, 3)))
+    obs = model.observe_from(key, h)
+    np.testing.assert_array_equal(obs.x, model.generate(key, jnp.asarray(h)))
+    (between,), (of_x, _) = obs.intermediates, obs.masks
+    lower, mask = layers[0].generate(jax.random.fold_in(key, 0), between)
+    np.testing.assert_array_equal(obs.x, lower)
+    np.testing.assert_array_equal(of_x, mask)
+    # Chains can start there.
+    started = pr.gibbs(key, model, obs, num_warmup=2, num_samples=4, num_chains=1, start="truth")
+    assert started.draws.shape == (1, 4, 2, 3)
