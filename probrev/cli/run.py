@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -22,18 +20,16 @@ from probrev.inverses.ladder import build_samplers
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import REFUSALS, Refusal
 from probrev.plumbing.streams import stream
-from probrev.posterior.status import Status
 from probrev.runs import registry
 from probrev.runs.built_model import BuiltModel, build_model
 from probrev.runs.provenance import provenance
 from probrev.runs.registry import WEIGHT_SEED
 
-# Draws of each chain of Gibbs: in rounds that grow while it has not converged. Their number ends
-# it, never the clock, so that draws do not depend on how busy a machine is.
-FIRST_ROUND, GROWTH, LAST_ROUND = 2000, 4, 32_000
-# Draws of all observations together: no round and no look takes more memory.
-MOST_BYTES = 2**30
-NUM_DRAWS = 4 * FIRST_ROUND
+# Draws of each chain of Gibbs: at first, and at most where it has not converged.
+FIRST_SAMPLES, MOST_SAMPLES = 1000, 32_000
+# Draws of all observations together: Gibbs stops at as many, and no look is planned that has not
+# room for NUM_DRAWS of each observation.
+MOST_BYTES, NUM_DRAWS = 2**30, 8000
 
 
 def run(plan: Plan) -> pr.Comparison:
@@ -194,18 +190,10 @@ def infer_with_progress(
 def sample_until_converged(
     key: jax.Array, model: Any, obs: pr.Observations, *, progress: Progress
 ) -> pr.Posterior:
-    """Gibbs with as many draws as it takes, within bounds; each round goes on from the last."""
-    num_samples, spent = FIRST_ROUND, dict.fromkeys(("run_seconds", "compile_seconds"), 0.0)
-    with TemporaryDirectory() as folder:
-        while True:
-            posterior = pr.gibbs(
-                key, model, obs, num_samples=num_samples, checkpoint=Path(folder, "gibbs.npz"),
-                progress=progress,
-            )  # fmt: skip
-            attrs = posterior.tree.attrs
-            spent = {name: seconds + attrs[name] for name, seconds in spent.items()}
-            attrs.update(spent)
-            num_samples *= GROWTH
-            too_many = GROWTH * posterior.draws.nbytes > MOST_BYTES or num_samples > LAST_ROUND
-            if posterior.status is Status.OK or too_many:
-                return posterior
+    """Gibbs with as many draws as it takes, within bounds."""
+    num_chains = 4
+    room = MOST_BYTES // (8 * num_chains * obs.num_obs * model.n_hidden)
+    return pr.gibbs(
+        key, model, obs, num_samples=FIRST_SAMPLES, num_chains=num_chains,
+        max_samples=min(max(room, FIRST_SAMPLES), MOST_SAMPLES), progress=progress,
+    )  # fmt: skip

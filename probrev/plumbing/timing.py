@@ -9,7 +9,7 @@ import jax
 
 @dataclass
 class Timing:
-    """Seconds spent inside a `stopwatch`; both are 0 until it ends.
+    """Seconds spent inside a `stopwatch`, or several; each adds its own when it ends.
 
     Attributes:
         run_seconds: wall time without tracing and compilation.
@@ -21,9 +21,13 @@ class Timing:
 
 
 @contextmanager
-def stopwatch():
-    """Times a block; what is timed must wait for its results (`block_until_ready`)."""
-    timing = Timing()
+def stopwatch(timing: Timing | None = None):
+    """Times a block; what is timed must wait for its results (`block_until_ready`).
+
+    Args:
+        timing: what its seconds are added to.
+    """
+    timing = Timing() if timing is None else timing
     compiling = 0.0
 
     def listen(event: str, duration_secs: float, **_: str | int) -> None:
@@ -38,5 +42,5 @@ def stopwatch():
     finally:
         total = time.perf_counter() - start
         jax.monitoring.unregister_event_duration_listener(listen)
-        timing.compile_seconds = min(compiling, total)
-        timing.run_seconds = total - timing.compile_seconds
+        timing.compile_seconds += min(compiling, total)
+        timing.run_seconds += total - min(compiling, total)

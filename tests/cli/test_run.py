@@ -10,9 +10,7 @@ from probrev.cli import run
 
 @pytest.mark.slow
 def test_gibbs_goes_on_until_it_has_converged(monkeypatch):
-    monkeypatch.setattr(run, "FIRST_ROUND", 60)
-    monkeypatch.setattr(run, "GROWTH", 20)
-    monkeypatch.setattr(run, "LAST_ROUND", 1200)
+    monkeypatch.setattr(run, "FIRST_SAMPLES", 60)
     weights = np.random.default_rng(0).normal(size=(20, 3))
     prior = pr.SpikeAndSlab(3, 0.4, pr.FiniteSlab([0.6, 1.4], [0.5, 0.5]))
     model = pr.LayeredModel(prior, [pr.Layer(weights, 0.6, 1.0)])
@@ -21,7 +19,14 @@ def test_gibbs_goes_on_until_it_has_converged(monkeypatch):
     found = run.sample_until_converged(
         jax.random.key(1), model, obs, progress=lambda done, total: rounds.append(total)
     )
-    assert sorted(set(rounds)) == [560, 1700]
     assert found.status == "ok", found.status_reason
-    once = pr.gibbs(jax.random.key(1), model, obs, num_samples=1200)
+    num_samples = found.draws.sizes["draw"]
+    assert sorted(set(rounds))[0] == 560
+    assert sorted(set(rounds))[-1] == 500 + num_samples
+    assert 60 < num_samples < 2000
+    once = pr.gibbs(jax.random.key(1), model, obs, num_samples=num_samples)
     np.testing.assert_array_equal(found.draws, once.draws)
+    assert found.tree.attrs["settings"] == once.tree.attrs["settings"]
+    monkeypatch.setattr(run, "MOST_BYTES", 8 * 4 * 2 * 3 * 100)
+    least = run.sample_until_converged(jax.random.key(1), model, obs, progress=lambda *_: None)
+    np.testing.assert_array_equal(least.draws, once.draws[:, :100])

@@ -27,12 +27,12 @@ class Chain(NamedTuple):
     Attributes:
         draws: pytree of what was kept, (chain, draw, ...).
         means: pytree of the averages over the kept steps, (chain, ...).
-        states: last state of each group.
+        groups: last state of each group, and its sums over the kept steps.
     """
 
     draws: Any
     means: Any
-    states: list[Any]
+    groups: list[tuple[Any, Any]]
 
 
 def nothing(state: Any) -> tuple[()]:
@@ -50,6 +50,8 @@ def run_chain(
     average: Callable[[Any], Any] = nothing,
     num_warmup: int,
     num_samples: int,
+    max_samples: int | None = None,
+    extend: Chain | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Chain:
@@ -66,6 +68,9 @@ def run_chain(
         average: state -> pytree of what is only averaged, alike.
         num_warmup: steps that are thrown away.
         num_samples: steps that are kept.
+        max_samples: a checkpoint that was on its way to more steps than `num_samples`, but no more
+            than these, is followed to where it was going.
+        extend: what the same call has returned for fewer steps, which is gone on from.
         checkpoint: file to save in and to resume from.
         progress: called with steps done and in all.
 
@@ -83,9 +88,14 @@ def run_chain(
     groups = [(state, _zeros(sums_shape)) for state in states]
     total, done, kept = num_warmup + num_samples, 0, []
     names = (step.__qualname__, keep.__qualname__, average.__qualname__)
-    run = (names, groups, args, num_warmup)
-    if checkpoint is not None and Path(checkpoint).exists():
-        groups, done, kept = load_checkpoint(checkpoint, run, kept_shape)
+    run = (names, (groups, np.asarray(0)), args, num_warmup)
+    if extend is not None:
+        groups, kept = extend.groups, [jax.tree.map(_swap, extend.draws)]
+        done = num_warmup + len(jax.tree.leaves(kept)[0])
+    elif checkpoint is not None and Path(checkpoint).exists():
+        (groups, goal), done, kept = load_checkpoint(checkpoint, run, kept_shape)
+        if total < goal <= num_warmup + (max_samples or num_samples):
+            total = int(goal)
     if done > total:
         raise Refusal(
             f"the checkpoint {checkpoint} holds {done - num_warmup} draws, more than "
@@ -108,12 +118,17 @@ def run_chain(
         if checkpoint is not None and (
             done == total or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
         ):
-            save_checkpoint(checkpoint, run, groups, done, kept)
+            save_checkpoint(checkpoint, run, (groups, np.asarray(total)), done, kept)
             saved = time.monotonic()
-    draws = jax.tree.map(lambda *leaves: np.moveaxis(np.concatenate(leaves), 0, 1), *kept)
+    draws = jax.tree.map(lambda *leaves: _swap(np.concatenate(leaves)), *kept)
     sums = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(sums for _, sums in groups))
-    means = jax.tree.map(lambda leaf: leaf / num_samples, sums)
-    return Chain(draws, means, [state for state, _ in groups])
+    means = jax.tree.map(lambda leaf: leaf / (total - num_warmup), sums)
+    return Chain(draws, means, groups)
+
+
+def _swap(draws: np.ndarray) -> np.ndarray:
+    """(draw, chain, ...) to (chain, draw, ...), and back."""
+    return np.moveaxis(draws, 0, 1)
 
 
 def _zeros(shapes: Any) -> Any:

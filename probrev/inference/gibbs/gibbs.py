@@ -21,8 +21,9 @@ from probrev.model.protocol import Model, check_obs, check_pytree
 from probrev.model.sites import prior_program, site_dims
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
-from probrev.plumbing.timing import stopwatch
+from probrev.plumbing.timing import Timing, stopwatch
 from probrev.posterior.posterior import Moments, Posterior, from_draws
+from probrev.posterior.shortfall import missing_draws
 
 # Fixed, so that draws do not depend on the machine: two keep most cores busy (see `run_chain`).
 NUM_GROUPS = 2
@@ -35,6 +36,7 @@ def gibbs(
     *,
     num_warmup: int = 500,
     num_samples: int = 2000,
+    max_samples: int | None = None,
     num_chains: int = 4,
     keep_layers: bool = False,
     start: Literal["prior", "truth"] = "prior",
@@ -67,6 +69,9 @@ def gibbs(
         obs: observations; all of them, and all chains, advance in one compiled call.
         num_warmup: sweeps per chain that are thrown away.
         num_samples: sweeps per chain that are kept.
+        max_samples: how many may be kept where the posterior is not "ok" after `num_samples`: then
+            chains go on by as much as their R-hat and ESS say is missing (see `missing_draws`),
+            again and again. The draws alone decide it, never the clock.
         num_chains: independent chains per observation.
         keep_layers: keep the draws of intermediate layers too, as `h_1` (next to x), ...; their
             moments are kept in any case.
@@ -87,6 +92,9 @@ def gibbs(
     sweep = sweep_of(model)
     check_pytree(model)
     check_obs(model, obs)
+    at_most = num_samples if max_samples is None else max_samples
+    if at_most < num_samples:
+        raise Refusal(f"max_samples must be at least num_samples = {num_samples}; got {at_most}")
     settings: dict[str, Any] = {
         "num_warmup": num_warmup,
         "num_samples": num_samples,
@@ -94,26 +102,33 @@ def gibbs(
     }
     if start != "prior":
         settings["start"] = start
-    with stopwatch() as timing:
+    timing, chain = Timing(), None
+    with stopwatch(timing):
         states = init_groups(key, model, obs.x, num_chains, num_warmup)
         if start != "prior":
             states = [_at_truth(state, model, obs, start) for state in states]
-        chain = run_chain(
-            sweep.step, states, (model, obs.x),
-            keep=every_layer if keep_layers else top_layer, average=powers,
-            num_warmup=num_warmup, num_samples=num_samples,
-            checkpoint=checkpoint, progress=progress,
+    while True:
+        with stopwatch(timing):
+            chain = run_chain(
+                sweep.step, states, (model, obs.x),
+                keep=every_layer if keep_layers else top_layer, average=powers,
+                num_warmup=num_warmup, num_samples=num_samples, max_samples=at_most, extend=chain,
+                checkpoint=checkpoint, progress=progress,
+            )  # fmt: skip
+        kept: Kept = chain.draws
+        num_samples = kept.h.shape[1]
+        means = [[power.mean(0) for power in layer] for layer in chain.means]
+        posterior = from_draws(
+            "gibbs", kept.h, obs.x, model=model, settings=settings | {"num_samples": num_samples},
+            timing=timing, starts_apart=start == "prior",
+            intermediates=[Moments(mean, square - mean**2, on) for mean, square, on in means],
+            intermediate_draws=list(map(np.asarray, kept.intermediates)),
+            sites=_all_sites(model, kept),
+            site_dims=site_dims(prior_program(model)) if kept.auxiliary else {},
         )  # fmt: skip
-    means = [[power.mean(0) for power in layer] for layer in chain.means]
-    moments = [Moments(mean, square - mean**2, active) for mean, square, active in means]
-    kept: Kept = chain.draws
-    return from_draws(
-        "gibbs", kept.h, obs.x, model=model, settings=settings, timing=timing,
-        starts_apart=start == "prior",
-        intermediates=moments, intermediate_draws=list(map(np.asarray, kept.intermediates)),
-        sites=_all_sites(model, kept),
-        site_dims=site_dims(prior_program(model)) if kept.auxiliary else {},
-    )  # fmt: skip
+        if num_samples == at_most or not (missing := missing_draws(posterior)):
+            return posterior
+        num_samples = min(num_samples + missing, at_most)
 
 
 def _at_truth(state: Any, model: Model, obs: Observations, start: str) -> Any:

@@ -237,6 +237,22 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     longer = pr.gibbs(jax.random.key(2), model, obs, num_samples=50, **resumable)
     np.testing.assert_array_equal(longer.draws[:, :33], whole.draws)
     assert list(tmp_path.iterdir()) == [path]
+    # Killed on its way to more draws than it began with, it goes to where it was going.
+    most = pr.gibbs(jax.random.key(2), model, obs, num_samples=33, max_samples=120, **settings)
+    path.unlink()
+
+    def kill_later(done, total):
+        if done >= 50:
+            raise KilledError
+
+    growing = dict(resumable, num_samples=33, max_samples=120)
+    with pytest.raises(KilledError):
+        pr.gibbs(jax.random.key(2), model, obs, progress=kill_later, **growing)
+    grown = pr.gibbs(jax.random.key(2), model, obs, **growing)
+    np.testing.assert_array_equal(grown.draws, most.draws)
+    np.testing.assert_array_equal(most.draws[:, :33], whole.draws)
+    with pytest.raises(ValueError, match="max_samples must be at least num_samples = 33; got 20"):
+        pr.gibbs(jax.random.key(2), model, obs, num_samples=33, max_samples=20)
     with pytest.raises(ValueError, match="belongs to another run"):
         pr.gibbs(jax.random.key(3), model, obs, num_samples=33, **resumable)
     path.write_bytes(b"no checkpoint")
