@@ -56,8 +56,11 @@ def put_together(parts: Parts) -> Any:
     """
     try:
         return _object(parts.structure, parts.arrays)
-    except (AttributeError, ImportError, KeyError, TypeError) as error:
-        raise Refusal(f"what was stored does not fit this version: {error}") from error
+    except Refusal:
+        raise
+    except Exception as error:  # a file may hold anything, and a constructor raise anything
+        said = f"{type(error).__name__}: {error}"
+        raise Refusal(f"what was stored does not fit this version: {said}") from error
 
 
 def digest(parts: Parts, *also: Any) -> str:
@@ -101,23 +104,32 @@ def _structure(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 def _fields(value: Any) -> dict[str, Any] | None:
     """What an object of a class is made again from, by name; None for what is no such object."""
-    kind: Any = type(value)
-    if isinstance(value, tuple):
-        names = getattr(kind, "_fields", None)
-        return None if names is None else dict(zip(names, value, strict=True))
+    kind = type(value)
+    names = _names(kind)
+    if names is None:
+        return None
+    if isinstance(value, dist.Distribution):
+        return {name: getattr(value, name, None) for name in names}
+    return {name: getattr(value, name) for name in names}
+
+
+def _names(kind: type) -> tuple[str, ...] | None:
+    """Names of what objects of a class are made again from; None for a class of another kind."""
+    if issubclass(kind, tuple):
+        return getattr(kind, "_fields", None)
     registered = vars(kind).get(FIELDS)
     if registered is not None:
-        return {name: getattr(value, name) for name in (*registered.data, *registered.meta)}
-    if isinstance(value, dist.Distribution):
-        return {name: getattr(value, name, None) for name in _parameters(kind)}
-    if isinstance(value, Activation) and dataclasses.is_dataclass(value):
-        return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        return (*registered.data, *registered.meta)
+    if issubclass(kind, dist.Distribution):
+        return _parameters(kind)
+    if issubclass(kind, Activation) and dataclasses.is_dataclass(kind):
+        return tuple(one.name for one in dataclasses.fields(kind))
     return None
 
 
-def _parameters(kind: type) -> list[str]:
+def _parameters(kind: type) -> tuple[str, ...]:
     """Names of the arguments that a distribution is made from."""
-    return [name for name in inspect.signature(kind).parameters if name != "validate_args"]
+    return tuple(name for name in inspect.signature(kind).parameters if name != "validate_args")
 
 
 def _path(kind: type) -> str:
@@ -141,8 +153,13 @@ def _object(structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     for name, kind in (("list", list), ("tuple", tuple)):
         if name in structure:
             return kind(_object(one, arrays) for one in structure[name])
-    kind = _class(structure["class"])
+    kind, names = _class(structure["class"])
     fields = {name: _object(one, arrays) for name, one in structure["fields"].items()}
+    if set(fields) != set(names):
+        raise Refusal(
+            f"what was stored makes a {kind.__name__} of {', '.join(fields) or 'nothing'}; "
+            f"expected {', '.join(names)}"
+        )
     if FIELDS not in vars(kind):
         return kind(**fields)
     made = object.__new__(kind)  # as `pytree` does: all numbers are there, derived ones too
@@ -151,11 +168,19 @@ def _object(structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return made
 
 
-def _class(path: str) -> type:
+def _class(path: str) -> tuple[type, tuple[str, ...]]:
+    """The class at a path, which takes apart too, and the names of what its objects are made from.
+
+    A file may name any path: that of a class which a module merely uses, such as a ZipFile that
+    empties the file it is given, is refused before an object of it is made.
+    """
     module, _, name = path.partition(":")
     if not f"{module}.".startswith(_PACKAGES):
         raise Refusal(f"what was stored names {path}, which is neither probrev's nor NumPyro's")
     found = getattr(importlib.import_module(module), name)
-    if not isinstance(found, type):
-        raise Refusal(f"what was stored names {path}, which is no class")
-    return found
+    if not isinstance(found, type) or f"{found.__module__}:{found.__qualname__}" != path:
+        raise Refusal(f"what was stored names {path}, which is no class that is defined there")
+    names = _names(found)
+    if names is None:
+        raise Refusal(f"what was stored names {path}, which is no part of a model")
+    return found, names

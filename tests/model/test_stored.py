@@ -115,10 +115,29 @@ def test_functions_and_classes_of_ones_own_are_refused():
     [
         ({"class": "os:system", "fields": {}}, "os:system, which is neither probrev's nor NumPyro"),
         ({"class": "probrev.model.stored:json", "fields": {}}, "which is no class"),
+        ({"class": "probrev.model.stored:Any", "fields": {}}, "no class that is defined there"),
+        ({"class": "probrev.model.layer:Layer.__init__", "fields": {}}, "not fit"),
+        ({"class": "probrev.model.stored:jnp.float32", "fields": {}}, "not fit"),
+        ({"class": "probrev.model.kinds:Question", "fields": {"method": "x"}}, "no part of a mod"),
+        ({"class": "probrev.plumbing.refusal:Refusal", "fields": {}}, "no part of a model"),
+        ({"class": "probrev.model.layer:Layer", "fields": {"simulate": 1}}, "Layer of simulate"),
+        ({"class": "numpyro.distributions.continuous:Normal", "fields": {"loc": "a"}}, "of loc"),
+        ({"class": 3, "fields": {}}, "does not fit"),
+        ({"array": ["a"], "jax": True}, "does not fit"),
+        ({"tuple": 5}, "does not fit"),
         ({"class": "probrev.model.layer:Absent", "fields": {}}, "does not fit this version"),
-        ({"class": "numpyro.distributions.continuous:HalfNormal", "fields": {"s": 1}}, "not fit"),
+        ({"class": "numpyro.distributions.continuous:HalfNormal", "fields": {"s": 1}}, "of s; exp"),
     ],
 )
 def test_nothing_but_classes_of_both_packages_is_made(structure, match):
     with pytest.raises(ValueError, match=match):
         put_together(Parts(structure, {}))
+
+
+def test_a_class_that_a_module_of_ours_uses_is_not_made(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    fields = {"file": str(tmp_path / "precious"), "mode": "w"}
+    structure = {"class": "probrev.nets.weights.archive:ZipFile", "fields": fields}
+    with pytest.raises(ValueError, match="no class that is defined there"):
+        put_together(Parts(structure, {}))
+    assert (tmp_path / "precious").read_text() == "precious"
