@@ -17,7 +17,7 @@ from probrev.model.kinds import check_one_law, law_of, overridden
 from probrev.model.observations import Observations, Origin
 from probrev.model.protocol import DENSITIES, check_shape
 from probrev.model.states import FiniteStates
-from probrev.plumbing.arrays import check_real
+from probrev.plumbing.arrays import as_floats, check_real
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
 
@@ -52,10 +52,10 @@ class BoltzmannMachine(BinaryLayers):
 
     def __init__(self, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]):
         _check(weights, biases)
-        weights = tuple(jnp.asarray(matrix, float) for matrix in weights)
+        weights = tuple(as_floats(matrix) for matrix in weights)
         widths = (weights[0].shape[0], *(matrix.shape[1] for matrix in weights))
         biases = tuple(
-            jnp.broadcast_to(jnp.asarray(bias, float), (width,))
+            jnp.broadcast_to(as_floats(bias), (width,))
             for bias, width in zip(biases, widths, strict=True)
         )
         object.__setattr__(self, "weights", weights)

@@ -120,7 +120,7 @@ def _tabulate(name: str, figures: xr.DataArray, case: Case, family: MetricFamily
     check_real(f"what metric {name!r} returns", figures.data)
     for dim in figures.dims:
         _check_labels(name, str(dim), figures, case)
-    figures = figures.sel({dim: case.estimates[dim] for dim in figures.dims})
+    figures = figures.sel({dim: case.estimates[dim] for dim in figures.dims}).copy()
     (metric,) = family.sentences
     rows = []
     for inverse in case.estimates["inverse"].to_numpy():
@@ -159,7 +159,7 @@ def _check_arrays(name: str, arrays: Mapping[str, xr.DataArray]) -> dict[str, xr
                 f"{type(array).__name__} under {key!r}"
             )
         check_real(f"array {key!r} of metric {name!r}", array.data)
-    kept = {key: array.as_numpy().reset_coords(drop=True) for key, array in arrays.items()}
+    kept = {key: array.as_numpy().reset_coords(drop=True).copy() for key, array in arrays.items()}
     try:
         return {str(key): array for key, array in xr.Dataset(kept).items()}
     except ValueError as error:

@@ -120,7 +120,7 @@ def as_estimate(
         ValueError: its shape is not (num_obs, n_hidden), or it is not finite.
     """
     check_real(f"what inverse {name!r} returns", returned)
-    estimate = np.asarray(returned, dtype=float)
+    estimate = np.array(returned, dtype=float)  # an inverse may use its array again
     wanted = (obs.num_obs, model.n_hidden)
     if estimate.shape != wanted:
         raise Refusal(

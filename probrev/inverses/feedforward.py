@@ -15,7 +15,7 @@ from probrev.inverses.minimize import minimize
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.protocol import NUM_SIMULATED
-from probrev.plumbing.arrays import check_real
+from probrev.plumbing.arrays import as_floats, check_real, own
 from probrev.plumbing.pytree import pytree
 from probrev.plumbing.refusal import Refusal
 
@@ -35,6 +35,10 @@ class Bias:
 
     offset: ArrayLike = 0.0
     multiple: ArrayLike = 0.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "offset", own(self.offset))
+        object.__setattr__(self, "multiple", own(self.multiple))
 
 
 @pytree(data=("layers", "biases", "scales"), meta=("keep_prob",))
@@ -252,7 +256,7 @@ def _check_bias(layer: Layer, values: ArrayLike) -> Bias:
             f"a bias array must be finite and have shape ({layer.n_hidden},), "
             f"one entry per hidden unit; got shape {values.shape}"
         )
-    return Bias(offset=jnp.asarray(values))
+    return Bias(offset=as_floats(values))
 
 
 def _calibrate(readout: Array, std: Array, h: Array, threshold: float) -> float:

@@ -12,6 +12,7 @@ from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.model.protocol import NUM_SIMULATED
+from probrev.plumbing.arrays import own
 from probrev.plumbing.pytree import pytree
 from probrev.plumbing.refusal import Refusal
 
@@ -44,6 +45,10 @@ class TrainedNet:
     offset: Float[Array, " hidden"]
     multiple: Float[Array, " hidden"]
     scale: Array | None = None
+
+    def __post_init__(self):
+        for name in ("weights", "offset", "multiple"):
+            object.__setattr__(self, name, own(getattr(self, name)))
 
     @jax.jit
     def __call__(self, x: Float[Array, "*batch visible"]) -> Float[Array, "*batch hidden"]:

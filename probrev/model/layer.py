@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from probrev.model.activations import Activation, Location, as_activation
 from probrev.model.distributions import LayerUnit
-from probrev.plumbing.arrays import check_real
+from probrev.plumbing.arrays import as_floats, check_real
 from probrev.plumbing.pytree import is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
 
@@ -70,14 +70,14 @@ class Layer:
                 check_real(name, value)
         if is_concrete(tuple(numbers.values())):
             _check(**numbers)
-        weights, keep_prob = jnp.asarray(weights, float), jnp.asarray(keep_prob, float)
-        gain = None if gain is None else jnp.asarray(gain, float)
+        weights, keep_prob = as_floats(weights), as_floats(keep_prob)
+        gain = None if gain is None else as_floats(gain)
         fields = {
             "weights": weights,
             "keep_prob": keep_prob,
-            "noise_std": jnp.asarray(noise_std, float),
+            "noise_std": as_floats(noise_std),
             "activation": activation,
-            "bias": jnp.zeros(len(weights)) if bias is None else jnp.asarray(bias, float),
+            "bias": jnp.zeros(len(weights)) if bias is None else as_floats(bias),
             "given_gain": gain,
             "_gain": _default_gain(activation, weights, keep_prob) if gain is None else gain,
         }

@@ -7,12 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from probrev.plumbing.arrays import check_real
+from probrev.plumbing.arrays import as_floats, check_real, own
 from probrev.plumbing.pytree import is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
 
@@ -83,9 +82,9 @@ class Observations:
             raise Refusal(f"origin must be one of {', '.join(Origin)}; got {origin!r}")
         object.__setattr__(self, "x", _as_rows("x", x, "n_visible"))
         object.__setattr__(self, "h", None if h is None else _as_rows("h", h, "n_hidden"))
-        object.__setattr__(self, "intermediates", intermediates)
-        object.__setattr__(self, "masks", masks)
-        object.__setattr__(self, "sites", dict(sites))
+        object.__setattr__(self, "intermediates", own(intermediates))
+        object.__setattr__(self, "masks", own(masks))
+        object.__setattr__(self, "sites", own(dict(sites)))
         object.__setattr__(self, "origin", Origin(origin))
         object.__setattr__(self, "maker", maker)
         if self.h is None and self.origin is not Origin.ELSEWHERE:
@@ -143,7 +142,7 @@ def same_numbers(one: Any, other: Any) -> bool:
 
 def _as_rows(name: str, value: ArrayLike, width: str) -> Array:
     check_real(name, value)
-    rows = jnp.asarray(value, dtype=float)
+    rows = as_floats(value)
     if rows.ndim != 2:
         raise Refusal(f"{name} must have shape (num_obs, {width}); got shape {rows.shape}")
     return rows

@@ -27,7 +27,7 @@ from probrev.model.kinds import overridden
 from probrev.model.slabs import FiniteSlab, LogQuadraticSlab, Slab, canonical_slab, check_slab
 from probrev.model.states import FiniteStates
 from probrev.model.tilted import Tilted, slab_moments, tilted
-from probrev.plumbing.arrays import check_real
+from probrev.plumbing.arrays import as_floats, check_real, own
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
 
@@ -224,6 +224,7 @@ class SparsePrior(dist.Distribution):
 
     def _keep_tilting_slab(self) -> None:
         # Inside jit the bounds of a truncated normal cannot be seen, so when the prior is made.
+        object.__setattr__(self, "slab", own(self.slab))
         object.__setattr__(self, "tilting_slab", canonical_slab(self.slab))
 
     def _check_units(self) -> None:
@@ -379,7 +380,7 @@ class SpikeAndSlab(SparsePrior):
         check_slab(self.slab)
         if is_concrete((self.inclusion_prob, self.slab)):
             self._check()
-        object.__setattr__(self, "inclusion_prob", jnp.asarray(self.inclusion_prob, dtype=float))
+        object.__setattr__(self, "inclusion_prob", as_floats(self.inclusion_prob))
         self._keep_tilting_slab()
 
     def _check(self) -> None:

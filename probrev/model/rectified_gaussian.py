@@ -28,7 +28,7 @@ from probrev.numerics.truncated_normal import (
     open_uniform,
     upper_tail,
 )
-from probrev.plumbing.arrays import check_real
+from probrev.plumbing.arrays import as_floats, check_real
 from probrev.plumbing.pytree import is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
 
@@ -132,13 +132,13 @@ class RectifiedGaussian(ConditionalPrior):
             check_real(name, value)
         if is_concrete((mean, loadings, noise_var)):
             _check_factors(*(np.asarray(a, float) for a in (mean, loadings, noise_var)))
-        mean, loadings = jnp.asarray(mean, float), jnp.asarray(loadings, float)
+        mean, loadings = as_floats(mean), as_floats(loadings)
         prior = object.__new__(cls)
-        prior._keep(mean, loadings, jnp.broadcast_to(jnp.asarray(noise_var, float), mean.shape))
+        prior._keep(mean, loadings, jnp.broadcast_to(as_floats(noise_var), mean.shape))
         return prior
 
     def _keep(self, mean: ArrayLike, loadings: ArrayLike, noise_var: ArrayLike) -> None:
-        mean, loadings, noise_var = map(jnp.asarray, (mean, loadings, noise_var))
+        mean, loadings, noise_var = map(as_floats, (mean, loadings, noise_var))
         precision = jnp.eye(loadings.shape[1]) + loadings.T @ (loadings / noise_var[:, None])
         root = jnp.linalg.cholesky(precision)
         solve = lambda right: jax.scipy.linalg.solve_triangular(root, right, lower=True)  # noqa: E731

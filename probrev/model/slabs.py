@@ -24,7 +24,7 @@ from numpyro.util import not_jax_tracer
 from probrev.model.silence import log_silence_prob
 from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, log_mills
-from probrev.plumbing.arrays import check_real
+from probrev.plumbing.arrays import as_floats, check_real
 from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 
@@ -86,11 +86,9 @@ class FiniteSlab(dist.Distribution):
         dtype = jnp.result_type(0.0, values, probs)
         shape = jnp.broadcast_shapes(np.shape(values), np.shape(probs))
         self.values: Float[Array, "*unit levels"] = jnp.broadcast_to(
-            jnp.asarray(values, dtype), shape
+            as_floats(values, dtype), shape
         )
-        self.probs: Float[Array, "*unit levels"] = jnp.broadcast_to(
-            jnp.asarray(probs, dtype), shape
-        )
+        self.probs: Float[Array, "*unit levels"] = jnp.broadcast_to(as_floats(probs, dtype), shape)
         super().__init__(batch_shape=shape[:-1], validate_args=validate_args)
 
     @property

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from probrev.plumbing.arrays import own
 from probrev.plumbing.pytree import pytree
 
 
@@ -29,6 +30,9 @@ class FiniteStates:
     values: Float[Array, "hidden level"]
     min_active: int
     max_active: int
+
+    def __post_init__(self):
+        object.__setattr__(self, "values", own(self.values))
 
     @property
     def n_hidden(self) -> int:

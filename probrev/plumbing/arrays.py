@@ -1,4 +1,8 @@
-"""The door that arrays come in by: what would lose something on its way into JAX is refused."""
+"""The door that arrays come in by: what would lose something on its way into JAX is refused.
+
+What is kept is a copy: JAX shares memory with NumPy arrays that happen to be aligned, and would see
+what their owner writes into them later.
+"""
 
 from typing import Any
 
@@ -6,6 +10,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
 from probrev.plumbing.refusal import Refusal
 
@@ -33,6 +38,31 @@ def check_real(name: str, value: Any) -> None:
             f"{name} must be real numbers; got an array of {dtype}: convert it first, as in "
             "numpy.asarray(values, dtype=float)"
         )
+
+
+def as_floats(value: ArrayLike, dtype: DTypeLike = float) -> jax.Array:
+    """Numbers as a JAX array to keep, which nobody else can write into.
+
+    A NumPy array is copied. A memory map that is read-only, and has the dtype already, is not: it
+    may be as large as memory.
+
+    Args:
+        value: anything that JAX can make an array of, or a tracer.
+        dtype: of the array.
+    """
+    is_map = isinstance(value, np.memmap) and not value.flags.writeable
+    if is_map or isinstance(value, jax.Array):
+        return jnp.asarray(value, dtype)
+    return jnp.array(value, dtype)
+
+
+def own(tree: Any) -> Any:
+    """A pytree whose NumPy arrays are JAX arrays, copied; all else in it as it is."""
+    if not any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree)):
+        return tree
+    return jax.tree.map(
+        lambda leaf: jnp.array(leaf) if isinstance(leaf, np.ndarray) else leaf, tree
+    )
 
 
 def _dtype_of(name: str, value: Any) -> Any:

@@ -85,5 +85,5 @@ def _to_numpy(leaf: Any) -> np.ndarray:
 
 def _like(value: np.ndarray, leaf: Any) -> Any:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(value), impl=jax.random.key_impl(leaf))
-    return jnp.asarray(value)
+        return jax.random.wrap_key_data(jnp.array(value), impl=jax.random.key_impl(leaf))
+    return jnp.array(value)

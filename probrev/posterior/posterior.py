@@ -257,8 +257,8 @@ def from_draws(
     if sampling not in get_args(Sampling):
         raise Refusal(f'sampling must be "mcmc", or "iid" for independent draws; got {sampling!r}')
     coords = _counts(np.shape(h), H_DIMS, obs)
-    draws = xr.DataArray(np.asarray(h), dims=H_DIMS, name="h", coords=coords)
-    stats = {name: (H_DIMS[:3], values) for name, values in (sample_stats or {}).items()}
+    draws = xr.DataArray(np.array(h), dims=H_DIMS, name="h", coords=coords)
+    stats = {name: (H_DIMS[:3], np.array(values)) for name, values in (sample_stats or {}).items()}
     diagnostics = diagnose(draws, sampling)
     num_divergences = int(stats["diverging"][1].sum()) if "diverging" in stats else 0
     of_h = status_of(
@@ -269,7 +269,7 @@ def from_draws(
     mixing = diagnose_sites(labelled, sampling)
     status, reason = status_with_sites(of_h, mixing, draws[:, :, 0, 0].size, sampling)
     kept = {
-        f"h_{level}": ((*H_DIMS[:3], f"hidden_{level}"), values)
+        f"h_{level}": ((*H_DIMS[:3], f"hidden_{level}"), np.array(values))
         for level, values in enumerate(intermediate_draws, start=1)
     }
     groups = {
@@ -303,7 +303,7 @@ def label_sites(
     labelled = {}
     for name, given in sites.items():
         check_real(f"site {name!r}", given)
-        values = np.asarray(given)
+        values = np.array(given)
         # ArviZ has no tail of truth values, and no summary.
         values = values.astype(np.int64) if values.dtype == bool else values
         own = dims.get(name, [f"{name}_dim_{axis}" for axis in range(values.ndim - 3)])
@@ -331,7 +331,7 @@ def make_tree(
 ) -> xr.DataTree:
     """Puts the groups of a posterior together with the x they belong to, and its attributes."""
     check_real("x", x)
-    x, dims = np.asarray(x), ("obs", "visible")
+    x, dims = np.array(x), ("obs", "visible")
     observed = xr.Dataset({"x": (dims, x)}, coords=_counts(x.shape, dims, obs))
     tree = xr.DataTree.from_dict({**groups, "observed_data": observed})
     tree.attrs = {
@@ -366,4 +366,4 @@ def _counts(
 ) -> dict[str, np.ndarray]:
     """Numbers along each dimension, from 0 but for observations that have numbers of their own."""
     counts = {dim: np.arange(size) for dim, size in zip(dims, shape, strict=True)}
-    return counts if obs is None else {**counts, "obs": np.asarray(obs)}
+    return counts if obs is None else {**counts, "obs": np.array(obs)}

@@ -31,7 +31,11 @@ def read_hidden(
             )
     hidden = hidden_layers(layers)
     names = label_layers(hidden)
-    return names, [layer.weights for layer in hidden], [layer.bias for layer in hidden]
+    return (
+        names,
+        [np.array(layer.weights) for layer in hidden],
+        [np.array(layer.bias) for layer in hidden],
+    )
 
 
 def hidden_layers(layers: Sequence[TrainedLayer]) -> list[TrainedLayer]:

@@ -303,7 +303,7 @@ def _observe(key: PRNGKeyArray, model: LayeredModel, h: np.ndarray, num_obs: int
 
 def _as_inputs(name: str, x: ArrayLike, weights: np.ndarray) -> np.ndarray:
     check_real(name, x)
-    x = np.asarray(x, dtype=float)
+    x = np.array(x, dtype=float)
     if x.ndim != 2 or x.shape[1] != len(weights):
         raise Refusal(
             f"{name} must have shape (num_obs, {len(weights)}), the net's inputs; got {x.shape}"

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.nets.shadow.recipe import Recipe
 from probrev.nets.shadow.synthetic import Shadow
+from probrev.plumbing.arrays import own
 from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 
@@ -36,7 +37,7 @@ def label_images(images: Any, labels: Any) -> Labelled:
         )
     if labels.min() < 0:
         raise Refusal(f"labels must be at least 0; got {labels.min()}")
-    return Labelled(jnp.asarray(images), jnp.asarray(labels))
+    return Labelled(*own((images, labels)))
 
 
 def check_data(
