@@ -90,9 +90,10 @@ def run_gibbs(
         states = go_on(states, num_samples=NUM_WARMUP).states
     while not enough(parts, spent, seconds):
         start = time.perf_counter()
-        kept, _, states = go_on(states, num_samples=max(500, 100_000 // chains))
+        chain = go_on(states, num_samples=max(500, 100_000 // chains))
         spent += time.perf_counter() - start
-        parts.append(kept.h[:, :, 0])
+        states = chain.states
+        parts.append(chain.draws.h[:, :, 0])
     return np.concatenate(parts, axis=1), spent, timing.compile_seconds
 
 

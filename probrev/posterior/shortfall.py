@@ -36,8 +36,8 @@ def missing_draws(posterior: Posterior) -> int:
 def _lack(posterior: Posterior) -> float:
     """The number of draws that is wanted, over the number that there is."""
     found = [1.0]
-    for group in ("diagnostics", "site_diagnostics"):
-        for name, values in posterior.tree.get(group, {}).items():
+    for group in {"diagnostics", "site_diagnostics"} & set(posterior.tree):
+        for name, values in posterior.tree[group].data_vars.items():
             figures = values.to_numpy().ravel()
             if str(name).endswith("r_hat"):
                 found.append((np.fmax.reduce(figures) - 1) / (R_HAT_MAX - 1))

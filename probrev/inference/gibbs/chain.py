@@ -34,6 +34,11 @@ class Chain(NamedTuple):
     means: Any
     groups: list[tuple[Any, Any]]
 
+    @property
+    def states(self) -> list[Any]:
+        """Last state of each group."""
+        return [state for state, _ in self.groups]
+
 
 def nothing(state: Any) -> tuple[()]:
     """Keeps, or averages, nothing."""
