@@ -1,20 +1,23 @@
 """Saving a long run on its way, so that, interrupted, it resumes bit for bit."""
 
 import hashlib
-import re
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpyro.distributions import Distribution
 
+from probrev.plumbing.pytree import FIELDS, describe
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.replacing import replacing
 
 
 def save_checkpoint(path: str | Path, run: Any, state: Any, done: int, kept: list[Any]) -> None:
-    """Writes a run to `path`, whole or not at all.
+    """Writes a run to `path`, whole or not at all; one that cannot be written is warned of.
 
     Args:
         path: file to write.
@@ -29,8 +32,16 @@ def save_checkpoint(path: str | Path, run: Any, state: Any, done: int, kept: lis
         for name, tree in (("state", state), ("draws", draws))
         for index, leaf in enumerate(jax.tree.leaves(tree))
     }
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, fingerprint=fingerprint(run), done=done, **leaves)  # pyright: ignore[reportArgumentType]
+    try:
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, fingerprint=fingerprint(run), done=done, **leaves)  # pyright: ignore[reportArgumentType]
+    except OSError as error:
+        warnings.warn(
+            f"the checkpoint {path} could not be written ({error.strerror or error}): the run goes "
+            "on, and if it is interrupted it cannot be gone on with from here",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def load_checkpoint(path: str | Path, run: Any, kept: Any) -> tuple[Any, int, list[Any]]:
@@ -66,14 +77,43 @@ def load_checkpoint(path: str | Path, run: Any, kept: Any) -> tuple[Any, int, li
 
 def fingerprint(run: Any) -> str:
     """SHA-256 of a pytree's numbers, texts and structure, the same in every process."""
-    leaves, structure = jax.tree.flatten(run)
-    # Functions are told apart by their names: where they lie in memory is another each time.
-    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode())
-    for leaf in leaves:
-        value = leaf if isinstance(leaf, str) else _to_numpy(leaf)
-        digest.update(repr((np.shape(value), str(np.asarray(value).dtype))).encode())
-        digest.update(np.asarray(value).tobytes())
+    digest = hashlib.sha256()
+    for part in _parts(run):
+        digest.update(part)
     return digest.hexdigest()
+
+
+def _parts(tree: Any) -> Iterator[bytes]:
+    """What a pytree is, node by node.
+
+    Not by `jax.tree.flatten`: the fields of a NumPyro distribution are in the order of a set, which
+    string hashing makes another in every process.
+    """
+    node = jax.tree_util.default_registry.flatten_one_level(tree)
+    if node is None:
+        yield from _leaf(tree)
+        return
+    children, structure = list(node[0]), node[1]
+    yield f"{type(tree).__module__}.{type(tree).__qualname__}".encode()
+    if isinstance(tree, Distribution) and not hasattr(tree, FIELDS):
+        # By the names of its parameters, and by whatever else it is flattened to, in any order.
+        yield from _parts({name: vars(tree).get(name) for name in tree.arg_constraints})
+        yield from sorted(fingerprint(part).encode() for part in (*children, *structure))
+        return
+    yield f"({describe(structure)}){len(children)}".encode()
+    for child in children:
+        yield from _parts(child)
+
+
+def _leaf(leaf: Any) -> Iterator[bytes]:
+    """Numbers and texts by their dtype, shape and bytes; anything else by what it does or says."""
+    is_plain = isinstance(leaf, str | bool | int | float | np.ndarray | np.generic | jax.Array)
+    if not is_plain:
+        yield describe(leaf).encode()
+        return
+    value = np.asarray(leaf if isinstance(leaf, str) else _to_numpy(leaf))
+    yield repr((value.shape, str(value.dtype))).encode()
+    yield value.tobytes()
 
 
 def _to_numpy(leaf: Any) -> np.ndarray:

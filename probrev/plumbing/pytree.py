@@ -36,10 +36,10 @@ class _Function:
 
     def __repr__(self) -> str:
         """Its name and a digest of what it does: the same in every process, see `fingerprint`."""
-        return f"_Function({_describe(self.call)})"
+        return f"_Function({describe(self.call)})"
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
     """A function by its name, code and what it closes over; anything else by its numbers or text.
 
     Where it lies in memory says nothing.
@@ -51,13 +51,15 @@ def _describe(value: Any) -> str:
         return f"{array.dtype}{array.shape}{hashlib.sha256(array.tobytes()).hexdigest()}"
     if isinstance(value, functools.partial):
         parts = [value.func, list(value.args), value.keywords]
-        return f"partial({_describe(parts)})"
+        return f"partial({describe(parts)})"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {_describe(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{key!r}: {describe(one)}' for key, one in value.items())}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_describe, value))}]"
+        return f"[{', '.join(map(describe, value))}]"
+    if isinstance(value, set | frozenset):  # whose order string hashing makes another each time
+        return f"{{{', '.join(sorted(map(describe, value)))}}}"
     if inspect.ismethod(value):
-        return f"{_describe(value.__self__)}.{_describe(value.__func__)}"
+        return f"{describe(value.__self__)}.{describe(value.__func__)}"
     code: Any = getattr(value, "__code__", None)
     if code is None:
         return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
@@ -65,7 +67,7 @@ def _describe(value: Any) -> str:
     closure: Any = value.__closure__
     cells = [cell.cell_contents for cell in closure or ()]
     parts = (code.co_code, code.co_names, constants, value.__defaults__, cells)
-    digest = hashlib.sha256(_describe(list(parts)).encode()).hexdigest()
+    digest = hashlib.sha256(describe(list(parts)).encode()).hexdigest()
     return f"{value.__module__}.{value.__qualname__} {digest}"
 
 
