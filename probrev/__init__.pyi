@@ -43,6 +43,7 @@ from .model.protocol import Model
 from .model.rectified_gaussian import RectifiedGaussian
 from .model.slabs import FiniteSlab, LogQuadraticSlab
 from .model.sparsity import sparsity_conditions
+from .model.spread import spread_rows
 from .model.states import FiniteStates
 from .nets.activation_profile import ActivationProfile, profile_activations
 from .nets.fitting.checks import Check
@@ -186,6 +187,7 @@ __all__ = [
     "sparsity_conditions",
     "spectral_control",
     "split_gap",
+    "spread_rows",
     "sweep",
     "train_classifier",
     "train_machine",

@@ -14,6 +14,9 @@ from probrev.plumbing.arrays import as_floats, check_real
 from probrev.plumbing.pytree import is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
 
+# Weights from so many on are looked at by a program of their own, which makes no array beside them.
+FEWEST_STREAMED = 2**22
+
 
 @pytree(
     data=("weights", "keep_prob", "noise_std", "bias", "given_gain", "_gain"), meta=("activation",)
@@ -68,9 +71,12 @@ class Layer:
         for name, value in numbers.items():
             if value is not None:
                 check_real(name, value)
-        if is_concrete(tuple(numbers.values())):
+        is_known = is_concrete(tuple(numbers.values()))
+        if is_known:
             _check(**numbers)
         weights, keep_prob = as_floats(weights), as_floats(keep_prob)
+        if is_known:
+            _check_entries(weights, gain)
         gain = None if gain is None else as_floats(gain)
         fields = {
             "weights": weights,
@@ -283,11 +289,9 @@ def _default_gain(
 
 
 def _check(weights, keep_prob, noise_std, gain, bias) -> None:
-    weights = np.asarray(weights)
-    if weights.ndim != 2 or not weights.size:
-        raise Refusal(f"weights must have shape (n_visible, n_hidden); got shape {weights.shape}")
-    if not np.all(np.isfinite(weights)):
-        raise Refusal("weights must be finite; got NaN or infinity")
+    shape = np.shape(weights)
+    if len(shape) != 2 or 0 in shape:
+        raise Refusal(f"weights must have shape (n_visible, n_hidden); got shape {shape}")
     if not 0 < np.asarray(keep_prob) <= 1:
         raise Refusal(
             "keep_prob must lie in (0, 1]: it is the probability that a unit survives dropout; "
@@ -295,13 +299,26 @@ def _check(weights, keep_prob, noise_std, gain, bias) -> None:
         )
     if not 0 <= np.asarray(noise_std) < np.inf:
         raise Refusal(f"noise_std must be a finite number, at least 0; got {noise_std}")
-    if gain is None and not np.any(weights):
-        raise Refusal("weights are all 0, so gain has no default: give one")
     if gain is not None and not 0 < np.asarray(gain) < np.inf:
         raise Refusal(f"gain must be positive and finite; got {gain}")
-    if bias is not None and np.shape(bias) != weights.shape[:1]:
+    if bias is not None and np.shape(bias) != shape[:1]:
         raise Refusal(
-            f"bias must have shape (n_visible,) = ({len(weights)},); got shape {np.shape(bias)}"
+            f"bias must have shape (n_visible,) = ({shape[0]},); got shape {np.shape(bias)}"
         )
     if bias is not None and not np.all(np.isfinite(np.asarray(bias))):
         raise Refusal("bias must be finite; got NaN or infinity")
+
+
+def _check_entries(weights: Float[Array, "visible hidden"], gain: ArrayLike | None) -> None:
+    few = weights.size < FEWEST_STREAMED
+    largest = float(np.abs(np.asarray(weights)).max() if few else _largest(weights))
+    if not np.isfinite(largest):
+        raise Refusal("weights must be finite; got NaN or infinity")
+    if gain is None and not largest:
+        raise Refusal("weights are all 0, so gain has no default: give one")
+
+
+@jax.jit
+def _largest(weights: Float[Array, "visible hidden"]) -> Float[Array, ""]:
+    """Largest |W_ji|: compiled, so that no array of them is made."""
+    return jnp.abs(weights).max()

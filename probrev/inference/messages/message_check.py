@@ -1,7 +1,8 @@
 """What a few Gibbs sweeps make of message passing's own answer."""
 
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.inference.gibbs.coordinate import augment, update_units
 from probrev.inference.gibbs.layered_sweep import unit_prior
+from probrev.inference.messages.messages import find_meshes
+from probrev.inference.messages.row_stream import weigh_squares
 from probrev.model.layered_model import LayeredModel
+from probrev.model.spread import RowMesh
 from probrev.posterior.posterior import Moments
 
 # Weights passed over, all sweeps together: a second's worth, or some iterations of message passing
@@ -103,7 +107,7 @@ def check_messages(
     Returns:
         What was found for each hidden vector, the one next to x first.
     """
-    found = _run(key, model, x, beliefs, h, num_sweeps)
+    found = _run(key, model, x, beliefs, h, num_sweeps, find_meshes(model))
     return [
         _judge(belief, np.asarray(active), np.asarray(error))
         for belief, (active, error) in zip(beliefs, found, strict=True)
@@ -122,7 +126,7 @@ def _judge(belief: Moments[Array], active: np.ndarray, error: np.ndarray) -> Mes
     return MessageCheck(float(gap), float(ratio.mean() - NUM_ERRORS * ratio_noise))
 
 
-@partial(jax.jit, static_argnames="num_sweeps")
+@partial(jax.jit, static_argnames=("num_sweeps", "meshes"))
 def _run(
     key: PRNGKeyArray,
     model: LayeredModel,
@@ -130,6 +134,7 @@ def _run(
     beliefs: list[Moments[Array]],
     h: Float[Array, "chain obs hidden"],
     num_sweeps: int,
+    meshes: tuple[RowMesh | None, ...],
 ) -> list[tuple[Float[Array, "chain obs unit"], Float[Array, "chain obs"]]]:
     """Of each chain and vector: how often each unit was active, and mean squared error."""
     num_chains, num_obs = h.shape[:2]
@@ -140,11 +145,11 @@ def _run(
         _rough_draw(jax.random.fold_in(key_start, level), belief)
         for level, belief in enumerate(believed[:-1])
     ]
-    below, squares = flat(x), [layer.weights**2 for layer in model.layers]
+    below = flat(x)
 
     def sweep(carry, step):
         signals, active, error = carry
-        signals = _sweep(jax.random.fold_in(key_sweeps, step), model, squares, below, signals)
+        signals = _sweep(jax.random.fold_in(key_sweeps, step), model, meshes, below, signals)
         counts = step >= num_sweeps // 4
         active = [a + counts * (h > 0) for a, h in zip(active, signals, strict=True)]
         error = [
@@ -163,6 +168,20 @@ def _run(
     return [(unfold(a), unfold(e)) for a, e in zip(active, error, strict=True)]
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """W^T as `update_units` reads it, a column of W at a time: W^T itself would be another W."""
+
+    weights: Float[Array, "visible hidden"]
+
+    @property
+    def T(self) -> "_Columns":  # noqa: N802
+        return self
+
+    def __getitem__(self, unit: Array) -> Float[Array, " visible"]:
+        return jax.lax.dynamic_index_in_dim(self.weights, unit, axis=1, keepdims=False)
+
+
 def _rough_draw(key: PRNGKeyArray, belief: Moments[Array]) -> Float[Array, "case unit"]:
     """A place to start from: active as often as believed, and then at the mean of an active one."""
     active = jax.random.bernoulli(key, belief.inclusion_prob)
@@ -173,7 +192,7 @@ def _rough_draw(key: PRNGKeyArray, belief: Moments[Array]) -> Float[Array, "case
 def _sweep(
     key: PRNGKeyArray,
     model: LayeredModel,
-    squares: list[Float[Array, "visible hidden"]],
+    meshes: tuple[RowMesh | None, ...],
     x: Float[Array, "case visible"],
     signals: list[Array],
 ) -> list[Array]:
@@ -183,7 +202,8 @@ def _sweep(
         key_rows, key_units = jax.random.split(jax.random.fold_in(key, level))
         h = layers[level + 1]
         rows = augment(key_rows, layer, layer.pre_activation(h), layers[level])
-        information = rows.precision @ squares[level]
+        information = weigh_squares(rows.precision, layer.weights, meshes[level])
         prior = unit_prior(model, level, layers, {})
-        layers[level + 1], _ = update_units(key_units, prior, layer.weights, information, h, rows)
+        columns: Any = _Columns(layer.weights)
+        layers[level + 1], _ = update_units(key_units, prior, columns, information, h, rows)
     return layers[1:]

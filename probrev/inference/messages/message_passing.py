@@ -9,7 +9,12 @@ import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.inference.messages.message_check import check_messages, plan_check
-from probrev.inference.messages.messages import MessageState, init_messages, iterate_messages
+from probrev.inference.messages.messages import (
+    MessageState,
+    find_meshes,
+    init_messages,
+    iterate_messages,
+)
 from probrev.inference.messages.weight_check import check_weights
 from probrev.model.layered_model import LayeredModel, check_layered_law
 from probrev.model.observations import Observations
@@ -83,10 +88,10 @@ def message_passing(
         "seed": seed,
     }
     with stopwatch() as timing:
-        state = init_messages(model, obs.x)
+        state, meshes = init_messages(model, obs.x), find_meshes(model)
         for done in range(0, max_iterations, ITERATIONS_PER_CALL):
             end = min(done + ITERATIONS_PER_CALL, max_iterations)
-            state = iterate_messages(state, model, obs.x, end, tolerance)
+            state = iterate_messages(state, model, obs.x, end, tolerance, meshes)
             finished = bool(jnp.all(state.converged | state.diverged))
             if progress is not None:
                 progress(max_iterations if finished else end, max_iterations)

@@ -17,6 +17,7 @@ from probrev.model.channel import Score, hidden_belief, hidden_score, observed_s
 from probrev.model.distributions import LayerUnit
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
+from probrev.model.spread import RowMesh, find_mesh
 from probrev.model.tilted import slab_moments
 from probrev.numerics.truncated_normal import upper_tail
 from probrev.posterior.posterior import Moments
@@ -91,17 +92,31 @@ def init_messages(model: LayeredModel, x: Float[Array, "obs visible"]) -> Messag
     )  # fmt: skip
 
 
-@partial(jax.jit, donate_argnums=0)
+def find_meshes(model: LayeredModel) -> tuple[RowMesh | None, ...]:
+    """Of each layer, the devices that its rows are spread over."""
+    return tuple(find_mesh(layer.weights) for layer in model.layers)
+
+
+@partial(jax.jit, donate_argnums=0, static_argnames="meshes")
 def iterate_messages(
     state: MessageState,
     model: LayeredModel,
     x: Float[Array, "obs visible"],
     end: Int[Array, ""] | int,
     tolerance: Float[Array, ""] | float,
+    meshes: tuple[RowMesh | None, ...] | None = None,
 ) -> MessageState:
     """Iterates until every observation is done or has had `end` iterations.
 
     An observation whose messages are no longer finite is left as it was before.
+
+    Args:
+        state: where to go on from; its memory is used again.
+        model: the model.
+        x: observations.
+        end: iterations of an observation in all.
+        tolerance: residual at which one is done.
+        meshes: see `find_meshes`; by default every layer is on one device.
     """
 
     def active(state):
@@ -109,7 +124,7 @@ def iterate_messages(
 
     def step(state):
         goes_on = active(state)
-        new = pass_messages(state, model, x, tolerance)
+        new = pass_messages(state, model, x, tolerance, meshes)
         finite = _finite(new)
         diverged = state.diverged | (goes_on & ~finite)
         return _select(goes_on & finite, new, state)._replace(diverged=diverged)
@@ -122,8 +137,10 @@ def pass_messages(
     model: LayeredModel,
     x: Float[Array, "obs visible"],
     tolerance: Float[Array, ""] | float,
+    meshes: tuple[RowMesh | None, ...] | None = None,
 ) -> MessageState:
     """One iteration: up through the layers, each using the beliefs of the iteration before."""
+    meshes = (None,) * len(model.layers) if meshes is None else meshes
     step = state.step[:, None]
     energies = [jnp.square(prior.mean) + prior.var for prior in _prior_beliefs(model)]
     num_clamped, residual = state.num_clamped, jnp.zeros_like(state.residual)
@@ -131,7 +148,8 @@ def pass_messages(
     passes, layers, r, tau = [], [], state.r, state.tau
     for level, (layer, messages) in enumerate(zip(model.layers, state.layers, strict=True)):
         score = _score_hidden if level else observed_score
-        found = stream_rows(layer, score, below, messages.mean, messages.var, messages.g)
+        arguments = messages.mean, messages.var, messages.g
+        found = stream_rows(layer, score, below, *arguments, mesh=meshes[level])
         largest = energies[level].max()
         least = MIN_PRECISION / jnp.where(largest > 0, largest, 1.0)
         num_clamped = num_clamped + (found.precision < least).sum(1)

@@ -1,5 +1,6 @@
 """How far a layer's weights are from independent ones, which message passing takes them to be."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,10 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.stats import norm
 
+from probrev.inference.messages.row_stream import weigh_squares
+from probrev.model.spread import RowMesh, find_mesh
 from probrev.numerics.marchenko_pastur import MarchenkoPastur
 
 # Multiply-adds that a product of W with itself may take. Beyond, every so many rows are left out.
 GRAM_ELEMENTS = 2**33
+# Cosines that are looked at together: a table of all pairs may be as large as W.
+COSINE_ELEMENTS = 2**22
 # A chance of one in so many that the largest cosine of iid weights exceeds its bound.
 COSINE_CHANCE = 1e-4
 # Cosines up to here do little harm, and a bulge of the spectrum up to so many times its edge.
@@ -61,7 +66,7 @@ def check_weights(weights: Float[Array, "visible hidden"]) -> WeightCheck:
         weights: W, not all 0.
     """
     n_visible, n_hidden = weights.shape
-    rows, columns = _scales(weights)
+    rows, columns = _scales(weights, find_mesh(weights))
     num_rows = min(n_visible, max(256, GRAM_ELEMENTS // n_hidden**2))
     part = np.linspace(0, n_visible - 1, num_rows).round().astype(int)
     cosine = float(_largest_cosine(weights[part] * rows[part][:, None]))
@@ -75,12 +80,12 @@ def check_weights(weights: Float[Array, "visible hidden"]) -> WeightCheck:
     return WeightCheck(cosine, max(MAX_COSINE, float(by_chance)), bulge)
 
 
-@jax.jit
-def _scales(weights: Float[Array, "visible hidden"]) -> tuple[Array, Array]:
+@partial(jax.jit, static_argnames="mesh")
+def _scales(weights: Float[Array, "visible hidden"], mesh: RowMesh | None) -> tuple[Array, Array]:
     """What brings every row to one length, and then every column to length 1."""
-    squares = jnp.square(weights)
-    rows = _inverse_root(squares.mean(1))
-    return rows, _inverse_root(jnp.square(rows) @ squares)
+    rows = _inverse_root(jnp.square(weights).mean(1))
+    (energy,) = weigh_squares(jnp.square(rows)[None], weights, mesh)
+    return rows, _inverse_root(energy)
 
 
 def _inverse_root(energy: Array) -> Array:
@@ -92,8 +97,18 @@ def _inverse_root(energy: Array) -> Array:
 def _largest_cosine(weights: Float[Array, "row hidden"]) -> Float[Array, ""]:
     """Largest |cosine| between two columns."""
     unit = weights * _inverse_root(jnp.square(weights).sum(0))[None, :]
-    cosines = jnp.abs(unit.T @ unit)
-    return jnp.fill_diagonal(cosines, 0.0, inplace=False).max()
+    width = unit.shape[1]
+    size = min(width, max(1, COSINE_ELEMENTS // width))
+
+    def look(block, largest):
+        # The last block begins early enough to be whole: it repeats some columns.
+        start = jnp.minimum(block * size, width - size)
+        part = jax.lax.dynamic_slice_in_dim(unit, start, size, axis=1)
+        is_itself = (start + jnp.arange(size))[:, None] == jnp.arange(width)[None, :]
+        cosines = jnp.where(is_itself, 0.0, jnp.abs(part.T @ unit))
+        return jnp.maximum(largest, cosines.max())
+
+    return jax.lax.fori_loop(0, -(-width // size), look, jnp.zeros((), unit.dtype))
 
 
 @jax.jit

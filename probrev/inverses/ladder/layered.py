@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from probrev.inference.messages.message_passing import MAX_ITERATIONS, TOLERANCE, check_model
-from probrev.inference.messages.messages import init_messages, iterate_messages
+from probrev.inference.messages.messages import find_meshes, init_messages, iterate_messages
 from probrev.inverses.estimates import Inverse
 from probrev.inverses.feedforward import BIAS_RULES, FeedforwardNet, bias_rules
 from probrev.inverses.ladder.rungs import Rungs, Samplers, rungs_of, samplers_of
@@ -159,5 +159,6 @@ class UnrolledMessagePassing:
         """The estimate of the top vector h."""
         x = jnp.asarray(x, dtype=float)
         state = init_messages(self.model, x)
-        state = iterate_messages(state, self.model, x, self.num_iterations, TOLERANCE)
+        meshes = find_meshes(self.model)
+        state = iterate_messages(state, self.model, x, self.num_iterations, TOLERANCE, meshes)
         return state.layers[-1].belief.mean

@@ -1,9 +1,9 @@
-"""The benchmark of message passing at a tiny size."""
+"""The benchmarks of message passing at a tiny size."""
 
 import numpy as np
 import pytest
 
-from analyses.benchmarks import message_passing
+from analyses.benchmarks import large_weights, message_passing
 
 
 @pytest.mark.slow
@@ -16,3 +16,13 @@ def test_message_passing_benchmark(tmp_path):
     assert message_passing.plot(tmp_path).stat().st_size > 5_000
     with pytest.raises(FileNotFoundError, match="run `compute` first"):
         message_passing.plot(tmp_path / "nothing")
+
+
+@pytest.mark.slow
+def test_large_weights(tmp_path):
+    large_weights.compute(tmp_path, n_visible=60, n_hidden=8, num_devices=2)
+    found = large_weights.load(tmp_path, "large_weights")
+    assert found["num_devices"] == 2
+    assert found["layer_peak_over_weights"] <= found["message_passing_peak_over_weights"]
+    assert large_weights.plot(tmp_path).stat().st_size > 5_000
+    assert not (tmp_path / "weights.npy").exists()
