@@ -5,6 +5,8 @@ import os
 
 # Workers share the cores: threads of a linear algebra library would spin for those of the others.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Commands keep what they compile in the user's cache folder; tests leave that alone.
+os.environ["PROBREV_CACHE"] = "off"
 
 import jax
 import numpyro

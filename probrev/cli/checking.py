@@ -16,6 +16,7 @@ import probrev as pr
 from probrev.calibration.simulations import Subject
 from probrev.cli.display import Stages
 from probrev.cli.output import REPORT, RUN
+from probrev.cli.programs import keep_programs
 from probrev.cli.run import refusing
 from probrev.inference.choice import choose_methods, estimate_seconds
 from probrev.inference.starts import started_at_truth
@@ -79,6 +80,7 @@ def run(request: Request, folder: Path, stage: Stages) -> pr.Calibration:
         ValueError: the model or the method is refused, or the folder holds another check.
     """
     numpyro.enable_x64()
+    keep_programs()
     if request.method:
         named_method(request.method)
     with refusing(request.info):

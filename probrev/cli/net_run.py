@@ -11,6 +11,7 @@ import numpyro
 import probrev as pr
 from probrev.cli.display import Stages, stages
 from probrev.cli.net_plan import NetPlan
+from probrev.cli.programs import keep_programs
 from probrev.cli.run import sample_until_converged
 from probrev.nets.fitting.hidden_layers import hidden_layers
 from probrev.nets.weights.layers import label_layers
@@ -30,6 +31,7 @@ def run_net(plan: NetPlan) -> tuple[str, pr.Comparison]:
             ReLU layer.
     """
     numpyro.enable_x64()
+    keep_programs()
     layers = pr.read_layers(plan.file)
     hidden = hidden_layers(layers)
     x, held_out = plan.read_inputs()

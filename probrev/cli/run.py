@@ -14,6 +14,7 @@ import probrev as pr
 from probrev.cli.display import Stages, stages
 from probrev.cli.fault import line_at_fault
 from probrev.cli.plan import Plan, check_names
+from probrev.cli.programs import keep_programs
 from probrev.comparison.looks import LOOKS
 from probrev.inference.choice import EVERY_OBS, estimate_seconds, infer
 from probrev.inverses.ladder import build_samplers
@@ -39,6 +40,7 @@ def run(plan: Plan) -> pr.Comparison:
     inverse): the risk ratio of each inverse under each draw, against the first posterior.
     """
     numpyro.enable_x64()
+    keep_programs()
     make = registry.load(plan.info.name)
     with stages() as stage:
         result = measure(plan, make, 0, stage)

@@ -10,6 +10,7 @@ from cyclopts.types import PositiveInt
 
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import stages
+from probrev.cli.programs import keep_programs
 from probrev.plumbing.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def sweep(
     import probrev as pr
 
     numpyro.enable_x64()
+    keep_programs()
     with stages() as stage:
         result = pr.sweep(
             grid,

@@ -16,6 +16,7 @@ from rich.table import Table
 
 import probrev as pr
 from probrev.cli.output import REPORT, check_folder
+from probrev.cli.programs import keep_programs
 from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
@@ -36,6 +37,7 @@ def weigh(
         ValueError: all layers are such.
     """
     numpyro.enable_x64()
+    keep_programs()
     keys = jax.random.split(jax.random.key(seed), len(trained))
     found = {}
     for index, (key, layer, label) in enumerate(
