@@ -151,16 +151,25 @@ class Layer:
     ) -> Float[Array, "state obs"]:
         """Log p(x | h) of every state under every observation.
 
-        The terms of silent rows depend on the state alone, and those of active rows are quadratic,
-        so three matrix products replace a likelihood per pair. `log_likelihood` is the oracle.
+        What a row says depends on the state alone, whether it is seen or on a flat, but for the
+        cross term of rows that are seen, which needs no z. So all rows are taken to be seen, and
+        one matrix product for each flat, or for dropout, puts right those that are not.
+        `log_likelihood` is the oracle.
         """
-        z = self.pre_activation(h)
-        place = self.locate(x)
-        seen = place.seen.astype(z.dtype)
-        y = self.seen_pre_activation(x) * seen
-        distance = (y**2).sum(-1)[None, :] - 2 * z @ y.T + (z**2) @ seen.T
-        log_density = self.log_seen_scale(x)[None, :] - 0.5 * distance / self.noise_std**2
-        table = log_density + self._log_censored_table(z, place)
+        z, place = self.pre_activation(h), self.locate(x)
+        precision = self.noise_std**-2.0
+        y = self.seen_pre_activation(x) * place.seen.astype(z.dtype)
+        cross = h @ (y @ self.weights).T + (y @ self.bias)[None, :]
+        energy = 0.5 * precision * z**2
+        count = place.dropped.sum(-1)
+        per_obs = self.log_seen_scale(x) - 0.5 * precision * (y**2).sum(-1)
+        per_obs += jnp.where(count > 0, count * jnp.log1p(-self.keep_prob), 0.0)
+        table = per_obs[None, :] + precision * cross - energy.sum(-1)[:, None]
+        for flat, is_on in zip(self.activation.flats, place.on, strict=True):
+            log_mass = flat.log_mass_quick(z, self.noise_std, self.keep_prob)
+            table = table + (log_mass + energy) @ is_on.astype(z.dtype).T
+        if not self.activation.rests_at_zero:
+            table = table + energy @ place.dropped.astype(z.dtype).T
         return jnp.where(place.possible.all(-1)[None, :], table, -jnp.inf)
 
     def locate(self, x: Float[Array, "*shape"]) -> Location:
@@ -187,17 +196,6 @@ class Layer:
             log_mass = flat.log_mass_quick(z, self.noise_std, self.keep_prob)
             found = jnp.where(is_on, log_mass, found)
         return found
-
-    def _log_censored_table(
-        self, z: Float[Array, "state visible"], place: Location
-    ) -> Float[Array, "#state obs"]:
-        """Log mass of the rows that are on a flat or were dropped, per state and observation."""
-        count = place.dropped.sum(-1)[None, :]
-        table = jnp.where(count > 0, count * jnp.log1p(-self.keep_prob), 0.0)
-        for flat, is_on in zip(self.activation.flats, place.on, strict=True):
-            log_mass = flat.log_mass_quick(z, self.noise_std, self.keep_prob)
-            table = table + log_mass @ is_on.astype(z.dtype).T
-        return table
 
     # Up
 
