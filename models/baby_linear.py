@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 import probrev as pr
 
@@ -11,7 +12,7 @@ def build(
     n_hidden: int = 16,
     inclusion_prob: float = 0.25,
     noise_std: float = 2.0,
-    weights: np.ndarray | None = None,
+    weights: Float[np.ndarray, "visible hidden"] | None = None,
     weight_seed: int = 0,
 ) -> pr.LayeredModel:
     """Builds x = (W h + noise) / n with h in {0, 1}^m; at its defaults 65,536 states.

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from jaxtyping import Float
 from scipy.stats import halfnorm
 
 import probrev as pr
@@ -15,7 +16,7 @@ def build(
     num_values: int = 4,
     keep_prob: float = 0.5,
     noise_std: float = 1.4,
-    weights: np.ndarray | None = None,
+    weights: Float[np.ndarray, "visible hidden"] | None = None,
     weight_seed: int = 0,
 ) -> pr.LayeredModel:
     """Builds the model; at its defaults the posterior is a sum over 134,049 states.

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 import probrev as pr
 
@@ -10,7 +11,7 @@ def build(
     n_visible: int = 30,
     n_hidden: int = 12,
     coupling: float = 2.0,
-    weights: np.ndarray | None = None,
+    weights: Float[np.ndarray, "visible hidden"] | None = None,
     weight_seed: int = 0,
 ) -> pr.BoltzmannMachine:
     """Builds a machine of one hidden layer; at its defaults 4,096 states of h.

@@ -17,6 +17,7 @@ from probrev.model.kinds import check_one_law, law_of, overridden
 from probrev.model.observations import Observations, Origin
 from probrev.model.protocol import DENSITIES, check_shape
 from probrev.model.states import FiniteStates
+from probrev.plumbing import door
 from probrev.plumbing.arrays import as_floats, check_real
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
@@ -51,6 +52,10 @@ class BoltzmannMachine(BinaryLayers):
     """
 
     def __init__(self, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]):
+        for name, arrays in (("weights", weights), ("biases", biases)):
+            door.sequence(name, arrays)
+            for level, array in enumerate(arrays):
+                check_real(f"{name}[{level}]", array)
         _check(weights, biases)
         weights = tuple(as_floats(matrix) for matrix in weights)
         widths = (weights[0].shape[0], *(matrix.shape[1] for matrix in weights))
@@ -162,6 +167,7 @@ class BoltzmannMachine(BinaryLayers):
         """Draws x given h."""
         return draw_units(key, self.field(0, {1: self.split(h)[0]}))
 
+    @door.guard(key=door.random_key, num_obs=door.count())
     def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations:
         """Draws x and h: exactly where the units of one parity can be enumerated, else by Gibbs.
 
@@ -174,6 +180,7 @@ class BoltzmannMachine(BinaryLayers):
         x, *hidden = simulate(key, self, num_obs)
         return Observations(x, jnp.concatenate(hidden, axis=-1)).made_by(self)
 
+    @door.guard(key=door.random_key, h=door.finite_array("num_obs", "n_hidden"))
     def observe_from(self, key: PRNGKeyArray, h: ArrayLike) -> Observations:
         """Observations x drawn given an h from elsewhere, (num_obs, n_hidden)."""
         h = jnp.asarray(h, dtype=float)

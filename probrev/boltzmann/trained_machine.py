@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from probrev.boltzmann.binary_layers import EVEN, ODD, BinaryLayers, draw_units
 from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.model.observations import Observations
+from probrev.plumbing import door
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 
@@ -41,6 +42,14 @@ class _Training(NamedTuple):
     rng_key: PRNGKeyArray
 
 
+@door.guard(
+    key=door.random_key,
+    x=door.finite_array("num_obs", "n_visible"),
+    widths=door.all_of(door.count()),
+    num_steps=door.count(),
+    learning_rate=door.positive,
+    progress=door.optional(door.function),
+)
 def train_machine(
     key: PRNGKeyArray,
     x: ArrayLike,
@@ -77,13 +86,8 @@ def train_machine(
     Source: Tieleman 2008; for deep machines Salakhutdinov and Hinton 2009, with chains in place of
     their mean field.
     """
-    if not len(widths) or min(widths) < 1:
-        raise Refusal(f"widths must name at least one hidden layer, each >= 1; got {widths}")
-    if num_steps < 1 or not learning_rate > 0:
-        raise Refusal(
-            "num_steps must be at least 1 and learning_rate positive; "
-            f"got {num_steps} and {learning_rate}"
-        )
+    if not len(widths):
+        raise Refusal("widths must name at least one hidden layer; got none")
     obs = Observations(x)
     key_start, key_chains = jax.random.split(key)
     machine = _start(key_start, obs, widths)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from probrev.calibration.verdict import LEVEL, Word, find, find_inverses, judge, table_of
 from probrev.comparison.metrics.log_ratio import estimate_ratios
+from probrev.plumbing import door
 from probrev.plumbing.refusal import MissingFileRefusal, Refusal
 from probrev.plumbing.replacing import replacing
 from probrev.plumbing.streams import generator
@@ -121,6 +122,7 @@ def _starts(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in attrs.items() if str(key).startswith("starts")}
 
 
+@door.guard(path=door.path)
 def load_calibration(path: str | Path) -> Calibration:
     """Reads what `Calibration.save` wrote.
 

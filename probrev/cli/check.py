@@ -4,13 +4,18 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import NonNegativeInt, PositiveInt
 
 from probrev.cli import INCONCLUSIVE
+from probrev.cli.numbers import Count, Seed
+from probrev.cli.output import check_place
+from probrev.cli.plan import check_names
 from probrev.inference.methods import METHODS
+from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
 from probrev.runs.settings import parse_settings
 
+# With fewer simulations there is nothing to test.
+FEWEST = 2
 # An option that can be given several times.
 SEVERAL = Parameter(name="--set", negative="", show_default=False, metavar="NAME=VALUE")
 METHOD_HELP = (
@@ -24,10 +29,10 @@ def check(
     *,
     assignments: Annotated[tuple[str, ...], SEVERAL] = (),
     method: Annotated[str, Parameter(help=METHOD_HELP)] = "",
-    num_simulations: PositiveInt = 200,
-    seed: NonNegativeInt = 0,
+    num_simulations: Count = 200,
+    seed: Seed = 0,
     out: Path | None = None,
-    workers: PositiveInt | None = None,
+    workers: Count | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Checks that a method's posteriors are those of a model; writes a run and a report.
@@ -46,7 +51,12 @@ def check(
     """
     info = registry.describe(model)
     settings = parse_settings(info, assignments)
+    if method:
+        check_names("method", [method], METHODS)
+    if num_simulations < FEWEST:
+        raise Refusal(f"num_simulations must be at least {FEWEST}; got {num_simulations}")
     folder = out or Path("runs") / f"check-{Path(model).stem}"
+    check_place(folder)
 
     from probrev.cli.checking import Request, print_calibration, print_json, run, write
     from probrev.cli.display import stages

@@ -17,7 +17,6 @@ from probrev.calibration.simulations import Subject
 from probrev.cli.display import Stages
 from probrev.cli.output import REPORT, RUN
 from probrev.cli.programs import keep_programs
-from probrev.cli.run import refusing
 from probrev.inference.choice import choose_methods, estimate_seconds
 from probrev.inference.starts import started_at_truth
 from probrev.inverses.ladder import build_samplers
@@ -34,6 +33,7 @@ from probrev.runs.checks.check import (
     named_method,
     run_check,
 )
+from probrev.runs.fault import refusing, refusing_late
 from probrev.runs.provenance import provenance
 
 # Rows of the table that the terminal shows.
@@ -83,7 +83,7 @@ def run(request: Request, folder: Path, stage: Stages) -> pr.Calibration:
     keep_programs()
     if request.method:
         named_method(request.method)
-    with refusing(request.info):
+    with refusing(request.info.name, request.info.path):
         built = build_model(registry.load(request.info.name), request.settings)
         method_of(built.model, "simulate")
     method, reason = _choose(request, built.model)
@@ -99,14 +99,15 @@ def run(request: Request, folder: Path, stage: Stages) -> pr.Calibration:
     identity = {name: known[name] for name in decisive}
     identity |= {"method": method, "num_simulations": request.num_simulations}
     about = f"{method}: batches of {check.batch_size} simulations"
-    return run_check(
-        check,
-        identity,
-        known,
-        store=folder / BATCHES,
-        workers=request.workers,
-        progress=stage(about),
-    )
+    with refusing_late(request.info.name, request.info.path):
+        return run_check(
+            check,
+            identity,
+            known,
+            store=folder / BATCHES,
+            workers=request.workers,
+            progress=stage(about),
+        )
 
 
 def _choose(request: Request, model: pr.Model) -> tuple[str, str]:

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
-from cyclopts.types import NonNegativeInt, PositiveInt
 
 import probrev as pr
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import print_json, print_result
+from probrev.cli.numbers import Count, Seed
 from probrev.cli.output import REPORT, RUN, check_folder, default_folder
 from probrev.cli.plan import Plan
 from probrev.inference.methods import METHODS
 from probrev.inverses.rung_names import RUNGS
+from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
 
@@ -41,9 +42,9 @@ def compare(
     layer: str | None = None,
     activation: str | None = None,
     prior: Literal["independent", "correlated"] | None = None,
-    num_obs: PositiveInt | None = None,
-    num_weights: PositiveInt = 1,
-    seed: NonNegativeInt = 0,
+    num_obs: Count | None = None,
+    num_weights: Count = 1,
+    seed: Seed = 0,
     out: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -71,6 +72,7 @@ def compare(
         out: folder for run.nc and report.html; by default runs/<model>-<UTC time>.
         as_json: print the metrics as JSON, and nothing else, on stdout.
     """
+    check_path("model", model)
     own = (assignments, posterior, inverse, num_weights > 1)
     net = (data, test_data, layer, activation, prior)
     folder = out or default_folder(model)
@@ -85,7 +87,14 @@ def compare(
         from probrev.cli.net_plan import NetPlan
 
         plan = NetPlan(
-            Path(model), data, test_data, layer, activation or "relu", prior, num_obs, seed
+            Path(model),
+            data,
+            test_data,
+            layer,
+            "relu" if activation is None else activation,
+            prior,
+            num_obs,
+            seed,
         )
         check_folder(folder)
 

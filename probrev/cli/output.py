@@ -4,6 +4,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import Refusal
 
 RUN, REPORT = "run.nc", "report.html"
@@ -16,9 +17,18 @@ def default_folder(model: str) -> Path:
 
 def check_folder(folder: Path) -> None:
     """Raises ValueError unless a run can be written there, overwriting none; creates nothing."""
+    check_path("--out", folder)
     for name in (RUN, REPORT):
         if (folder / name).exists():
             raise Refusal(f"{folder} already holds {name}: choose another folder with --out")
+    check_place(folder)
+
+
+def check_place(folder: Path) -> None:
+    """Raises ValueError unless there is a folder, or one can be made there; creates nothing."""
+    check_path("--out", folder)
+    if folder.is_symlink() and not folder.exists():
+        raise Refusal(f"--out {folder}: a link to {os.readlink(folder)}, which does not exist")
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise Refusal(f"--out {folder}: {existing} is a file; choose a folder")

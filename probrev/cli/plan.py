@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probrev.inference.methods import METHODS
+from probrev.inverses.rung_names import RUNGS
 from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
 from probrev.runs.registry import WEIGHT_SEED
@@ -35,6 +36,7 @@ class Plan:
 
     def __post_init__(self):
         check_names("posterior", self.posteriors, METHODS)
+        check_names("inverse", self.inverses, None if self.info.adds_inverses else RUNGS)
         settings = self.settings
         if self.num_weights > 1 and ("weights" in settings or self._first_weight_seed is None):
             raise Refusal(
@@ -76,11 +78,19 @@ class Plan:
         return words
 
 
-def check_names(option: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raises ValueError for a name that is not known."""
-    for name in names:
-        if name not in known:
+def check_names(option: str, names: Sequence[str], known: Sequence[str] | None) -> None:
+    """Raises ValueError for a name that is not known, where the known ones are, or is there twice.
+
+    Args:
+        option: without its dashes.
+        names: as given.
+        known: all that there are; None where they are not known yet.
+    """
+    for number, name in enumerate(names):
+        if known is not None and name not in known:
             raise Refusal(
                 f"--{option} {name}: unknown{registry.did_you_mean(name, known)}; "
                 f"expected one of {', '.join(known)}"
             )
+        if name in names[:number]:
+            raise Refusal(f"--{option} {name}: given twice; give it once")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import probrev as pr
+from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
         run: a file run.nc that `probrev compare` or `probrev check` wrote.
         out: the HTML file; by default report.html beside the run. Replaced if it is there.
     """
-    target = out or run.with_name("report.html")
+    check_path("run", run)
     if not run.is_file():
         raise Refusal(f"no run {run}: give the run.nc that probrev compare or check wrote")
+    target = out or run.with_name("report.html")
+    check_path("--out", target)
     if target.is_dir() or not target.parent.is_dir() or target.resolve() == run.resolve():
         raise Refusal(f"--out {target}: expected an HTML file in a folder that exists")
     try:

@@ -1,8 +1,7 @@
 """A planned comparison carried out: the part that needs JAX."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,17 +11,17 @@ import xarray as xr
 
 import probrev as pr
 from probrev.cli.display import Stages, stages
-from probrev.cli.fault import line_at_fault
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.programs import keep_programs
 from probrev.comparison.looks import LOOKS
 from probrev.inference.choice import EVERY_OBS, estimate_seconds, infer
 from probrev.inverses.ladder import build_samplers
 from probrev.plumbing.progress import Progress
-from probrev.plumbing.refusal import REFUSALS, Refusal
+from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.runs import registry
 from probrev.runs.built_model import BuiltModel, build_model
+from probrev.runs.fault import refusing, refusing_late
 from probrev.runs.provenance import provenance
 from probrev.runs.registry import WEIGHT_SEED
 
@@ -42,7 +41,7 @@ def run(plan: Plan) -> pr.Comparison:
     numpyro.enable_x64()
     keep_programs()
     make = registry.load(plan.info.name)
-    with stages() as stage:
+    with refusing_late(plan.info.name, plan.info.path), stages() as stage:
         result = measure(plan, make, 0, stage)
         if plan.num_weights > 1:
             result.tree["over_weights"] = over_weights(plan, make, result, stage)
@@ -65,7 +64,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     settings = plan.settings
     if weight_draw:
         settings[WEIGHT_SEED] = plan.weight_seeds[weight_draw]
-    with refusing(plan.info):
+    with refusing(plan.info.name, plan.info.path):
         built = build_model(make, settings)
     model = built.model
     check_names("inverse", plan.inverses, built.inverse_names)
@@ -80,6 +79,11 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
     looks = LOOKS if plan.num_obs is None else (plan.num_obs,)
     looks = looks[:1] if weight_draw else looks
     obs = observe(plan, built, stream(root, "simulate"), looks)
+    if obs.num_obs < looks[0]:
+        raise Refusal(
+            f"model {plan.info.name}: observe was asked for {looks[0]} observations; it returned "
+            f"{obs.num_obs}"
+        )
     looks = tuple(number for number in looks if number <= obs.num_obs)
     methods = dict.fromkeys(plan.posteriors, "it was asked for") or pr.choose_methods(model)
     stage("inverses")
@@ -118,7 +122,7 @@ def observe(plan: Plan, built: BuiltModel, key: jax.Array, looks: Sequence[int])
     room = [looks[0], *(n for n in looks[1:] if 8 * NUM_DRAWS * n * width <= MOST_BYTES)]
     for num_obs in reversed(room):
         try:
-            with refusing(plan.info):
+            with refusing(plan.info.name, plan.info.path):
                 return built.observe(key, num_obs)
         except ValueError:
             # A file with real data may have enough for the first look and not for the last.
@@ -153,23 +157,6 @@ def over_weights(
     coords = {WEIGHT_SEED: plan.weight_seeds, "inverse": first.inverses}
     ratio = xr.DataArray(table, coords, dims=(WEIGHT_SEED, "inverse"), name="ratio")
     return xr.DataTree(ratio.to_dataset().assign_attrs(posterior=posterior))
-
-
-@contextmanager
-def refusing(info: registry.ModelInfo) -> Iterator[None]:
-    """Says whatever a model file refuses as a refusal of this command.
-
-    Raises:
-        ValueError: the file raised a ValueError or a TypeError, or missed a file or a package.
-    """
-    try:
-        yield
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        line = line_at_fault(error, info.path)
-        if line is None and not isinstance(error, REFUSALS):
-            raise
-        where = info.name if line is None else f"{info.name}, line {line}"
-        raise Refusal(f"model {where}: {error}") from error
 
 
 def infer_with_progress(

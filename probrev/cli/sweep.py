@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from cyclopts.types import PositiveInt
 
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import stages
-from probrev.cli.programs import keep_programs
+from probrev.cli.numbers import Count
+from probrev.cli.output import check_place
 from probrev.plumbing.refusal import Refusal
+from probrev.runs.sweeps.grid import read_grid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,7 +25,7 @@ def sweep(
     grid: Path,
     /,
     *,
-    workers: PositiveInt | None = None,
+    workers: Count | None = None,
     scheduler: str | None = None,
     shard: str = "1/1",
     out: Path | None = None,
@@ -44,21 +45,29 @@ def sweep(
     found = SHARD.fullmatch(shard)
     if found is None:
         raise Refusal(f"--shard {shard}: expected I/N, such as 1/4")
+    if not 1 <= int(found[1]) <= int(found[2]):
+        raise Refusal(f"--shard {shard}: I/N needs 1 <= I <= N")
+    if workers is not None and scheduler is not None:
+        raise Refusal("--workers and --scheduler are two ways to the same end: give one")
+    given = read_grid(grid)
     store = out or Path("runs") / f"{grid.stem}.zarr"
+    check_place(store)
 
     import numpyro
 
     import probrev as pr
+    from probrev.cli.programs import keep_programs
 
     numpyro.enable_x64()
     keep_programs()
     with stages() as stage:
         result = pr.sweep(
-            grid,
+            given,
             store,
             workers=workers,
             scheduler=scheduler,
             shard=(int(found[1]), int(found[2])),
+            begin=stage.say,
             progress=stage(f"{grid.stem}: batches"),
         )
     said = summarize(result)

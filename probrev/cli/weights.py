@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import NonNegativeInt
 
+from probrev.cli.numbers import Seed
 from probrev.cli.output import check_folder, default_folder
+from probrev.nets.weights.initializers import check_initializer
+from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import Refusal
 
 
@@ -16,7 +18,7 @@ def weights(
     *,
     initializer: str = "",
     unfolded: Annotated[bool, Parameter(negative="")] = False,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
     out: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
@@ -36,7 +38,11 @@ def weights(
         out: folder for report.html; by default runs/<file>-<UTC time>.
         as_json: print every measure as JSON, and nothing else, on stdout.
     """
+    check_path("file", file)
     path, tensor = split_tensor(file)
+    check_initializer(initializer)
+    if not path.is_file():
+        raise Refusal(f"{path}: expected a file of weights; got a folder, or no regular file")
     folder = out or default_folder(path.name)
     check_folder(folder)
 

@@ -28,9 +28,11 @@ from probrev.inverses.estimates import (
     sample_inverses,
     summarize_samples,
 )
+from probrev.model import door as model_door
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model
 from probrev.nets.fitting.checks import Check
+from probrev.plumbing import door
 from probrev.plumbing.streams import stream
 from probrev.posterior.external import External
 from probrev.posterior.posterior import Posterior
@@ -39,7 +41,22 @@ from probrev.theory.curve import noise_curve
 # Random inverses are held against the posterior of the first so many: distances take time.
 MOST_SAMPLED = 128
 
+_IS_CHECK = door.instance_of(Check, "a probrev.Check")
 
+
+@door.guard(
+    model=model_door.model,
+    obs=model_door.observations,
+    inverses=door.by_name(door.function),
+    posteriors=door.by_name(door.anything),
+    random_inverses=door.optional(door.by_name(door.function)),
+    seed=door.seed,
+    interval_prob=door.inner_probability,
+    log_evidence=door.optional(door.by_name(door.anything)),
+    provenance=door.optional(door.record),
+    planned=door.optional(door.names),
+    checks=door.optional(door.all_of(_IS_CHECK)),
+)
 def compare(
     model: Model,
     obs: Observations,

@@ -5,6 +5,7 @@ import xarray as xr
 
 from probrev.comparison.comparison import Comparison
 from probrev.comparison.metrics.case import POSTERIOR, Row, row_of_ratio
+from probrev.plumbing import door
 
 # Rungs from the paper's net to message passing, and the part of the gap that lies below each. The
 # paper's bias is -delta ||h||, which no inverse can know; "universal" reads it off each x, so that
@@ -20,6 +21,7 @@ CHAIN = {
 BESIDE = {"weights": ("calibrated", "trained")}
 
 
+@door.guard(result=door.instance_of(Comparison, "what pr.compare returns"), posterior=door.text)
 def split_gap(result: Comparison, posterior: str) -> xr.Dataset | None:
     """Splits risk(net) - risk(Bayes) along the rungs that a comparison has.
 

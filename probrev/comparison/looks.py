@@ -13,11 +13,14 @@ from probrev.comparison.metrics.case import INTERVAL_PROB
 from probrev.comparison.metrics.family import Metric, MetricFamily
 from probrev.comparison.own_metrics import read_metrics
 from probrev.inference.choice import EVERY_OBS, infer
+from probrev.inference.methods import METHODS
 from probrev.inference.starts import compare_starts, started_at_truth
 from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
+from probrev.model import door as model_door
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, simulate
 from probrev.nets.fitting.checks import Check
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.posterior.joined import join_posteriors
@@ -27,6 +30,7 @@ from probrev.posterior.posterior import Posterior
 LOOKS = (32, 128, 512)
 # Draws of each chain from the truth: enough to see where they end.
 DRAWS_FROM_TRUTH = 1000
+_IS_CHECK = door.instance_of(Check, "a probrev.Check")
 # A key, a model and observations -> their posterior.
 Inference = Callable[[PRNGKeyArray, Model, Observations], Posterior]
 
@@ -47,6 +51,27 @@ class Look(NamedTuple):
     seconds: float
 
 
+def _posteriors(name: str, value: Any) -> None:
+    """Methods by name, or functions by names of one's own."""
+    if isinstance(value, Mapping):
+        return door.by_name(door.function)(name, value)
+    return door.all_of(door.one_of(*METHODS))(name, value)
+
+
+@door.guard(
+    key=door.random_key,
+    model=model_door.model,
+    inverses=door.by_name(door.function),
+    posteriors=_posteriors,
+    looks=door.all_of(door.count(0)),
+    observe=door.optional(door.function),
+    random_inverses=door.optional(door.by_name(door.function)),
+    seed=door.seed,
+    provenance=door.optional(door.record),
+    planned=door.optional(door.names),
+    checks=door.optional(door.all_of(_IS_CHECK)),
+    begin=door.optional(door.function),
+)
 def compare_until(
     key: PRNGKeyArray,
     model: Model,
@@ -107,6 +132,7 @@ def compare_until(
     own = read_metrics(metrics)
     key_obs = stream(key, "simulate")
     obs = simulate(model, key_obs, looks[-1]) if observe is None else observe(key_obs, looks[-1])
+    model_door.observations("what observe returns", obs)
     if obs.num_obs < looks[-1]:
         raise Refusal(f"observe was asked for {looks[-1]} observations; it gave {obs.num_obs}")
     obs = obs[: looks[-1]]

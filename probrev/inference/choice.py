@@ -1,7 +1,8 @@
 """Inference methods by name: how to call one, and which suit a model where the user names none."""
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +16,10 @@ from probrev.inference.hmc import check_program, hmc
 from probrev.inference.messages.message_passing import check_model as check_message_passing
 from probrev.inference.messages.message_passing import message_passing
 from probrev.inference.methods import METHODS
+from probrev.model import door as model_door
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.posterior.posterior import Posterior
 
@@ -82,6 +85,21 @@ def infer(
     return run(model, obs, **{"seed": int(jax.random.bits(key) >> 1), **settings})
 
 
+def check_settings(method: str, settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for further arguments that the method of that name does not take."""
+    run = _METHODS[method].run
+    known = [
+        name
+        for name, one in inspect.signature(run).parameters.items()
+        if one.kind is one.KEYWORD_ONLY and name not in ("progress", "checkpoint")
+    ]
+    for name in settings:
+        if name not in known:
+            raise Refusal(f"settings: {method} takes no {name!r}; it takes {', '.join(known)}")
+    door.check(run, settings)
+
+
+@door.guard(model=model_door.model)
 def choose_methods(model: Model) -> dict[str, str]:
     """The best methods for a model of its size, the most trusted first, each with the reason.
 

@@ -10,16 +10,29 @@ import numpyro
 from jaxtyping import PRNGKeyArray
 from numpyro.infer import MCMC, NUTS, DiscreteGibbs, DiscreteHMCGibbs, Predictive
 
+from probrev.model import door as model_door
 from probrev.model.kinds import check_one_law, overridden, refusal
 from probrev.model.observations import Observations
 from probrev.model.protocol import DENSITIES, Model, check_obs
 from probrev.model.sites import site_dims
+from probrev.plumbing import door
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior.posterior import SIGNAL, Moments, Posterior, from_draws
 
 
+@door.guard(
+    key=door.random_key,
+    model=model_door.model,
+    obs=model_door.observations,
+    num_obs=door.optional(door.count()),
+    num_warmup=door.count(0),
+    num_samples=door.count(),
+    num_chains=door.count(),
+    target_accept_prob=door.inner_probability,
+    progress=door.optional(door.function),
+)
 def hmc(
     key: PRNGKeyArray,
     model: Model,

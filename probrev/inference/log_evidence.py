@@ -26,12 +26,14 @@ from probrev.inference.partition import (
 )
 from probrev.inference.populations import NUM_POPULATIONS, check_populations, resample
 from probrev.inference.program_evidence import check_tempered, program_log_evidence
+from probrev.model import door as model_door
 from probrev.model.conditional_prior import sample_jointly
 from probrev.model.kinds import Question, refusal
 from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.model.prior_program import conditional_prior, is_given
 from probrev.model.protocol import Model, check_obs
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 
 # Numbers in one temporary array, (case, visible): observations are taken in groups of that size.
@@ -40,6 +42,13 @@ GROUP_ELEMENTS = 2**22
 Estimator = Callable[[PRNGKeyArray, Any, Observations, int, int], Estimate]
 
 
+@door.guard(
+    key=door.random_key,
+    model=model_door.model,
+    obs=model_door.observations,
+    num_chains=door.count(),
+    num_temperatures=door.count(),
+)
 def estimate_log_evidence(
     key: PRNGKeyArray,
     model: Model,

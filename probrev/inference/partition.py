@@ -12,10 +12,14 @@ from probrev.boltzmann.binary_layers import BinaryLayers, draw_units
 from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.exact.enumeration.enumeration import check_count
 from probrev.model.observations import Observations
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 
 # Numbers in a temporary array.
 BLOCK_ELEMENTS = 2**19
+
+
+_IS_MACHINE = door.instance_of(BinaryLayers, "a machine, as pr.BoltzmannMachine makes")
 
 
 class Estimate(NamedTuple):
@@ -25,6 +29,7 @@ class Estimate(NamedTuple):
     std_error: Float[np.ndarray, "*batch"]
 
 
+@door.guard(machine=_IS_MACHINE)
 def log_partition(machine: BinaryLayers) -> float:
     """Log Z = log of the sum of exp(-E) over all units, exact to rounding.
 
@@ -53,6 +58,9 @@ def _sum_states(machine: BinaryLayers, parity: int) -> Float[Array, ""]:
     return jax.lax.fori_loop(0, -(-states.count // size), add, jnp.asarray(-jnp.inf))
 
 
+@door.guard(
+    key=door.random_key, machine=_IS_MACHINE, num_chains=door.count(), num_temperatures=door.count()
+)
 def estimate_log_partition(
     key: PRNGKeyArray,
     machine: BinaryLayers,

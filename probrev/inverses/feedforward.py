@@ -15,6 +15,7 @@ from probrev.inverses.minimize import minimize
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.protocol import NUM_SIMULATED
+from probrev.plumbing import door
 from probrev.plumbing.arrays import as_floats, check_real, own
 from probrev.plumbing.pytree import pytree
 from probrev.plumbing.refusal import Refusal
@@ -69,6 +70,11 @@ class FeedforwardNet:
             object.__setattr__(self, "scales", own)
 
     @classmethod
+    @door.guard(
+        key=door.random_key,
+        model=door.instance_of(LayeredModel, "a probrev.LayeredModel"),
+        keep_prob=door.probability,
+    )
     def from_model(
         cls,
         key: PRNGKeyArray,
@@ -99,9 +105,7 @@ class FeedforwardNet:
             ValueError: an unknown rule, or one that a layer cannot have, a wrong number of rules or
                 entries, q outside (0, 1].
         """
-        if not 0 < keep_prob <= 1:
-            raise Refusal(f"keep_prob of the net must lie in (0, 1]; got {keep_prob}")
-        rules = _rules_per_layer(bias, len(model.layers))
+        rules = _rules_per_layer(bias, model.layers)
         key_draws, key_dropout = jax.random.split(key)
         draws = model.simulate(key_draws, NUM_SIMULATED)
         assert draws.h is not None
@@ -115,6 +119,7 @@ class FeedforwardNet:
         return net
 
     @classmethod
+    @door.guard(weights=door.sequence, biases=door.sequence, layer_keep_prob=door.probability)
     def from_weights(
         cls,
         weights: Sequence[ArrayLike],
@@ -197,7 +202,11 @@ def bias_rules(model: LayeredModel) -> tuple[str, ...]:
     return BIAS_RULES if model.layers[-1].has_readout else ("calibrated",)
 
 
-def _rules_per_layer(bias: BiasRule | Sequence[BiasRule], num_layers: int) -> list[BiasRule]:
+def _rules_per_layer(
+    bias: BiasRule | Sequence[BiasRule], layers: Sequence[Layer]
+) -> list[BiasRule]:
+    """A rule for each layer, which it can be as far as is known without draws."""
+    num_layers = len(layers)
     if isinstance(bias, list | tuple) and any(
         isinstance(rule, str) or np.ndim(rule) for rule in bias
     ):
@@ -208,6 +217,11 @@ def _rules_per_layer(bias: BiasRule | Sequence[BiasRule], num_layers: int) -> li
         raise Refusal(
             f"bias must be one rule, or one per layer ({num_layers}); got {len(per_layer)}"
         )
+    for layer, rule in zip(layers, per_layer, strict=True):
+        if not isinstance(rule, str):
+            _check_bias(layer, rule)
+        elif rule not in BIAS_RULES:
+            raise Refusal(f"bias must be one of {', '.join(BIAS_RULES)}, or an array; got {rule!r}")
     return per_layer
 
 
@@ -223,8 +237,6 @@ def _make_bias(
         h: what it should recover from them.
         keep_prob: the net's own q.
     """
-    if isinstance(rule, str) and rule not in BIAS_RULES:
-        raise Refusal(f"bias must be one of {', '.join(BIAS_RULES)}, or an array; got {rule!r}")
     threshold = float(np.sqrt(2 * np.log(layer.n_hidden)))
     is_calibrated = isinstance(rule, str) and rule == "calibrated"
     if not layer.has_readout:

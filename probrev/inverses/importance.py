@@ -13,8 +13,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.inverses.estimates import as_estimate
+from probrev.model import door as model_door
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, method_of
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import generator, stream
 from probrev.plumbing.timing import stopwatch
@@ -46,6 +48,12 @@ class Proposal(Protocol):
         ...
 
 
+@door.guard(
+    key=door.random_key,
+    model=model_door.model,
+    obs=model_door.observations,
+    num_samples=door.count(),
+)
 def importance_posterior(
     key: PRNGKeyArray,
     model: Model,

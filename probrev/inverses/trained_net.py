@@ -12,6 +12,7 @@ from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.model.protocol import NUM_SIMULATED
+from probrev.plumbing import door
 from probrev.plumbing.arrays import own
 from probrev.plumbing.pytree import pytree
 from probrev.plumbing.refusal import Refusal
@@ -60,6 +61,7 @@ class TrainedNet:
         return jax.nn.relu(readout + offset - multiple * self.layer.readout_std(x, self.scale))
 
 
+@door.guard(key=door.random_key, model=door.instance_of(LayeredModel, "a probrev.LayeredModel"))
 def train_net(key: PRNGKeyArray, model: LayeredModel) -> TrainedNet:
     """Trains a one-layer ReLU net to invert a model, in squared error, on draws from the model.
 

@@ -21,6 +21,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from probrev.model.flat import Flat
 from probrev.numerics.truncated_normal import rectified_moments, upper_tail
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 
 # Units in the last place by which x / gain may miss a flat's value.
@@ -190,11 +191,9 @@ class LeakyRelu(Activation):
     stretches = ((-math.inf, math.inf),)
 
     def __post_init__(self):
-        if not 0 < self.slope < 1:
-            raise Refusal(
-                f"slope of LeakyRelu must lie in (0, 1), where at 0 it is Relu and at 1 Identity; "
-                f"got {self.slope}"
-            )
+        door.number(
+            "lie in (0, 1), where at 0 it is Relu and at 1 Identity", lambda value: 0 < value < 1
+        )("slope of LeakyRelu", self.slope)
         object.__setattr__(self, "negative_slope", float(self.slope))
 
     @override
@@ -233,8 +232,7 @@ class ClippedRelu(_UnitSlope):
     top: float
 
     def __post_init__(self):
-        if not 0 < self.top < math.inf:
-            raise Refusal(f"top of ClippedRelu must be positive and finite; got {self.top}")
+        door.positive("top of ClippedRelu", self.top)
         top = float(self.top)
         object.__setattr__(self, "flats", (Flat(0.0, upper=0.0), Flat(top, lower=top)))
         object.__setattr__(self, "stretches", ((0.0, top),))
@@ -298,6 +296,8 @@ class Increasing(Activation):
     name: str = "increasing"
 
     def __post_init__(self):
+        for name in ("function", "inverse_function", "log_inverse_derivative"):
+            door.function(name, getattr(self, name))
         object.__setattr__(self, "stretches", ((float(self.low), float(self.high)),))
 
     @override

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from probrev.model.activations import Activation, Location, as_activation
 from probrev.model.distributions import LayerUnit
+from probrev.plumbing import door
 from probrev.plumbing.arrays import as_floats, check_real
 from probrev.plumbing.pytree import is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
@@ -69,11 +70,13 @@ class Layer:
             "bias": bias,
         }  # fmt: skip
         for name, value in numbers.items():
-            if value is not None:
+            if name in _RULES:
+                _RULES[name](name, value)
+            elif name == "weights" or value is not None:
                 check_real(name, value)
         is_known = is_concrete(tuple(numbers.values()))
         if is_known:
-            _check(**numbers)
+            _check(weights, bias)
         weights, keep_prob = as_floats(weights), as_floats(keep_prob)
         if is_known:
             _check_entries(weights, gain)
@@ -286,19 +289,20 @@ def _default_gain(
     return activation.stein_factor / energy
 
 
-def _check(weights, keep_prob, noise_std, gain, bias) -> None:
+_RULES = {
+    "keep_prob": door.number(
+        "lie in (0, 1]: it is the probability that a unit survives dropout",
+        lambda value: 0 < value <= 1,
+    ),
+    "noise_std": door.nonnegative,
+    "gain": door.optional(door.positive),
+}
+
+
+def _check(weights, bias) -> None:
     shape = np.shape(weights)
     if len(shape) != 2 or 0 in shape:
         raise Refusal(f"weights must have shape (n_visible, n_hidden); got shape {shape}")
-    if not 0 < np.asarray(keep_prob) <= 1:
-        raise Refusal(
-            "keep_prob must lie in (0, 1]: it is the probability that a unit survives dropout; "
-            f"got {keep_prob}"
-        )
-    if not 0 <= np.asarray(noise_std) < np.inf:
-        raise Refusal(f"noise_std must be a finite number, at least 0; got {noise_std}")
-    if gain is not None and not 0 < np.asarray(gain) < np.inf:
-        raise Refusal(f"gain must be positive and finite; got {gain}")
     if bias is not None and np.shape(bias) != shape[:1]:
         raise Refusal(
             f"bias must have shape (n_visible,) = ({shape[0]},); got shape {np.shape(bias)}"

@@ -35,6 +35,7 @@ from probrev.model.priors import (
 from probrev.model.protocol import DENSITIES, Model, check_shape
 from probrev.model.sites import check_site_names
 from probrev.model.states import FiniteStates
+from probrev.plumbing import door
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
 
@@ -43,6 +44,9 @@ _ASIDE_OF_MODEL = (
     "check", "check_draws", "setting", "num_weights", "observe_from", "visible_mean",
     "sampled_program", "law_changes", "complete_sites",
 )  # fmt: skip
+
+
+_IS_LAYER = door.instance_of(Layer, "a probrev.Layer")
 
 
 @pytree(data=("prior", "layers"))
@@ -68,7 +72,11 @@ class LayeredModel:
     layers: Sequence[Layer]
 
     def __post_init__(self):
+        door.function("prior", self.prior)
+        door.sequence("layers", self.layers)
         object.__setattr__(self, "layers", tuple(self.layers))
+        for level, layer in enumerate(self.layers):
+            _IS_LAYER(f"layers[{level}]", layer)
         if not self.layers:
             raise Refusal("layers must hold at least one Layer")
         for level, (below, above) in enumerate(pairwise(self.layers)):
@@ -232,6 +240,7 @@ class LayeredModel:
             return partial(self.program, explicit_from=1)
         return self.program
 
+    @door.guard(key=door.random_key, num_obs=door.count())
     def simulate(self, key: PRNGKeyArray, num_obs: int) -> Observations:
         """Draws h from the prior and x below it, noise_std = 0 included.
 
@@ -249,6 +258,7 @@ class LayeredModel:
             return Observations(self.generate(key_layers, h), h, sites=sites).made_by(self)
         return _simulate(key, self, num_obs).made_by(self)
 
+    @door.guard(key=door.random_key, h=door.finite_array("num_obs", "n_hidden"))
     def observe_from(self, key: PRNGKeyArray, h: ArrayLike) -> Observations:
         """Observations x drawn from the layers given an h from elsewhere, such as a real net's.
 

@@ -12,8 +12,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from probrev.plumbing.arrays import as_floats, check_real, own
+from probrev.plumbing.door import shown
 from probrev.plumbing.pytree import is_concrete, pytree
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 
 class Origin(StrEnum):
@@ -102,6 +103,8 @@ class Observations:
 
     def __getitem__(self, rows: slice) -> "Observations":
         """A slice of the observations."""
+        if not isinstance(rows, slice):
+            raise TypeRefusal(f"observations are taken by a slice, as obs[:8]; got {shown(rows)}")
         return jax.tree.map(lambda leaf: leaf[rows], self)
 
     def simulated_by(self, model: Any) -> "Observations":

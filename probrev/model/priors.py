@@ -27,6 +27,7 @@ from probrev.model.kinds import overridden
 from probrev.model.slabs import FiniteSlab, LogQuadraticSlab, Slab, canonical_slab, check_slab
 from probrev.model.states import FiniteStates
 from probrev.model.tilted import Tilted, slab_moments, tilted
+from probrev.plumbing import door
 from probrev.plumbing.arrays import as_floats, check_real, own
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
@@ -228,8 +229,6 @@ class SparsePrior(dist.Distribution):
         object.__setattr__(self, "tilting_slab", canonical_slab(self.slab))
 
     def _check_units(self) -> None:
-        if self.n_hidden < 1:
-            raise Refusal(f"n_hidden must be at least 1; got {self.n_hidden}")
         if self.slab.batch_shape not in ((), (self.n_hidden,)):
             raise Refusal(
                 f"slab must have batch shape () or ({self.n_hidden},), one per hidden unit; "
@@ -376,6 +375,8 @@ class SpikeAndSlab(SparsePrior):
     max_active: int | None = None
 
     def __post_init__(self):
+        door.count()("n_hidden", self.n_hidden)
+        door.optional(door.whole)("max_active", self.max_active)
         check_real("inclusion_prob", self.inclusion_prob)
         check_slab(self.slab)
         if is_concrete((self.inclusion_prob, self.slab)):
@@ -426,6 +427,8 @@ class KSparse(SparsePrior):
     slab: dist.Distribution
 
     def __post_init__(self):
+        door.count()("n_hidden", self.n_hidden)
+        door.whole("n_active", self.n_active)
         check_slab(self.slab)
         if is_concrete(self.slab):
             self._check()
@@ -450,6 +453,7 @@ class KSparse(SparsePrior):
         return jnp.zeros(self.n_hidden)
 
 
+@door.guard(key=door.random_key, prior=door.function, num_samples=door.count())
 def sample_prior(key: PRNGKeyArray, prior: Prior, num_samples: int) -> Float[Array, "num hidden"]:
     """Draws h from any prior by running its program.
 

@@ -25,6 +25,7 @@ from probrev.model.silence import log_silence_prob
 from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, log_mills
 from probrev.plumbing.arrays import as_floats, check_real
+from probrev.plumbing.door import shown
 from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 
@@ -274,8 +275,8 @@ def check_slab(slab: object) -> None:
     name = type(slab).__name__
     if not isinstance(slab, dist.Distribution):
         raise TypeRefusal(
-            f"slab must be a NumPyro distribution on (0, inf), a FiniteSlab or a "
-            f"LogQuadraticSlab, got {name}."
+            "slab must be a NumPyro distribution on (0, inf), a FiniteSlab or a LogQuadraticSlab; "
+            f"got {shown(slab)}"
         )
     if slab.event_shape != () or slab.support is None:
         raise Refusal(f"slab {name} must be a scalar distribution, has {slab.event_shape=}.")

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from probrev.model.priors import Prior, sample_prior
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 
 
@@ -26,6 +27,13 @@ class SparsityConditions(NamedTuple):
     std_error: float
 
 
+@door.guard(
+    key=door.random_key,
+    prior=door.function,
+    n_active=door.count(),
+    constant=door.positive,
+    num_samples=door.count(),
+)
 def sparsity_conditions(
     key: PRNGKeyArray,
     prior: Prior,

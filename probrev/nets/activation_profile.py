@@ -6,6 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
+from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 
@@ -44,6 +45,7 @@ class ActivationProfile(NamedTuple):
         return self.peak / self.flatness
 
 
+@door.guard(h=door.finite_array("num_obs", "n_hidden"))
 def profile_activations(h: ArrayLike) -> ActivationProfile:
     """Profiles activations.
 

@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.inverses.feedforward import FeedforwardNet
 from probrev.nets.similarity import measure_similarity, shuffle_pairs
+from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 from probrev.theory.net_risk import raw_rectified_moments
@@ -45,6 +46,13 @@ class Reversal(NamedTuple):
     up: tuple[Float[Array, "obs _"], ...]
 
 
+@door.guard(
+    key=door.random_key,
+    net=door.instance_of(FeedforwardNet, "a probrev.FeedforwardNet"),
+    h=door.finite_array("num_obs", "n_hidden"),
+    depth=door.count(),
+    top=door.optional(door.count()),
+)
 def reverse(
     key: PRNGKeyArray, net: FeedforwardNet, h: ArrayLike, *, depth: int = 1, top: int | None = None
 ) -> Reversal:
@@ -105,6 +113,7 @@ def fit_gains(net: FeedforwardNet, activations: Sequence[ArrayLike]) -> Feedforw
     return replace(net, layers=tuple(layers))
 
 
+@door.guard(key=door.random_key, net=door.instance_of(FeedforwardNet, "a probrev.FeedforwardNet"))
 def measure_reversal(
     key: PRNGKeyArray, net: FeedforwardNet, activations: Sequence[ArrayLike]
 ) -> pd.DataFrame:
@@ -152,6 +161,7 @@ def measure_reversal(
     return pd.DataFrame(rows)
 
 
+@door.guard(n_visible=door.count(), keep_prob=door.probability)
 def predict_cosine(
     h: ArrayLike, bias: ArrayLike, n_visible: int, keep_prob: float
 ) -> Float[np.ndarray, " obs"]:

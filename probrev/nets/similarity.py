@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
 
+from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 
@@ -49,6 +50,10 @@ class Similarity(NamedTuple):
         }
 
 
+@door.guard(
+    estimate=door.finite_array("num_obs", "n_hidden"),
+    truth=door.finite_array("num_obs", "n_hidden"),
+)
 def measure_similarity(estimate: ArrayLike, truth: ArrayLike) -> Similarity:
     """Measures how alike two arrays of activations are.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.optimize import bisect
 
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing import door
 
 # 99.9 % quantile of the Tracy-Widom law with beta = 1 (real matrices).
 TRACY_WIDOM_QUANTILE = 3.2724
@@ -35,13 +35,11 @@ class MarchenkoPastur:
     variance: float = 1.0
 
     def __post_init__(self):
-        if not 0 < self.aspect <= 1:
-            raise Refusal(
-                "aspect must lie in (0, 1], the short side of the matrix over the long one; "
-                f"got {self.aspect}"
-            )
-        if not 0 < self.variance < math.inf:
-            raise Refusal(f"variance must be positive and finite; got {self.variance}")
+        door.number(
+            "lie in (0, 1], the short side of the matrix over the long one",
+            lambda value: 0 < value <= 1,
+        )("aspect", self.aspect)
+        door.positive("variance", self.variance)
 
     @property
     def lower(self) -> float:

@@ -24,6 +24,8 @@ def check_real(name: str, value: Any) -> None:
         name: what to call it in the error.
         value: anything that NumPy can make an array of, or a tracer.
     """
+    if value is None:
+        raise Refusal(f"{name} must be real numbers; got None")
     parts = jax.tree.leaves(value) if isinstance(value, list | tuple) else [value]
     if any(map(np.ma.isMaskedArray, parts)):
         raise Refusal(

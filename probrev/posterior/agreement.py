@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import generator
 from probrev.posterior.energy_test import Pair, energy_test
@@ -87,6 +88,11 @@ class Agreement(NamedTuple):
         return self.threshold_excess.notnull() | self.joint_contribution.notnull()
 
 
+@door.guard(
+    posterior=door.instance_of(Posterior, "a probrev.Posterior"),
+    reference=door.instance_of(Posterior, "a probrev.Posterior"),
+    seed=door.seed,
+)
 def measure_agreement(posterior: Posterior, reference: Posterior, *, seed: int = 0) -> Agreement:
     """Holds the draws of one posterior against another, on the observations that both cover.
 

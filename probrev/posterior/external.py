@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 
+from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 from probrev.posterior.diagnostics import H_DIMS, Sampling
@@ -14,6 +15,7 @@ from probrev.posterior.posterior import EXTERNAL, Posterior, from_draws
 External = xr.DataTree | xr.Dataset | xr.DataArray | ArrayLike
 
 
+@door.guard(sampling=door.one_of("mcmc", "iid"))
 def from_datatree(
     tree: External,
     x: ArrayLike,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,7 +14,9 @@ import xarray as xr
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
+from probrev.model import door as model_door
 from probrev.model.sites import check_site_names
+from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import Timing
@@ -154,6 +156,7 @@ class Posterior:
         """Run time per observation, compile time apart; NaN where it is unknown."""
         return self.tree.attrs.get("run_seconds", np.nan) / len(self.obs)
 
+    @door.guard(obs=door.sequence)
     def of(self, obs: Sequence[int]) -> "Posterior":
         """The posterior of some of its observations, by their numbers; its status stays.
 
@@ -163,6 +166,8 @@ class Posterior:
         Raises:
             ValueError: it does not cover one of them.
         """
+        for one in obs:
+            door.count(0)("the number of an observation", one)
         missing = sorted({*map(int, obs)} - {*map(int, self.obs)})
         if missing:
             raise Refusal(f"this posterior does not cover observation {missing[0]}")
@@ -173,6 +178,7 @@ class Posterior:
                 tree.attrs[name] *= len(obs) / len(self.obs)
         return Posterior(tree, self.model)
 
+    @door.guard(key=door.random_key, groups=door.sequence)
     def with_groups(self, key: PRNGKeyArray, groups: Sequence[str]) -> "Posterior":
         """The posterior with further groups in its tree, for what ArviZ does with them.
 
@@ -212,6 +218,16 @@ class Posterior:
         return found
 
 
+@door.guard(
+    method=door.text,
+    h=door.finite_array(*H_DIMS),
+    x=door.finite_array("obs", "visible"),
+    model=door.optional(model_door.model),
+    settings=door.optional(door.by_name(door.anything)),
+    sites=door.by_name(door.anything),
+    sampling=door.one_of("mcmc", "iid"),
+    starts_apart=door.flag,
+)
 def from_draws(
     method: str,
     h: ArrayLike,
@@ -254,8 +270,11 @@ def from_draws(
             something else or does not fit h, or `sampling` is neither of the two.
     """
     check_real("h", h)
-    if sampling not in get_args(Sampling):
-        raise Refusal(f'sampling must be "mcmc", or "iid" for independent draws; got {sampling!r}')
+    if np.shape(x)[0] != np.shape(h)[2]:
+        raise Refusal(
+            f"x must have a row for each of the {np.shape(h)[2]} observations that h has draws of; "
+            f"got {np.shape(x)[0]}"
+        )
     coords = _counts(np.shape(h), H_DIMS, obs)
     draws = xr.DataArray(np.array(h), dims=H_DIMS, name="h", coords=coords)
     stats = {name: (H_DIMS[:3], np.array(values)) for name, values in (sample_stats or {}).items()}

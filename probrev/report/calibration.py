@@ -10,6 +10,7 @@ import xarray as xr
 from probrev.calibration.calibration import Calibration
 from probrev.calibration.quantities import Family
 from probrev.calibration.verdict import MOST_NOT_OK, SEEN_SPREAD
+from probrev.plumbing import door
 from probrev.report.appendix import provenance_sections
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import ABSENT, duration, percent, plain, with_interval
@@ -35,6 +36,9 @@ PANELS = (
 )
 
 
+@door.guard(
+    result=door.instance_of(Calibration, "what pr.check_calibration returns"), path=door.path
+)
 def write_calibration_report(result: Calibration, path: str | Path) -> None:
     """Writes the page of a check: one HTML file that asks for no other, whole or not at all.
 

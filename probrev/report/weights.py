@@ -14,6 +14,7 @@ from probrev.nets.weights.random_like import (
     Measures,
     RandomLike,
 )
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import ABSENT, percent, plain
@@ -44,6 +45,9 @@ HEADER = (
 CONTROLS = {GAUSSIAN: "· Gaussian", SPECTRAL: "· same singular values"}
 
 
+@door.guard(
+    layers=door.by_name(door.instance_of(RandomLike, "what pr.random_like returns")), path=door.path
+)
 def write_weights_report(
     layers: Mapping[str, RandomLike],
     path: str | Path,

@@ -6,12 +6,16 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
+from probrev.comparison.decision import check_names
+from probrev.inference.methods import METHODS
 from probrev.inverses.estimates import Inverse
 from probrev.inverses.ladder import build_ladder, list_rungs
 from probrev.inverses.rung_names import RUNGS
+from probrev.model import door as model_door
 from probrev.model.observations import Observations
-from probrev.model.protocol import simulate
+from probrev.model.protocol import check_obs, simulate
 from probrev.nets.fitting.checks import Check
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal, TypeRefusal
 from probrev.runs import registry
 
@@ -46,12 +50,17 @@ class BuiltModel:
             TypeError: what the file or the model returns is no observations.
             ValueError: neither makes any.
         """
+        if not registry.has_hook(self.build, "observe"):
+            return simulate(self.model, key, num_obs)
         given = {"key": key, "model": self.model, "num_obs": num_obs}
         obs = registry.call_hook(self.build, "observe", self.arguments, **given)
-        if obs is None:
-            return simulate(self.model, key, num_obs)
         if not isinstance(obs, Observations):
             raise TypeRefusal(f"observe must return probrev.Observations; got {type(obs).__name__}")
+        model_door.observations("what observe returns", obs)
+        try:
+            check_obs(self.model, obs)
+        except ValueError as error:
+            raise Refusal(f"observe: {error}") from error
         return obs
 
     def inverses(self, key: PRNGKeyArray, names: Sequence[str]) -> dict[str, Inverse]:
@@ -68,21 +77,28 @@ def build_model(build: registry.Build, settings: dict[str, Any]) -> BuiltModel:
         TypeError: the file's `inverses` returns no dict.
         ValueError: one of them has the name of a rung of the ladder, which tables tell it by.
     """
-    model = build(**settings)
     arguments = registry.arguments(build, settings)
+    model = build(**settings)
+    model_door.model("what build returns", model)
     own = registry.call_hook(build, "inverses", arguments, model=model)
-    if own is None:
+    if not registry.has_hook(build, "inverses"):
         own = {}
     if not isinstance(own, dict):
         raise TypeRefusal(
             f"inverses must return a dict of callables by name; got {type(own).__name__}"
         )
+    door.by_name(door.function)("inverses", own)
+    if own:
+        try:
+            check_names(METHODS, own, ())
+        except ValueError as error:
+            raise Refusal(f"inverses: {error}") from error
     taken = [name for name in own if name in (*RUNGS, *list_rungs(model))]
     if taken:
         raise Refusal(
             f"inverses has {taken[0]!r}, which is a rung of the ladder: choose another name"
         )
     checks = registry.call_hook(build, "checks", arguments, model=model)
-    if checks is not None and not all(isinstance(check, Check) for check in checks):
-        raise TypeRefusal("checks must return a sequence of probrev.Check")
+    if checks is not None:
+        door.all_of(door.instance_of(Check, "a probrev.Check"))("checks", checks)
     return BuiltModel(build, arguments, model, own, checks)

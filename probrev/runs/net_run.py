@@ -19,6 +19,7 @@ from probrev.inference.gibbs.gibbs import gibbs
 from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.nets.fitting.net_fit import PRIORS, FittedLevel
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 
@@ -49,6 +50,14 @@ class Aside(NamedTuple):
     status: str
 
 
+@door.guard(
+    key=door.random_key,
+    level=door.instance_of(FittedLevel, "a level of what pr.fit_net returns"),
+    num_obs=door.optional(door.count()),
+    infer=door.function,
+    seed=door.seed,
+    begin=door.optional(door.function),
+)
 def judge_level(
     key: PRNGKeyArray,
     level: FittedLevel,

@@ -19,9 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.paths import check_path
+from probrev.plumbing.refusal import Refusal, TypeRefusal
+from probrev.runs.fault import cause, line_at_fault
 
 Build = Callable[..., Any]
+# No model file that a person has written is longer.
+MOST_BYTES = 2**24
+# Modules that bring no inverse under a name of its own.
+WITHOUT_INVERSES = (sys.stdlib_module_names - {"importlib", "runpy"}) | {
+    "jax", "jaxtyping", "numpy", "numpyro", "probrev", "scipy",
+}  # fmt: skip
 # Parameter of a `build` that draws its weights.
 WEIGHT_SEED = "weight_seed"
 
@@ -53,6 +61,9 @@ class ModelInfo:
         source: its text.
         summary: first line of its docstring.
         parameters: of `build`, in order.
+        adds_inverses: whether its models may have inverses under names of their own: of a file
+            that names none and imports nobody else's modules it is known, without running it, that
+            they have not.
     """
 
     name: str
@@ -60,6 +71,7 @@ class ModelInfo:
     source: str
     summary: str
     parameters: tuple[ModelParameter, ...]
+    adds_inverses: bool = True
 
 
 def available() -> dict[str, Path]:
@@ -78,6 +90,7 @@ def find(name: str) -> Path:
         ValueError: there is no such model or file.
     """
     if name.endswith(".py") or "/" in name or "\\" in name:
+        check_path("model file", name)
         if not Path(name).is_file():
             raise Refusal(f"no model file {name}: expected a .py file with a function build")
         return Path(name)
@@ -100,17 +113,21 @@ def describe(name: str) -> ModelInfo:
         ValueError: no such model, or the file is no Python, or defines no `build`.
     """
     path = find(name)
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise Refusal(f"model file {name} has {size} bytes; expected at most {MOST_BYTES}")
     try:
         with tokenize.open(path) as file:
             source = file.read()
         tree = ast.parse(source, filename=str(path))
-    except (SyntaxError, ValueError) as error:
-        raise Refusal(f"model file {name} is not valid Python: {error}") from error
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
+        raise Refusal(f"model file {name} is not valid Python: {cause(error)}") from error
     build = next((node for node in tree.body if _is_build(node)), None)
     if not isinstance(build, ast.FunctionDef):
         raise Refusal(f"model file {name} defines no function build: add one that returns a model")
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
-    return ModelInfo(name, path, source, summary, tuple(_parameters(build)))
+    parameters = tuple(_parameters(build))
+    return ModelInfo(name, path, source, summary, parameters, _may_add_inverses(tree))
 
 
 def load(name: str) -> Build:
@@ -131,9 +148,13 @@ def load(name: str) -> Build:
     sys.modules[module_name] = module  # dataclasses in the file look their module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        raise Refusal(f"model file {name} cannot be imported: {cause(error)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit too
+        sys.modules.pop(module_name, None)
+        line = line_at_fault(error, path)
+        where = name if line is None else f"{name}, line {line},"
+        raise Refusal(f"model file {where} cannot be imported: {cause(error, True)}") from error
     build = getattr(module, "build", None)
     if not callable(build):
         raise Refusal(f"model file {name} defines no function build: add one that returns a model")
@@ -141,10 +162,24 @@ def load(name: str) -> Build:
 
 
 def arguments(build: Build, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Every argument that `build(**settings)` gets, defaults too."""
-    bound = inspect.signature(build).bind(**settings)
+    """Every argument that `build(**settings)` gets, defaults too.
+
+    Raises:
+        ValueError: it cannot be called so.
+    """
+    try:
+        bound = inspect.signature(build).bind(**settings)
+    except (TypeError, ValueError) as error:
+        raise Refusal(
+            f"build cannot be called with {', '.join(settings) or 'no arguments'}: {error}"
+        ) from None
     bound.apply_defaults()
     return dict(bound.arguments)
+
+
+def has_hook(build: Build, name: str) -> bool:
+    """Whether a model's file has an optional function of that name."""
+    return hasattr(sys.modules[build.__module__], name)
 
 
 def call_hook(build: Build, name: str, arguments: Mapping[str, Any], **given: Any) -> Any:
@@ -162,6 +197,10 @@ def call_hook(build: Build, name: str, arguments: Mapping[str, Any], **given: An
     hook = getattr(sys.modules[build.__module__], name, None)
     if hook is None:
         return None
+    if not callable(hook) or isinstance(hook, type):
+        raise TypeRefusal(
+            f"{name} must be a function of {', '.join(given)}; got {type(hook).__name__}"
+        )
     signature = inspect.signature(hook)
     known = {key: value for key, value in arguments.items() if key in signature.parameters}
     try:
@@ -174,15 +213,24 @@ def call_hook(build: Build, name: str, arguments: Mapping[str, Any], **given: An
     return hook(*bound.args, **bound.kwargs)
 
 
-def cause(error: BaseException) -> str:
-    """An exception in one line: its type and its message."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question to append to an error about an unknown name; empty if no name is close."""
     close = difflib.get_close_matches(name, list(known), n=3)
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+
+
+def _may_add_inverses(tree: ast.Module) -> bool:
+    """See `ModelInfo.adds_inverses`."""
+    roots: set[str] = set()
+    for node in ast.walk(tree):
+        words = [getattr(node, field, None) for field in ("id", "attr", "name", "arg")]
+        if any(word in ("inverses", "rungs", "setattr", "exec", "eval") for word in words):
+            return True
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.partition(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            roots.add("." if node.level else str(node.module).partition(".")[0])
+    return not roots <= WITHOUT_INVERSES
 
 
 def _is_build(node: ast.stmt) -> bool:

@@ -8,10 +8,13 @@ from typing import Any
 
 from probrev.comparison.comparison import Comparison, read
 from probrev.comparison.models import MODELS, Models, StoredModels
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
+from probrev.runs.fault import cause
 
 
+@door.guard(path=door.path)
 def load(path: str | Path, *, model: Any = None) -> Comparison:
     """Reads a comparison that `Comparison.save` wrote, with its models.
 
@@ -99,5 +102,5 @@ def _build(provenance: Mapping[str, str]) -> Any:
     build = registry.load(name)
     try:
         return build(**parameters)
-    except Exception as error:
-        raise Refusal(f"model file {name}: {registry.cause(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise Refusal(f"model file {name}: {cause(error, typed=True)}") from error

@@ -1,14 +1,19 @@
 """`--set name=value`: text turned into the arguments of a model's `build`."""
 
 import ast
+import math
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import Refusal
 from probrev.runs.registry import ModelInfo, ModelParameter, did_you_mean
 
 ARRAY_NAMES = ("Array", "ArrayLike", "ndarray", "NDArray")
+# Of these a number is none.
+FILE_NAMES = ("ndarray", "NDArray")
 SEQUENCE_NAMES = ("Sequence", "list", "tuple")
 
 
@@ -54,18 +59,109 @@ def parse_value(parameter: ModelParameter, text: str) -> Any:
     Raises:
         ValueError: no alternative allows it, or a .npy file cannot be read.
     """
+    name = parameter.name
     if not parameter.annotation:
-        return _literal(text)
-    for annotation in _alternatives(ast.parse(parameter.annotation, mode="eval").body):
-        try:
-            return _parse_as(annotation, text)
-        except _MismatchError:
-            continue
-    raise Refusal(f"{parameter.name}={text}: expected {parameter.annotation}, got {text!r}")
+        return _literal(name, text)
+    try:
+        alternatives = _alternatives(ast.parse(parameter.annotation, mode="eval").body)
+        for annotation in alternatives:
+            try:
+                return _parse_as(annotation, text)
+            except _MismatchError:
+                continue
+    except Refusal as error:
+        raise Refusal(f"{name}: {error}") from error
+    except UNREADABLE as error:
+        raise Refusal(
+            f"{name}: the model file annotates it as {parameter.annotation}, which --set cannot "
+            f"read: {error}"
+        ) from None
+    wanted = " | ".join(_wanted(one) for one in alternatives)
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    raise Refusal(f"{name}={text}: expected {wanted}, got {text!r}")
+
+
+def check_value(parameter: ModelParameter, value: Any) -> None:
+    """Raises ValueError for a value, not text, that the parameter's annotation does not allow.
+
+    Without an annotation, or under one that is not known here, only numbers are looked at: they
+    must be finite.
+    """
+    try:
+        annotation = ast.parse(parameter.annotation or "object", mode="eval").body
+        fits = any(_allows(one, value) for one in _members(annotation))
+    except UNREADABLE as error:
+        raise Refusal(
+            f"{parameter.name}: the model file annotates it as {parameter.annotation}, which "
+            f"cannot be read: {error}"
+        ) from None
+    if not fits:
+        wanted = parameter.annotation or "a finite number, text or a list of them"
+        raise Refusal(f"{parameter.name}: expected {wanted}, got {reprlib.repr(value)}")
+
+
+def _allows(annotation: ast.expr, value: Any) -> bool:
+    """Whether a value that is no text is one of an alternative."""
+    name = _name(annotation)
+    value = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_finite = is_number and math.isfinite(value)
+    items = list(value) if isinstance(value, list | tuple) else None
+    if isinstance(annotation, ast.Subscript) and name in SEQUENCE_NAMES and items is not None:
+        item = annotation.slice
+        item = item.elts[0] if isinstance(item, ast.Tuple) else item
+        return all(isinstance(one, str) or _allows(item, one) for one in items)
+    if name in ARRAY_NAMES or _shape_of(annotation) is not None:
+        return is_finite or _is_real(value)
+    match name:
+        case "int":
+            return is_finite and isinstance(value, int)
+        case "float":
+            return is_finite
+        case "bool":
+            return isinstance(value, bool)
+        case "None":
+            return value is None
+        case "str" | "Path":
+            return isinstance(value, Path)
+        case "Literal":
+            return any(value is one for one in _tuple(ast.literal_eval(annotation.slice)))
+    if name in SEQUENCE_NAMES:
+        return items is not None
+    return not is_number or is_finite
+
+
+def _is_real(value: Any) -> bool:
+    """Whether it is an array of finite numbers, or lists of them."""
+    import numpy as np
+
+    try:
+        return bool(np.isfinite(np.asarray(value, dtype=float)).all()) and np.ndim(value) > 0
+    except (TypeError, ValueError):
+        return False
+
+
+def _tuple(values: Any) -> tuple[Any, ...]:
+    return values if isinstance(values, tuple) else (values,)
+
+
+# No more of a value is repeated.
+LONGEST = 60
 
 
 class _MismatchError(Exception):
     """The text is no value of this alternative."""
+
+
+# What a broken annotation raises where it is taken apart.
+UNREADABLE = (AttributeError, IndexError, MemoryError, RecursionError, SyntaxError, ValueError)
+
+
+def _wanted(annotation: ast.expr) -> str:
+    """An alternative in words."""
+    if _shape_of(annotation) is not None or _name(annotation) in FILE_NAMES:
+        return "the path of a .npy file with an array"
+    return ast.unparse(annotation)
 
 
 def _alternatives(annotation: ast.expr) -> list[ast.expr]:
@@ -86,8 +182,10 @@ def _members(annotation: ast.expr) -> list[ast.expr]:
 
 def _parse_as(annotation: ast.expr, text: str) -> Any:
     name = _name(annotation)
-    if name in ARRAY_NAMES or _is_shaped_array(annotation):
-        return _array(text)
+    shape = _shape_of(annotation)
+    if name in ARRAY_NAMES or shape is not None:
+        is_file = shape is not None or name in FILE_NAMES
+        return _array(text, shape) if text.endswith(".npy") or is_file else _number(float, text)
     if isinstance(annotation, ast.Subscript) and name == "Literal":
         return _one_of(ast.literal_eval(annotation.slice), text)
     if isinstance(annotation, ast.Subscript) and name in SEQUENCE_NAMES:
@@ -117,13 +215,13 @@ def _name(annotation: ast.expr) -> str:
     return ast.unparse(annotation)
 
 
-def _is_shaped_array(annotation: ast.expr) -> bool:
-    """Whether it is a jaxtyping annotation: `Float[Array, "visible hidden"]`."""
-    return (
-        isinstance(annotation, ast.Subscript)
-        and isinstance(annotation.slice, ast.Tuple)
-        and _name(annotation.slice.elts[0]) in ARRAY_NAMES
-    )
+def _shape_of(annotation: ast.expr) -> str | None:
+    """The shape in a jaxtyping annotation, `Float[Array, "visible hidden"]`; None of another."""
+    parts = annotation.slice if isinstance(annotation, ast.Subscript) else None
+    if not isinstance(parts, ast.Tuple) or _name(parts.elts[0]) not in ARRAY_NAMES:
+        return None
+    shape = ast.literal_eval(parts.elts[1])
+    return shape if isinstance(shape, str) else ""
 
 
 def _number(kind: type, text: str) -> Any:
@@ -134,30 +232,46 @@ def _number(kind: type, text: str) -> Any:
 
 
 def _one_of(values: Any, text: str) -> Any:
-    values = values if isinstance(values, tuple) else (values,)
-    for value in values:
+    for value in _tuple(values):
         if str(value) == text:
             return value
     raise _MismatchError
 
 
-def _array(text: str) -> Any:
-    """The array in a .npy file; any other text must be a number."""
+def _array(text: str, shape: str | None) -> Any:
+    """The array in a .npy file: numbers, all of them finite, of as many axes as the shape names."""
     if not text.endswith(".npy"):
-        return _number(float, text)
+        raise _MismatchError
+    check_path("the array file", text)
     import numpy as np
 
+    from probrev.nets.weights.npy_files import read_npy
+
     try:
-        array = np.load(text, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        if not Path(text).is_file():
+            raise Refusal("no such file")
+        data = Path(text).read_bytes()
+        if data.startswith(b"PK"):
+            raise Refusal(f"{text} holds several arrays: save one with numpy.save")
+        content = read_npy("array", data)
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
         raise Refusal(f"cannot read the array file {text}: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise Refusal(f"{text} holds several arrays: save one with numpy.save")
+    if not content.tensors:
+        raise Refusal(f"cannot read the array file {text}: {content.left_out['array']}")
+    array = content.tensors["array"].copy()
+    axes = [] if shape is None else shape.split()
+    if axes and "..." not in axes and len(axes) != array.ndim:
+        raise Refusal(f"{text}: expected an array ({', '.join(axes)}); got shape {array.shape}")
+    if not array.size or not np.isfinite(array).all():
+        what = "NaN or infinity" if array.size else f"shape {array.shape}"
+        raise Refusal(f"{text}: expected finite numbers, at least one; got {what}")
     return array
 
 
-def _literal(text: str) -> Any:
+def _literal(name: str, text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        if text.startswith(("[", "(", "{")):
+            raise Refusal(f"{name}={reprlib.repr(text)} is no value of Python: {error}") from None
         return text

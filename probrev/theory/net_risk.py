@@ -13,6 +13,7 @@ from probrev.model.layer_law import check_layer_laws
 from probrev.model.priors import Prior, sample_prior
 from probrev.model.protocol import NUM_SIMULATED
 from probrev.numerics.truncated_normal import rectified_moments
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 
 NUM_NODES = 80
@@ -40,6 +41,11 @@ class Readout(NamedTuple):
     std: Float[Array, "draw unit"]
 
 
+@door.guard(
+    key=door.random_key,
+    prior=door.function,
+    net=door.instance_of(FeedforwardNet, "a probrev.FeedforwardNet"),
+)
 def predict_net_risk(key: PRNGKeyArray, prior: Prior, net: FeedforwardNet) -> Float[Array, ""]:
     """Predicts E||net(x) - h||^2, averaged over Gaussian weights, for a net of any depth.
 

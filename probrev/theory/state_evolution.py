@@ -18,6 +18,7 @@ from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.slabs import Slab
 from probrev.model.tilted import slab_moments, tilted
 from probrev.numerics.truncated_normal import excess_from_uniform, upper_tail
+from probrev.plumbing import door
 from probrev.plumbing.pytree import is_concrete
 from probrev.plumbing.refusal import Refusal
 
@@ -86,6 +87,10 @@ class _Level(NamedTuple):
     energy: Float[Array, ""]
 
 
+@door.guard(
+    layers=door.all_of(door.instance_of(Layer, "a probrev.Layer")),
+    start=door.one_of("uninformed", "informed"),
+)
 def evolve_state(
     prior: SparsePrior, layers: Sequence[Layer], *, start: Start = "uninformed"
 ) -> StateEvolution:
@@ -123,8 +128,8 @@ def evolve_state(
     Source: Rangan 2011 (GAMP) and Manoel, Krzakala, Mezard and Zdeborova 2017 (several layers);
     the channels are those of `LayerUnit`.
     """
-    if start not in ("uninformed", "informed"):
-        raise Refusal(f'start must be "uninformed" or "informed"; got {start!r}')
+    if not layers:
+        raise Refusal("layers must hold at least one Layer")
     check_layer_laws("evolve_state", layers)
     if not all(layer.activation.is_rectifier for layer in layers[1:]):
         raise Refusal("state evolution needs activation relu in every layer but layers[0]")

@@ -82,9 +82,9 @@ def test_bad_input_is_refused():
         pr.train_machine(key, [[0.0, 16], [3, 1]], (2,))
     with pytest.raises(ValueError, match="at least one hidden layer"):
         pr.train_machine(key, x, ())
-    with pytest.raises(ValueError, match="each >= 1"):
+    with pytest.raises(ValueError, match=r"widths\[1\] must be at least 1"):
         pr.train_machine(key, x, (3, 0))
     with pytest.raises(ValueError, match="num_steps must be at least 1"):
         pr.train_machine(key, x, (3,), num_steps=0)
-    with pytest.raises(ValueError, match="learning_rate positive"):
+    with pytest.raises(ValueError, match="learning_rate must be positive"):
         pr.train_machine(key, x, (3,), learning_rate=-1.0)

@@ -74,11 +74,11 @@ def test_a_wrong_one_is_miscalibrated_with_exit_status_3(probrev, tmp_path, plai
     ("words", "message"),
     [
         (("one_lay",), "unknown model 'one_lay' (did you mean 'one_layer'"),
-        (("one_layer", "--method", "gibs"), "unknown method 'gibs' (did you mean 'gibbs'"),
+        (("one_layer", "--method", "gibs"), "--method gibs: unknown (did you mean 'gibbs'"),
         (("one_layer", "--num-simulations", "1"), "num_simulations must be at least 2"),
         (("one_layer", "--set", "nvisible=3"), "has no parameter 'nvisible'"),
         (("one_layer", "--workers", "0"), "workers"),
-        (("one_layer", "--out", "taken"), "cannot hold a check"),
+        (("one_layer", "--out", "taken"), "taken is a file; choose a folder"),
     ],
 )
 def test_what_is_refused_in_one_line(probrev, tmp_path, words, message):

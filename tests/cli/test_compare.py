@@ -144,7 +144,7 @@ def test_weights_of_ones_own(probrev, tmp_path):
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        (["one_layer", "--set", "keep_prob=1.5"], "model one_layer: keep_prob must lie in (0, 1]"),
+        (["one_layer", "--set", "keep_prob=1.5"], "keep_prob must lie in (0, 1]"),
         (["one_layer", "--set", "noise_std=-1"], "noise_std must be"),
         (["one_layer", "--set", "n_hidden=2"], "max_active"),
         (["one_layer", *SMALL, "--inverse", "universl"], "did you mean 'universal'?"),
@@ -272,7 +272,7 @@ def test_given_weights_have_no_spread(probrev, tmp_path):
 
 
 def test_a_defect_inside_build_keeps_its_traceback(probrev, monkeypatch):
-    monkeypatch.setattr(layer, "_check", lambda weights, **_: weights())
+    monkeypatch.setattr(layer, "_check", lambda weights, bias: weights())
     with pytest.raises(TypeError, match="not callable"):
         probrev("compare", "one_layer")
 

@@ -70,7 +70,10 @@ def test_models_lists_every_model_with_its_parameters(probrev):
     [
         (["comapre"], 'Did you mean "compare"?'),
         (["compare"], "requires an argument"),
-        (["compare", "one_layer", "--num-obs", "many"], 'unable to convert "many" into int'),
+        (
+            ["compare", "one_layer", "--num-obs", "many"],
+            "--num-obs: expected a whole number; got 'many'.",
+        ),
         (["compare", "one_layer", "--num-obs", "0"], "--num-obs"),
         (["compare", "one_layer", "--num-weights", "0"], "--num-weights"),
         (["compare", "one_layer", "--seed", "-1"], "--seed"),

@@ -287,7 +287,7 @@ def test_bias_rules_that_do_not_fit_are_refused(bias, match):
 
 @pytest.mark.parametrize("keep_prob", [0.0, 1.2, -0.5])
 def test_keep_prob_of_the_net_must_be_a_probability(keep_prob):
-    with pytest.raises(ValueError, match=rf"keep_prob of the net .*\(0, 1\]; got {keep_prob}"):
+    with pytest.raises(ValueError, match=rf"keep_prob must lie in \(0, 1\]; got {keep_prob}"):
         pr.FeedforwardNet.from_model(KEY, ONE, keep_prob=keep_prob)
 
 

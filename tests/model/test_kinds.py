@@ -371,7 +371,9 @@ def test_a_models_own_method_is_asked_first():
     assert pr.list_rungs(model) == ("mine",)
     assert pr.build_samplers(jax.random.key(0), model) == {"dice": abs}
     assert noise_curve(7, model) == 7
-    sizes = pr.estimate_log_evidence(None, model, OBS, num_chains=2, num_temperatures=3)
+    sizes = pr.estimate_log_evidence(
+        jax.random.key(0), model, OBS, num_chains=2, num_temperatures=3
+    )
     assert sizes == (2, 3)
 
 

@@ -202,7 +202,7 @@ def test_independent_draws_are_declared():
     assert posterior.status == "ok"
     assert posterior.sampling == "iid"
     assert posterior.status_reason.startswith("declared iid by the user; 1000 draws")
-    with pytest.raises(ValueError, match='must be "mcmc", or "iid" for independent draws; got'):
+    with pytest.raises(ValueError, match="must be one of mcmc, iid; got"):
         pr.from_datatree(one, X, sampling="independent")  # pyright: ignore[reportArgumentType]
 
 

@@ -158,7 +158,7 @@ def test_a_hard_phase_shows():
 
 def test_what_it_refuses():
     linear = pr.Layer(np.ones((5, 3)), 0.7, 1.0, activation="identity")
-    with pytest.raises(ValueError, match='must be "uninformed" or "informed"'):
+    with pytest.raises(ValueError, match="must be one of uninformed, informed"):
         evolve_state(FINITE, [linear], start="both")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="activation relu in every layer but layers"):
         evolve_state(FINITE, [pr.Layer(np.ones((9, 5)), 0.7, 1.0), linear])

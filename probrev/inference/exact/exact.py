@@ -7,15 +7,25 @@ import probrev.inference.exact.enumeration.collapsed_enumeration
 import probrev.inference.exact.layered_plan  # noqa: F401
 from probrev.inference.exact.exact_result import NUM_CHAINS, ExactOptions, judge, make_groups
 from probrev.inference.exact.plan import exact_plan_of
+from probrev.model import door as model_door
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, check_pytree
 from probrev.model.sites import prior_program, site_dims
+from probrev.plumbing import door
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import stopwatch
 from probrev.posterior.posterior import Posterior, make_tree
 
 
+@door.guard(
+    model=model_door.model,
+    obs=model_door.observations,
+    num_draws=door.count(),
+    num_top=door.count(),
+    seed=door.seed,
+    progress=door.optional(door.function),
+)
 def exact(
     model: Model,
     obs: Observations,

@@ -16,9 +16,11 @@ import probrev.inference.gibbs.layered_sweep  # noqa: F401
 from probrev.inference.gibbs.auxiliary_step import draw_auxiliary
 from probrev.inference.gibbs.chain import run_chain
 from probrev.inference.gibbs.sweep import State, sweep_of
+from probrev.model import door as model_door
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, check_pytree
 from probrev.model.sites import prior_program, site_dims
+from probrev.plumbing import door
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import Timing, stopwatch
@@ -29,6 +31,19 @@ from probrev.posterior.shortfall import missing_draws
 NUM_GROUPS = 2
 
 
+@door.guard(
+    key=door.random_key,
+    model=model_door.model,
+    obs=model_door.observations,
+    num_warmup=door.count(0),
+    num_samples=door.count(),
+    max_samples=door.optional(door.count()),
+    num_chains=door.count(),
+    keep_layers=door.flag,
+    start=door.one_of("prior", "truth"),
+    checkpoint=door.optional(door.checkpoint_path),
+    progress=door.optional(door.function),
+)
 def gibbs(
     key: PRNGKeyArray,
     model: Model,

@@ -16,11 +16,13 @@ from probrev.inference.messages.messages import (
     iterate_messages,
 )
 from probrev.inference.messages.weight_check import check_weights
+from probrev.model import door as model_door
 from probrev.model.layered_model import LayeredModel, check_layered_law
 from probrev.model.observations import Observations
 from probrev.model.priors import SparsePrior, check_spike_and_slab
 from probrev.model.protocol import check_obs
 from probrev.model.tilted import sample_tilted
+from probrev.plumbing import door
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
@@ -35,6 +37,15 @@ ITERATIONS_PER_CALL = 10
 DRAW_ELEMENTS = 2**20
 
 
+@door.guard(
+    model=model_door.model,
+    obs=model_door.observations,
+    max_iterations=door.count(),
+    tolerance=door.positive,
+    num_draws=door.count(),
+    seed=door.seed,
+    progress=door.optional(door.function),
+)
 def message_passing(
     model: LayeredModel,
     obs: Observations,

@@ -13,10 +13,15 @@ import probrev.inverses.ladder.binary
 import probrev.inverses.ladder.layered  # noqa: F401
 from probrev.inverses.estimates import Inverse, RandomInverse
 from probrev.inverses.ladder.rungs import rungs_of, samplers_of
+from probrev.model import door as model_door
 from probrev.model.protocol import Model
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 
 
+@door.guard(
+    key=door.random_key, model=model_door.model, names=door.optional(door.all_of(door.text))
+)
 def build_ladder(
     key: PRNGKeyArray, model: Model, names: Sequence[str] | None = None
 ) -> dict[str, Inverse]:
@@ -38,6 +43,7 @@ def build_ladder(
     return {name: build(key) for name, build in rungs.items() if name in wanted}
 
 
+@door.guard(model=model_door.model)
 def list_rungs(model: Model) -> tuple[str, ...]:
     """Names of the rungs that a model has, lowest first: those of its class, or of its own.
 
@@ -47,6 +53,7 @@ def list_rungs(model: Model) -> tuple[str, ...]:
     return tuple(rungs_of(model))
 
 
+@door.guard(key=door.random_key, model=model_door.model)
 def build_samplers(key: PRNGKeyArray, model: Model) -> dict[str, RandomInverse]:
     """The random inverses of a model, by name: might they be posterior samplers?
 

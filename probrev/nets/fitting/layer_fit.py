@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,8 +24,9 @@ from probrev.nets.fitting.likelihood import LayerData, Parameters, differentiate
 from probrev.nets.fitting.maximum import Held, StandardErrors, maximise, standard_errors
 from probrev.nets.fitting.rivals import decoder_log_likelihood, null_log_likelihood
 from probrev.nets.weights.controls import gaussian_control
+from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 FEWEST_PAIRS = 16
 RIVALS = ("null", "gaussian", "shuffled", "decoder")
@@ -90,6 +92,32 @@ class LayerFit:
         return "\n".join([about, *(failed or ["Every gate holds."])])
 
 
+_FREE = door.optional(
+    door.number("be positive and finite, or None to be fitted", lambda value: 0 < value < np.inf)
+)
+
+
+def _pair(name: str, value: Any) -> None:
+    """Two arrays, x and h."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeRefusal(f"{name} must be a pair of arrays, (x, h); got {door.shown(value)}")
+    for part, one, width in zip("xh", value, ("n_visible", "n_hidden"), strict=True):
+        door.finite_array("num_obs", width)(f"{part} of {name}", one)
+
+
+@door.guard(
+    weights=door.finite_array("n_visible", "n_hidden"),
+    x=door.finite_array("num_obs", "n_visible"),
+    h=door.finite_array("num_obs", "n_hidden"),
+    held_out=_pair,
+    keep_prob=door.optional(
+        door.number("lie in (0, 1], or be None to be fitted", lambda value: 0 < value <= 1)
+    ),
+    noise_std=_FREE,
+    gain=_FREE,
+    bias=door.flag,
+    seed=door.seed,
+)
 def fit_layer(
     weights: Float[ArrayLike, "visible hidden"],
     x: Float[ArrayLike, "obs visible"],
@@ -202,14 +230,6 @@ def _refit(
 def _as_held(
     keep_prob: float | None, noise_std: float | None, gain: float | None, bias: bool
 ) -> Held:
-    if keep_prob is not None and not 0 < keep_prob <= 1:
-        raise Refusal(
-            "keep_prob must lie in (0, 1], or be None to be fitted: it is the probability that a "
-            f"unit survives dropout; got {keep_prob}"
-        )
-    for name, value in (("noise_std", noise_std), ("gain", gain)):
-        if value is not None and not 0 < value < np.inf:
-            raise Refusal(f"{name} must be positive and finite, or None to be fitted; got {value}")
     return Held(keep_prob, noise_std, gain, bias)
 
 

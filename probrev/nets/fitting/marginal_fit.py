@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from probrev.nets.fitting.marginal_model import (
     with_parameters,
 )
 from probrev.nets.fitting.marginal_search import MarginalSearch
+from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 
@@ -98,6 +99,21 @@ class MarginalFit:
         )
 
 
+def _free(name: str, value: Any) -> None:
+    """Some of the parameters, by name."""
+    if isinstance(value, str) or not isinstance(value, Collection):
+        raise Refusal(f"{name} must name some of {', '.join(PARAMETERS)}; got {door.shown(value)}")
+
+
+@door.guard(
+    key=door.random_key,
+    model=door.instance_of(LayeredModel, "a probrev.LayeredModel"),
+    free=_free,
+    x=door.finite_array("num_obs", "n_visible"),
+    num_warmup=door.count(),
+    num_samples=door.count(),
+    num_chains=door.count(),
+)
 def fit_marginal(
     key: PRNGKeyArray,
     model: LayeredModel,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ from probrev.nets.fitting.layer_fit import LayerFit, fit_layer
 from probrev.nets.fitting.likelihood import read_pairs
 from probrev.nets.fitting.maximum import Held, maximise
 from probrev.nets.fitting.priors import fit_prior
-from probrev.nets.weights.trained_layer import TrainedLayer
+from probrev.nets.weights.trained_layer import TrainedLayer, TrainedLayers
+from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
@@ -204,6 +205,19 @@ class FittedNet:
         return "\n".join([about, *map(repr, self.levels)])
 
 
+def _layers(name: str, value: Any) -> None:
+    """What has weights of layers."""
+    if not isinstance(value, FeedforwardNet | TrainedLayers):
+        door.sequence(name, value)
+
+
+@door.guard(
+    layers=_layers,
+    x=door.finite_array("num_obs", "n_visible"),
+    held_out=door.finite_array("num_obs", "n_visible"),
+    seed=door.seed,
+    progress=door.optional(door.function),
+)
 def fit_net(
     layers: Sequence[TrainedLayer] | FeedforwardNet,
     x: Float[ArrayLike, "obs visible"],

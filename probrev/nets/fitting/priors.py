@@ -11,6 +11,7 @@ from scipy.stats import norm
 from probrev.model.priors import SpikeAndSlab
 from probrev.model.rectified_gaussian import RectifiedGaussian
 from probrev.nets.fitting.correlated_prior import fit_correlated
+from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.refusal import Refusal
 
@@ -36,6 +37,7 @@ def fit_prior(
 ) -> RectifiedGaussian: ...
 
 
+@door.guard(h=door.finite_array("num_obs", "n_hidden"), shared=door.flag)
 def fit_prior(
     h: Float[ArrayLike, "obs hidden"],
     kind: SlabKind | Literal["correlated"] = "truncated_normal",

@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from probrev.plumbing import door
+
 NUM_BINS = 15
 
 
+@door.guard(num_bins=door.count())
 def expected_calibration_error(
     logits: Float[Array, "image label"], labels: Int[Array, " image"], num_bins: int = NUM_BINS
 ) -> Float[Array, ""]:

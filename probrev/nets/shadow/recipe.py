@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from probrev.plumbing import door
 from probrev.plumbing.pytree import pytree
-from probrev.plumbing.refusal import Refusal
 
 
 @pytree(
@@ -43,22 +41,16 @@ class Recipe:
     hidden_keep_prob: float = 0.5
 
     def __post_init__(self):
+        door.sequence("hidden", self.hidden)
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        for name in ("num_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise Refusal(f"{name} must be at least 1; got {getattr(self, name)}")
-        if any(width < 1 for width in self.hidden):
-            raise Refusal(f"hidden must have widths of at least 1; got {self.hidden}")
-        for name in ("input_keep_prob", "hidden_keep_prob"):
-            if not 0 < getattr(self, name) <= 1:
-                raise Refusal(
-                    f"{name} must lie in (0, 1]: it is the probability that a unit survives "
-                    f"dropout; got {getattr(self, name)}"
-                )
-        if not 0 < self.learning_rate < np.inf:
-            raise Refusal(f"learning_rate must be positive; got {self.learning_rate}")
-        if not 0 <= self.weight_decay < np.inf:
-            raise Refusal(f"weight_decay must be at least 0; got {self.weight_decay}")
+        for place, width in enumerate(self.hidden):
+            door.count()(f"hidden[{place}]", width)
+        for name, rule in (
+            ("num_epochs", door.count()), ("batch_size", door.count()),
+            ("input_keep_prob", door.probability), ("hidden_keep_prob", door.probability),
+            ("learning_rate", door.positive), ("weight_decay", door.nonnegative),
+        ):  # fmt: skip
+            rule(name, getattr(self, name))
 
     @property
     def keep_probs(self) -> tuple[float, ...]:

@@ -5,13 +5,13 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from probrev.model.layer import Layer
 from probrev.nets.shadow.classifier import Classifier, draw_mask
-from probrev.plumbing.pytree import is_concrete, pytree
+from probrev.plumbing import door
+from probrev.plumbing.pytree import pytree
 from probrev.plumbing.refusal import Refusal
 
 Mode = Literal["end_to_end", "per_layer"]
@@ -56,8 +56,8 @@ class Shadow:
     gain: Gain = "energy"
 
     def __post_init__(self):
-        if is_concrete(self.weight) and not (0 <= np.asarray(self.weight) < np.inf):
-            raise Refusal(f"weight must be a finite number, at least 0; got {self.weight}")
+        door.nonnegative("weight", self.weight)
+        door.probability("keep_prob", self.keep_prob)
         if self.mode not in ("end_to_end", "per_layer"):
             raise Refusal(f'mode must be "end_to_end" or "per_layer"; got {self.mode!r}')
         if not 0 < self.keep_prob <= 1:

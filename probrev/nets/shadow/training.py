@@ -15,6 +15,7 @@ from probrev.nets.shadow.classifier import Classifier, start_classifier
 from probrev.nets.shadow.labelled import Labelled, check_data, check_rows, label_images
 from probrev.nets.shadow.recipe import Recipe
 from probrev.nets.shadow.synthetic import Shadow, draw_shadow
+from probrev.plumbing import door
 from probrev.plumbing.checkpoint import load_checkpoint, save_checkpoint
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
@@ -58,6 +59,11 @@ class Training(NamedTuple):
     finite: Bool[np.ndarray, "*seed"]
 
 
+@door.guard(
+    num_checks=door.count(),
+    checkpoint=door.optional(door.checkpoint_path),
+    progress=door.optional(door.function),
+)
 def train_classifier(
     key: PRNGKeyArray,
     images: Float[ArrayLike, "image visible"],

@@ -4,7 +4,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from probrev.plumbing import door
 
+
+@door.guard(key=door.random_key, weights=door.finite_array("n_visible", "n_hidden"))
 def gaussian_control(
     key: PRNGKeyArray, weights: Float[np.ndarray | Array, "visible hidden"]
 ) -> Float[np.ndarray, "visible hidden"]:
@@ -19,6 +22,7 @@ def gaussian_control(
     return weights.mean() + weights.std() * noise
 
 
+@door.guard(key=door.random_key, weights=door.finite_array("n_visible", "n_hidden"))
 def spectral_control(
     key: PRNGKeyArray, weights: Float[np.ndarray | Array, "visible hidden"]
 ) -> Float[np.ndarray, "visible hidden"]:

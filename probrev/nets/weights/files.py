@@ -17,6 +17,7 @@ from probrev.nets.weights.keras_files import CONFIG, VARIABLES, read_hdf5, read_
 from probrev.nets.weights.npy_files import read_npy, read_npz
 from probrev.nets.weights.safetensors_files import join_shards, read_index, read_safetensors
 from probrev.nets.weights.torch_files import read_torch_legacy, read_torch_zip
+from probrev.plumbing import door
 from probrev.plumbing.refusal import MissingFileRefusal, Refusal
 
 FORMATS = ".npy, .npz, safetensors, HDF5, .keras or a torch state dict"
@@ -33,6 +34,7 @@ UNREADABLE = (
 )  # fmt: skip
 
 
+@door.guard(path=door.path)
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """Reads the arrays of numbers in a file of weights; runs nothing that it says.
 

@@ -17,6 +17,7 @@ from probrev.nets.weights.order import Order, find_order
 from probrev.nets.weights.pairing import Misfit, Net, Pair, Place, pair
 from probrev.nets.weights.plain_matrices import read_plain
 from probrev.nets.weights.trained_layer import TrainedLayer, TrainedLayers
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 
 BEFORE_ACTIVATION = (
@@ -30,6 +31,7 @@ ONE_OF_SEVERAL = "the file is one of several that hold the net: give their index
 _AUTOMATIC = re.compile(r"(^|[./])(params|batch_stats|[A-Z]\w*_\d+)[./]")
 
 
+@door.guard(path=door.path)
 def read_layers(
     path: str | Path, tensor: str | None = None, initializer: str = ""
 ) -> TrainedLayers:

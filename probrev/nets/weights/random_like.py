@@ -22,6 +22,7 @@ from probrev.nets.weights.spectrum import (
     measure_spectrum,
     scaled_eigenvalues,
 )
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 
 TRAINED, GAUSSIAN, SPECTRAL = "trained", "gaussian", "spectral"
@@ -100,6 +101,11 @@ class RandomLike:
         return expected_gram(self.n_visible, self.n_hidden)
 
 
+@door.guard(
+    key=door.random_key,
+    weights=door.finite_array("n_visible", "n_hidden"),
+    init_share=door.optional(door.nonnegative),
+)
 def random_like(
     key: PRNGKeyArray, weights: ArrayLike, *, init_share: float | None = None
 ) -> RandomLike:

@@ -20,7 +20,9 @@ from probrev.inference.choice import EVERY_OBS, infer
 from probrev.inference.methods import METHODS
 from probrev.inference.starts import started_at_truth
 from probrev.inverses.estimates import RandomInverse
+from probrev.model import door as model_door
 from probrev.model.protocol import Model, method_of
+from probrev.plumbing import door
 from probrev.plumbing.checkpoint import fingerprint
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal, TypeRefusal
@@ -71,6 +73,27 @@ class Check:
         return simulate_batch(self.subject_of(), key, size, with_starts=batch == 0)
 
 
+def _method(name: str, value: Any) -> None:
+    """A method by name, or a function."""
+    if not isinstance(value, str) and not callable(value):
+        raise TypeRefusal(
+            f"{name} must be the name of a method, or a function (key, model, obs) that returns a "
+            f"posterior; got {door.shown(value)}"
+        )
+
+
+@door.guard(
+    key=door.random_key,
+    model=model_door.model,
+    method=_method,
+    num_simulations=door.count(2),
+    simulate_from=door.optional(model_door.model),
+    quantities=door.by_name(door.anything),
+    random_inverses=door.by_name(door.function),
+    store=door.optional(door.path),
+    workers=door.optional(door.count()),
+    progress=door.optional(door.function),
+)
 def check_calibration(
     key: PRNGKeyArray,
     model: Model,

@@ -13,6 +13,7 @@ from probrev.inverses.estimates import estimate
 from probrev.plumbing.streams import stream
 from probrev.runs import registry
 from probrev.runs.built_model import build_model
+from probrev.runs.fault import cause
 from probrev.runs.sweeps.grid import Cell, Grid
 
 FAILED = "failed"
@@ -40,8 +41,8 @@ def compute_cell(grid: Grid, number: int) -> Row:
     start = time.perf_counter()
     try:
         row = _measure(grid, grid.cell(number))
-    except Exception as error:
-        row = failure(registry.cause(error))
+    except (Exception, SystemExit) as error:  # a model file may call sys.exit
+        row = failure(cause(error, typed=True))
     return {**row, "cell_seconds": time.perf_counter() - start}
 
 

@@ -1,18 +1,24 @@
 """The loop of a sweep: what is left to do, who does it, and results written as they come."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import xarray as xr
 
+from probrev.plumbing import door
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.runs.engines import Work, check_workers, results_of
 from probrev.runs.sweeps.cell import compute_batch, lost_batch
 from probrev.runs.sweeps.grid import Grid, read_grid
 from probrev.runs.sweeps.store import load_sweep, prepare, unfinished, write_batch
+from probrev.runs.sweeps.trial import try_grid
 
 
+@door.guard(
+    store=door.path, workers=door.optional(door.count()), progress=door.optional(door.function)
+)
 def sweep(
     grid: Grid | str | Path,
     store: str | Path,
@@ -20,6 +26,7 @@ def sweep(
     workers: int | None = None,
     scheduler: str | None = None,
     shard: tuple[int, int] = (1, 1),
+    begin: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """Computes a grid of comparisons, or goes on where the same grid was left.
@@ -38,6 +45,8 @@ def sweep(
             model file, where it is a user's own, at the same place as here.
         shard: (i, N): only every N-th batch, beginning with the i-th (from 1). Jobs of an array
             with the same store and i = 1..N compute the whole grid.
+        begin: told, before anything is written, how many cells there are and about how long they
+            take.
         progress: told the number of batches done and of all, those of this shard.
 
     Returns:
@@ -47,10 +56,15 @@ def sweep(
         ValueError: the grid or the store cannot be used, or both workers and scheduler are given.
     """
     grid = grid if isinstance(grid, Grid) else read_grid(grid)
+    for place, number in zip("iN", shard, strict=True):
+        door.count()(f"shard {place}", number)
     own, num_shards = shard
     if not 1 <= own <= num_shards:
         raise Refusal(f"shard (i, N) needs 1 <= i <= N; got ({own}, {num_shards})")
     check_workers(workers, scheduler)
+    said = try_grid(grid)
+    if begin is not None:
+        begin(said)
     prepare(store, grid, {"workers": workers, "scheduler": scheduler, "num_shards": num_shards})
     mine = range(own - 1, grid.num_batches, num_shards)
     left = [batch for batch in unfinished(store) if batch in mine]

@@ -1,6 +1,5 @@
 """What a sweep covers: every combination of parameter values, posterior and seed."""
 
-import itertools
 import json
 import math
 import tomllib
@@ -13,12 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from probrev.inference.methods import METHODS
+from probrev.inverses.rung_names import RUNGS
+from probrev.plumbing.limits import MOST_COUNT
+from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
-from probrev.runs.settings import parse_value
+from probrev.runs.settings import check_value, parse_value
 
 # Names that the result uses for something else.
 TAKEN = ("posterior", "seed", "inverse", "subject", "cell", "batch")
+# More than a store, and whoever reads it, can hold.
+MOST_CELLS = 10**6
 DEFAULT_INVERSES = ("universal", "calibrated")
 
 
@@ -69,9 +73,20 @@ class Grid:
     batch_size: int = 10
 
     def __post_init__(self):
+        if not isinstance(self.model, str):
+            raise Refusal(f"model must be the name or the path of a model; got {self.model!r}")
         for name in ("posteriors", "inverses"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-            _check_values(name, getattr(self, name))
+            given = getattr(self, name)
+            if not isinstance(given, list | tuple) or not all(isinstance(a, str) for a in given):
+                raise Refusal(f"{name} must be a list of names; got {given!r}")
+            object.__setattr__(self, name, tuple(given))
+            _check_values(name, given)
+        for name in ("axes", "fixed", "settings"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise Refusal(f"{name} must be a table; got {getattr(self, name)!r}")
+        for method, arguments in self.settings.items():
+            if not isinstance(arguments, Mapping):
+                raise Refusal(f"settings of {method} must be a table; got {arguments!r}")
         for method in (*self.posteriors, *self.settings):
             if method not in METHODS:
                 raise Refusal(
@@ -80,20 +95,34 @@ class Grid:
                 )
         for name in ("num_seeds", "num_obs", "batch_size"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            if not is_whole or value < 1:
                 raise Refusal(f"{name} must be a whole number, at least 1; got {value!r}")
+            if value > MOST_COUNT:
+                raise Refusal(f"{name} must be at most {MOST_COUNT}; got {value}")
         axes = {name: _listed(name, values) for name, values in self.axes.items()}
         object.__setattr__(self, "axes", axes)
         object.__setattr__(self, "fixed", dict(self.fixed))
         self._check_parameters()
+        for name in () if self.info.adds_inverses else self.inverses:
+            if name not in RUNGS:
+                raise Refusal(
+                    f"unknown inverse {name!r}{registry.did_you_mean(name, RUNGS)}; expected one "
+                    f"of {', '.join(RUNGS)}"
+                )
+        for method in self.settings:
+            if method not in self.posteriors:
+                raise Refusal(f"settings has {method!r}, which is none of the posteriors")
+        if self.num_cells > MOST_CELLS:
+            raise Refusal(f"the grid has {self.num_cells} cells; expected at most {MOST_CELLS}")
 
     def _check_parameters(self) -> None:
         for name, values in self.axes.items():
             _check_values(f"axis {name}", values)
             for value in values:
-                self._read(name, value)
+                self.read(name, value)
         for name, value in self.fixed.items():
-            self._read(name, value)
+            self.read(name, value)
         for clash in sorted(set(self.axes) & set(self.fixed)):
             raise Refusal(f"{clash} is both an axis and fixed: leave one out")
         for clash in sorted(set(self.axes) & set(TAKEN)):
@@ -143,7 +172,7 @@ class Grid:
             found[name] = self.coords[name][place]
         method, seed = found.pop("posterior"), found.pop("seed")
         given = {**self.fixed, **found}
-        parameters = {name: self._read(name, value) for name, value in given.items()}
+        parameters = {name: self.read(name, value) for name, value in given.items()}
         names = {parameter.name for parameter in self.info.parameters}
         if registry.WEIGHT_SEED in names and parameters.get("weights") is None:
             parameters.setdefault(registry.WEIGHT_SEED, seed)
@@ -153,7 +182,7 @@ class Grid:
         """All of it as text, to keep beside the results."""
         return json.dumps(asdict(self), default=str)
 
-    def _read(self, name: str, value: Any) -> Any:
+    def read(self, name: str, value: Any) -> Any:
         """A parameter's value; text is read as --set reads it."""
         known = {parameter.name: parameter for parameter in self.info.parameters}
         if name not in known:
@@ -162,7 +191,10 @@ class Grid:
                 f"{registry.did_you_mean(name, known)}; "
                 f"its parameters: {', '.join(known) or 'none'}"
             )
-        return parse_value(known[name], value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return parse_value(known[name], value)
+        check_value(known[name], value)
+        return value
 
 
 def read_grid(path: str | Path) -> Grid:
@@ -171,11 +203,17 @@ def read_grid(path: str | Path) -> Grid:
     Raises:
         ValueError: the file is missing, is no TOML, or has a key that a grid has not.
     """
+    check_path("path", path)
     path = Path(path)
     try:
-        found = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Refusal(f"cannot read the grid {path}: {error}") from error
+        if not path.is_file():
+            raise Refusal("no such file")
+        if path.stat().st_size > registry.MOST_BYTES:
+            raise Refusal(f"it has {path.stat().st_size} bytes")
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise Refusal(f"cannot read the grid {path}: {said}") from error
     known = [one.name for one in fields(Grid)]
     for name in found:
         if name not in known:
@@ -186,9 +224,6 @@ def read_grid(path: str | Path) -> Grid:
     for name in ("model", "axes"):
         if name not in found:
             raise Refusal(f"{path}: a grid needs {name!r}")
-    for name in ("axes", "fixed", "settings"):
-        if not isinstance(found.get(name, {}), dict):
-            raise Refusal(f"{path}: {name} must be a table")
     try:
         return Grid(**found)
     except ValueError as error:
@@ -204,6 +239,10 @@ def _listed(name: str, values: Any) -> tuple[Any, ...]:
 def _check_values(name: str, values: Sequence[Any] | np.ndarray) -> None:
     if len(values) == 0:
         raise Refusal(f"{name} has no values")
-    for one, other in itertools.combinations(map(str, values), 2):
-        if one == other:
-            raise Refusal(f"{name} has {one} twice")
+    known = set()
+    for value in values:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        one = value if is_number else str(value)  # 1 and 1.0 are one value
+        if one in known:
+            raise Refusal(f"{name} has {value} twice")
+        known.add(one)

@@ -12,6 +12,7 @@ import xarray as xr
 import zarr
 
 from probrev.comparison.metrics.case import POSTERIOR
+from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.runs.provenance import surroundings
 from probrev.runs.sweeps.cell import Row
@@ -118,6 +119,7 @@ def write_batch(path: str | Path, grid: Grid, batch: int, rows: Sequence[Row]) -
     _array(group, "done")[batch] = True
 
 
+@door.guard(path=door.path)
 def load_sweep(path: str | Path) -> xr.Dataset:
     """The results of a sweep, finished or not, as labelled arrays.
 

@@ -309,7 +309,7 @@ def test_what_it_refuses():
     model = one_layer(PRIORS["uncapped"])
     with pytest.raises(ValueError, match="x must be what a layer with activation relu"):
         pr.gibbs(jax.random.key(0), model, pr.Observations(-np.ones((1, 30))))
-    with pytest.raises(ValueError, match="num_samples at least 1"):
+    with pytest.raises(ValueError, match="num_samples must be at least 1"):
         pr.gibbs(jax.random.key(0), model, pr.Observations(np.ones((1, 30))), num_samples=0)
     function = pr.LayeredModel(lambda: jnp.ones(6), model.layers)
     with pytest.raises(ValueError, match="for any other NumPyro function use hmc"):

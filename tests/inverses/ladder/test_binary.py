@@ -121,6 +121,8 @@ def test_a_users_own_model_has_no_rungs():
     class Own:
         """Neither layers nor a machine."""
 
+        n_visible, n_hidden = 2, 1
+
     assert pr.list_rungs(Own()) == ()
     assert pr.build_ladder(jax.random.key(0), Own()) == {}
     assert pr.build_samplers(jax.random.key(0), Own()) == {}

@@ -22,11 +22,11 @@ def test_dropout_is_below_every_layer():
     [
         ({"num_epochs": 0}, "num_epochs must be at least 1; got 0"),
         ({"batch_size": -5}, "batch_size must be at least 1; got -5"),
-        ({"hidden": (3, 0)}, r"hidden must have widths of at least 1; got \(3, 0\)"),
+        ({"hidden": (3, 0)}, r"hidden\[1\] must be at least 1; got 0"),
         ({"input_keep_prob": 0.0}, r"input_keep_prob must lie in \(0, 1\]"),
         ({"hidden_keep_prob": 1.5}, r"hidden_keep_prob must lie in \(0, 1\].*got 1.5"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive; got 0.0"),
-        ({"weight_decay": -1.0}, "weight_decay must be at least 0; got -1.0"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive and finite; got 0.0"),
+        ({"weight_decay": -1.0}, "weight_decay must be a finite number, at least 0; got -1.0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

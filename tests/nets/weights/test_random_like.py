@@ -83,7 +83,11 @@ def test_the_same_key_gives_the_same_controls():
         (np.ones(3), {}, r"weights must have shape \(n_visible, n_hidden\); got shape \(3,\)"),
         (np.full((2, 3), np.inf), {}, "weights must be finite; got NaN or infinity"),
         (np.full((2, 3), 0.5), {}, "weights must not be constant; all of them are 0.5"),
-        (GAUSSIAN, {"init_share": -0.1}, "init_share must be at least 0; got -0.1"),
+        (
+            GAUSSIAN,
+            {"init_share": -0.1},
+            "init_share must be a finite number, at least 0; got -0.1",
+        ),
     ],
 )
 def test_bad_input_is_refused(weights, options, message):

@@ -146,7 +146,7 @@ def test_a_broken_batch_is_told(tmp_path):
     ("arguments", "message"),
     [
         ({"method": "gibs"}, "unknown method 'gibs' .did you mean 'gibbs'"),
-        ({"method": 3}, "method must be a function .key, model, obs. that returns a posterior"),
+        ({"method": 3}, "method must be .*a function .key, model, obs. that returns a posterior"),
         ({"from_truth": "gibbs"}, "from_truth must be a function"),
         ({"num_simulations": 1}, "num_simulations must be at least 2; got 1"),
         ({"workers": 0}, "workers must be at least 1; got 0"),

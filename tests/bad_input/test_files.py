@@ -1,0 +1,31 @@
+"""Model files and grids: a row a case, in `model_files` and `grids`."""
+
+import pytest
+
+from tests.bad_input import grids, model_files
+from tests.bad_input.commands import ask
+from tests.bad_input.files import write_files
+from tests.bad_input.rows import Row, report
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    write_files(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_bad_grids_are_refused_before_a_store_is_written(folder):
+    answers = []
+    for row in grids.ROWS:
+        (folder / "grid.toml").write_text(row.typed)
+        answer = ask(Row("sweep grid.toml", row.names), folder)
+        answers.append(answer._replace(row=row))
+    assert not report(answers), f"\n{report(answers)}"
+
+
+@pytest.mark.slow
+def test_bad_model_files_are_refused_with_their_line(folder):
+    answers = [model_files.ask(case, folder) for case in model_files.CASES]
+    assert not report(answers), f"\n{report(answers)}"

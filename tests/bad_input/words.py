@@ -1,0 +1,82 @@
+"""Words of the command line: names, types and places, refused before anything heavy is loaded."""
+
+from tests.bad_input.files import BROKEN
+from tests.bad_input.rows import Row, expand
+
+LONG = "x" * 300
+COUNTS = ("0", "-1", "2.5", "abc", "nan", "True", "10000000000000", "1e3", "''")
+SEEDS = ("-1", "0.5", "abc", "18446744073709551616", "''")
+PLACES = (LONG, "run", "taken", "taken/deeper", "linked", "loop", "'a\0b'", "pipe")
+ARRAYS = (
+    "3", "''", "text", "[[1]]", "None.npy", "scalar.npy", "vector.npy", "cube.npy", "words.npy",
+    "nan.npy", "none.npy", "complex.npy", "records.npy", "times.npy", "pickled.npy", "cut.npy",
+    "head.npy", "vast.npy", "text.npy", "folder.py", ".npy", f"{LONG}.npy", "'a\0b.npy'",
+)  # fmt: skip
+
+ROWS: list[Row] = [
+    *expand("compare {}", ("one_lay", "''", "none.py", "dir/none", "'a\0b.py'", f"{LONG}.py"),
+            "model"),
+    *expand("compare {}", [*BROKEN][:-6], ".py"),
+    *expand("check {}", [*BROKEN][:-6], ".py"),
+    *expand("compare {} --set free=1",
+            ("annotated.py", "literal.py", "tuple.py", "shape.py", "unknown.py"), "free"),
+    Row("compare needs.py", "free"),
+    *expand("compare {}", ("pipe", "folder.py", ".", "/dev/zero", "/dev/null", "taken"),
+            "model", "weights"),
+    *expand("compare one_layer --inverse {}",
+            ("universl", "''", "Universal", "universal --inverse universal", "exact"), "inverse"),
+    *expand("compare one_layer --posterior {}",
+            ("exct", "''", "gibbs --posterior gibbs", "universal"), "posterior"),
+    *expand("compare one_layer --num-obs {}", COUNTS, "num-obs"),
+    *expand("compare one_layer --num-weights {}", COUNTS, "num-weights"),
+    *expand("compare one_layer --seed {}", SEEDS, "seed"),
+    *expand("compare one_layer --prior {}", ("x", "''"), "prior"),
+    Row("compare good.py --num-weights 2", "num-weights"),
+    Row("compare one_layer --set weights=few.npy --num-weights 2", "num-weights"),
+    Row("compare", "MODEL"),
+    Row("compare one_layer digits", "digits"),
+    *expand("compare one_layer {}", ("--sed 1", "--set", "--no-json", "-x", "--out"), "-"),
+    *expand("compare one_layer --set {}",
+            ("noise_std", "''", "=1", "nois_std=1", "noise_std=1 --set noise_std=1",
+             "noise_std=much", "noise_std=", "n_hidden=2.5", "n_hidden=True", "n_hidden=1e3",
+             f"n_hidden={'9' * 5000}", "noise_std=[1]", "noise_std=1j", "max_active=None"), "set",
+            "noise_std", "n_hidden", "max_active"),
+    *expand("compare one_layer --set weights={}", ARRAYS, "weights", ".npy"),
+    Row("compare good.py --set free=" + "[" * 5000, "free"),
+    *expand("compare one_layer --out {}", PLACES, "--out", "run"),
+    *expand("compare one_layer --json --out {}", PLACES[:3], "--out", "run"),
+    *expand("compare one_layer {}", ("--test-data few.npy", "--layer a", "--activation relu",
+                                     "--prior correlated"), "--data"),
+    *expand("compare taken --data few.npy {}",
+            ("--set a=1", "--posterior gibbs", "--inverse universal", "--num-weights 2"), "--data"),
+    *expand("compare taken --data few.npy --activation {}", ("gelu", "tanh", "''", "RELU"),
+            "activation"),
+    *expand("compare {} --data few.npy", ("none.npz", "''", "folder.py", "pipe", "/dev/zero", "."),
+            "weights"),
+    # The rest of the commands
+    *expand("check {}", ("one_lay", "''", "none.py", "pipe", "."), "model"),
+    *expand("check one_layer --method {}", ("gibs", "universal", "' '"), "method"),
+    *expand("check one_layer --num-simulations {}", (*COUNTS, "1"), "num-simulations", "num_sim"),
+    *expand("check one_layer --workers {}", COUNTS, "workers"),
+    *expand("check one_layer --seed {}", SEEDS, "seed"),
+    *expand("check one_layer --set {}", ("noise_std", "nois_std=1", "noise_std=x"), "noise_std",
+            "set"),
+    *expand("check one_layer --out {}", [p for p in PLACES if p != "run"], "--out"),
+    *expand("report {}", ("none.nc", "''", ".", "pipe", "'a\0b'", LONG, "/dev/zero", "linked"),
+            "run"),
+    *expand("report taken --out {}", ("nowhere/page.html", ".", "taken", "'a\0b'", LONG), "--out"),
+    *expand("weights {}", ("none.npz", "''", "'a\0b'", LONG, "linked", "loop"), "file"),
+    *expand("weights net.npz --initializer {}", ("he", "zeros", "' '"), "initializer"),
+    *expand("weights net.npz --seed {}", SEEDS, "seed"),
+    *expand("weights net.npz --out {}", [p for p in PLACES if p != "run"], "--out"),
+    *expand("sweep {}", ("none.toml", "''", ".", "pipe", "'a\0b'", LONG, "/dev/zero", "taken"),
+            "grid", "path"),
+    *expand("sweep good.toml --shard {}", ("2", "0/2", "3/2", "a/b", "''", "1/0", "-1/2", "1/2/3"),
+            "shard"),
+    *expand("sweep good.toml --workers {}", COUNTS, "workers"),
+    Row("sweep good.toml --workers 1 --scheduler tcp://127.0.0.1:1", "--workers and --scheduler"),
+    *expand("sweep good.toml --out {}", ("taken/deeper", "linked", "loop", "'a\0b'", LONG),
+            "--out"),
+    *expand("{}", ("compar one_layer", "--vers", "verify", "models extra"), "Unknown", "Unused",
+            "did"),
+]  # fmt: skip
