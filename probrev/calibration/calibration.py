@@ -13,8 +13,8 @@ import xarray as xr
 from probrev.calibration.verdict import LEVEL, Word, find, find_inverses, judge, table_of
 from probrev.comparison.metrics.log_ratio import estimate_ratios
 from probrev.plumbing import door
+from probrev.plumbing.netcdf import write_netcdf
 from probrev.plumbing.refusal import MissingFileRefusal, Refusal
-from probrev.plumbing.replacing import replacing
 from probrev.plumbing.streams import generator
 
 GROUPS = ("simulations", "quantities", "inverses")
@@ -72,8 +72,7 @@ class Calibration:
 
     def save(self, path: str | Path) -> None:
         """Writes it to a netCDF file, whole or not at all; one that is there is replaced."""
-        with replacing(path) as partial:
-            self.tree.to_netcdf(partial, engine="h5netcdf")
+        write_netcdf(self.tree, path)
 
 
 def summarize(batches: Sequence[xr.Dataset], provenance: Mapping[str, Any]) -> Calibration:

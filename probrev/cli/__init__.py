@@ -1,16 +1,21 @@
 """The command line. Commands are loaded when they run, so that help is quick."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
+from probrev.cli.console import Console
+from probrev.plumbing import stdout
 from probrev.plumbing.refusal import REFUSALS
 
 BAD_INPUT = 2
 INCONCLUSIVE = 3
 INTERRUPTED = 130
+# A disk that is full, has no quota or room for so large a file, or is read-only.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 app = App(
     name="probrev",
@@ -18,6 +23,7 @@ app = App(
     help_format="plaintext",
     version=lambda: version("probrev"),
     suppress_keyboard_interrupt=False,
+    console=Console(),
 )
 app.command("probrev.cli.models:models", name="models", help="List the named models.")
 app.command(
@@ -54,17 +60,25 @@ def main(tokens: Sequence[str] | None = None) -> int:
         tokens: the command's words; by default those of this process.
 
     Returns:
-        0 done, 3 inconclusive, 2 bad input (said in one line on stderr), 130 interrupted. A defect
-        of ours leaves as an exception, which Python turns into a traceback and status 1.
+        0 done, 3 inconclusive, 2 bad input or no room on a disk (said in one line on stderr), 130
+        interrupted. A defect of ours leaves as an exception, which Python turns into a traceback
+        and status 1.
     """
     try:
         status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-    except KeyboardInterrupt:
-        return _complain("interrupted; no file was left half-written", INTERRUPTED)
     except CycloptsError as error:
         return _complain(f"{error} See probrev --help.", BAD_INPUT)
     except REFUSALS as error:
         return _complain(str(error), BAD_INPUT)
+    except KeyboardInterrupt as error:
+        said = str(error) or "interrupted; no file was left half-written"
+        return _complain(said, INTERRUPTED)
+    except OSError as error:
+        if error.errno not in NO_ROOM or stdout.is_unwritable():
+            raise
+        what = error.filename or "a file"
+        said = f"cannot write {what}: {error.strerror}; what is finished is kept"
+        return _complain(said, BAD_INPUT)
     return status or 0
 
 

@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 
 import numpyro
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 import probrev as pr
 from probrev.calibration.simulations import Subject
+from probrev.cli.console import Console
 from probrev.cli.display import Stages
 from probrev.cli.output import REPORT, RUN
 from probrev.cli.programs import keep_programs
+from probrev.cli.run_folder import write_run
 from probrev.inference.choice import choose_methods, estimate_seconds
 from probrev.inference.starts import started_at_truth
 from probrev.inverses.ladder import build_samplers
 from probrev.model.protocol import method_of
-from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.runs import registry
 from probrev.runs.built_model import build_model
@@ -154,11 +154,8 @@ def write(result: pr.Calibration, folder: Path) -> None:
     Raises:
         ValueError: the folder cannot be written.
     """
-    try:
-        result.save(folder / RUN)
-        pr.write_calibration_report(result, folder / REPORT)
-    except OSError as error:
-        raise Refusal(f"--out {folder}: cannot write there: {error}") from error
+    page = lambda path: pr.write_calibration_report(result, path)  # noqa: E731
+    write_run(folder, RUN, REPORT, result.save, page)
 
 
 def print_calibration(result: pr.Calibration, folder: Path) -> None:

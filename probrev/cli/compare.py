@@ -1,5 +1,6 @@
 """`probrev compare`: simulate, infer, compare, write, say."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,8 +10,9 @@ import probrev as pr
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import print_json, print_result
 from probrev.cli.numbers import Count, Seed
-from probrev.cli.output import REPORT, RUN, check_folder, default_folder
+from probrev.cli.output import REPORT, RUN, default_folder
 from probrev.cli.plan import Plan
+from probrev.cli.run_folder import Claim, claim, write_run
 from probrev.inference.methods import METHODS
 from probrev.inverses.rung_names import RUNGS
 from probrev.plumbing.paths import check_path
@@ -69,7 +71,8 @@ def compare(
             is undecided.
         num_weights: number of draws of the weights; more than one shows the spread over them.
         seed: random seed of the observations and the samplers.
-        out: folder for run.nc and report.html; by default runs/<model>-<UTC time>.
+        out: folder for run.nc and report.html; by default runs/<model>-<UTC time>. Interrupted, the
+            same command with the same folder goes on from its checkpoints there.
         as_json: print the metrics as JSON, and nothing else, on stdout.
     """
     check_path("model", model)
@@ -96,22 +99,21 @@ def compare(
             num_obs,
             seed,
         )
-        check_folder(folder)
+        with claim(folder, plan.identity) as claimed:
+            from probrev.cli.net_run import run_net
 
-        from probrev.cli.net_run import run_net
-
-        read, result = run_net(plan)
+            read, result = run_net(plan, claimed.checkpoints)
+            write(result, folder, claimed)
     else:
         _refuse_net(model, any(value is not None for value in net))
         plan = Plan(
             registry.describe(model), assignments, posterior, inverse, num_obs, num_weights, seed
         )
-        check_folder(folder)
+        with claim(folder, plan.identity) as claimed:
+            from probrev.cli.run import run
 
-        from probrev.cli.run import run
-
-        result = run(plan)
-    write(result, folder)
+            result = run(plan, claimed.checkpoints)
+            write(result, folder, claimed)
     show = print_json if as_json else print_result
     show(result, folder, read)
     return 0 if result.conclusive else INCONCLUSIVE
@@ -131,16 +133,15 @@ def _refuse_net(model: str, asks_for_net: bool) -> None:
         )
 
 
-def write(result: "Comparison", folder: Path) -> None:
-    """Writes the run and its report; neither is ever half-written.
+def write(result: "Comparison", folder: Path, claimed: Claim) -> None:
+    """Writes the run and its report, and that it was interrupted, if it was.
 
     Raises:
-        ValueError: the folder cannot be written, or has come to hold a run.
+        ValueError: the folder cannot be written.
     """
-    check_folder(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        result.save(folder / RUN)
-        pr.write_report(result, folder / REPORT)
-    except OSError as error:
-        raise Refusal(f"--out {folder}: cannot write there: {error}") from error
+    if claimed.num_resumed:
+        often = "once" if claimed.num_resumed == 1 else f"{claimed.num_resumed} times"
+        said = f"interrupted {often}, and gone on with from its checkpoints"
+        result.tree.attrs["resumed"] = json.dumps(said)
+    page = lambda path: pr.write_report(result, path)  # noqa: E731
+    write_run(folder, RUN, REPORT, result.save, page)

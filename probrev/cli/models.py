@@ -1,8 +1,8 @@
 """`probrev models`: what can be compared, and what can be set."""
 
-from rich.console import Console
 from rich.table import Table
 
+from probrev.cli.console import Console
 from probrev.runs import registry
 
 

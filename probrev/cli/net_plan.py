@@ -1,7 +1,10 @@
 """What `probrev compare NET --data X` was asked for."""
 
+import hashlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +83,17 @@ class NetPlan:
                 f"{self.data} {x.shape[1]}: both are inputs of the same net"
             )
         return x, held_out
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Of every file."""
+        paths = [path for path in (self.file, self.data, self.test_data) if path is not None]
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the run depends on, to know its checkpoints by."""
+        return {"command": shlex.join(self.command), "files": self.sha256}
 
     @property
     def command(self) -> list[str]:

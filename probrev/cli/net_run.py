@@ -1,9 +1,9 @@
 """A real net judged: the part of `probrev compare NET --data X` that needs JAX."""
 
-import hashlib
 import shlex
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpyro
@@ -20,8 +20,12 @@ from probrev.runs.net_run import judge_level
 from probrev.runs.provenance import surroundings
 
 
-def run_net(plan: NetPlan) -> tuple[str, pr.Comparison]:
+def run_net(plan: NetPlan, checkpoints: Path) -> tuple[str, pr.Comparison]:
     """Reads a net, fits it and judges one of its layers.
+
+    Args:
+        plan: what was asked for.
+        checkpoints: folder in which Gibbs saves its chains on their way, and finds them.
 
     Returns:
         What was read, in a line, and the comparison.
@@ -48,19 +52,22 @@ def run_net(plan: NetPlan) -> tuple[str, pr.Comparison]:
         stage.say(f"{level.name} is judged, {len(net.levels)} of {len(hidden)} layers fitted")
         result = judge_level(
             jax.random.key(plan.seed), level, prior=plan.prior, num_obs=plan.num_obs,
-            infer=partial(_infer, stage), seed=plan.seed, stage=stage,
+            infer=partial(_infer, stage, checkpoints), seed=plan.seed, stage=stage,
             begin=lambda look: stage.say(f"{look.num_obs} observations"),
             provenance={
                 "command": shlex.join(plan.command), "model": f"{plan.file}, layer {level.name}",
-                "seed": plan.seed, "read": read, "parameters": {"data": _sha256(plan)},
+                "seed": plan.seed, "read": read, "parameters": {"data": plan.sha256},
                 **surroundings(),
             },
         )  # fmt: skip
     return f"{read[0].upper()}{read[1:]}; {level.name} is judged.", result
 
 
-def _infer(stage: Stages, key: jax.Array, model: pr.Model, obs: pr.Observations) -> pr.Posterior:
-    return sample_until_converged(key, model, obs, progress=stage("gibbs"))
+def _infer(
+    stage: Stages, checkpoints: Path, key: jax.Array, model: pr.Model, obs: pr.Observations
+) -> pr.Posterior:
+    progress = stage("gibbs")
+    return sample_until_converged(key, model, obs, progress=progress, checkpoints=checkpoints)
 
 
 def _choose(
@@ -88,8 +95,3 @@ def _say_what_was_read(layers: pr.TrainedLayers, stage: Stages) -> None:
         stage.say(f"assumed: {said}")
     for name, reason in layers.left_out.items():
         stage.say(f"left out: {name}: {reason}")
-
-
-def _sha256(plan: NetPlan) -> dict[str, str]:
-    paths = [path for path in (plan.file, plan.data, plan.test_data) if path is not None]
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

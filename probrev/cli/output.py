@@ -18,9 +18,15 @@ def default_folder(model: str) -> Path:
 def check_folder(folder: Path) -> None:
     """Raises ValueError unless a run can be written there, overwriting none; creates nothing."""
     check_path("--out", folder)
-    for name in (RUN, REPORT):
-        if (folder / name).exists():
-            raise Refusal(f"{folder} already holds {name}: choose another folder with --out")
+    run, report = folder / RUN, folder / REPORT
+    if run.exists() and not report.exists():
+        raise Refusal(
+            f"{folder} already holds {RUN}, but no report: `probrev report {run}` writes it; for "
+            "another run choose another folder with --out"
+        )
+    for path in (run, report):
+        if path.exists():
+            raise Refusal(f"{folder} already holds {path.name}: choose another folder with --out")
     check_place(folder)
 
 

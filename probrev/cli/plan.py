@@ -1,5 +1,6 @@
 """What `probrev compare` was asked for."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,12 @@ class Plan:
         defaults = {parameter.name: parameter.default for parameter in self.info.parameters}
         default = defaults.get(WEIGHT_SEED)
         return self.settings.get(WEIGHT_SEED, None if default is None else int(default))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the run depends on, to know its checkpoints by."""
+        command = shlex.join(self.command(self.posteriors))
+        return {"command": command, "model_source": self.info.source}
 
     def command(self, methods: Sequence[str]) -> list[str]:
         """Words of the command that repeats it: every choice written out, but not the folder."""

@@ -1,11 +1,13 @@
 """`probrev report`: the HTML report of a run, made anew from its file alone."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 import probrev as pr
+from probrev.cli.run_folder import PROGRESS
 from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import Refusal
 
@@ -31,6 +33,7 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
         pr.write_calibration_report(pr.load_calibration(run), target)
     except ValueError:
         pr.write_report(_comparison(run), target)
+    shutil.rmtree(run.with_name(PROGRESS), ignore_errors=True)  # of a run that was killed just here
     print(target)
 
 

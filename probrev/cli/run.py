@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from probrev.cli.programs import keep_programs
 from probrev.comparison.looks import LOOKS
 from probrev.inference.choice import EVERY_OBS, estimate_seconds, infer
 from probrev.inverses.ladder import build_samplers
+from probrev.plumbing.checkpoint import fingerprint
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
@@ -32,23 +34,33 @@ FIRST_SAMPLES, MOST_SAMPLES = 1000, 32_000
 MOST_BYTES, NUM_DRAWS = 2**30, 8000
 
 
-def run(plan: Plan) -> pr.Comparison:
+def run(plan: Plan, checkpoints: Path | None = None) -> pr.Comparison:
     """Builds the model, simulates observations, computes posteriors and compares.
 
     With more than one draw of the weights, the group `over_weights` holds `ratio` (weight_seed,
     inverse): the risk ratio of each inverse under each draw, against the first posterior.
+
+    Args:
+        plan: what was asked for.
+        checkpoints: folder in which Gibbs saves its chains on their way, and finds them.
     """
     numpyro.enable_x64()
     keep_programs()
     make = registry.load(plan.info.name)
     with refusing_late(plan.info.name, plan.info.path), stages() as stage:
-        result = measure(plan, make, 0, stage)
+        result = measure(plan, make, 0, stage, checkpoints)
         if plan.num_weights > 1:
-            result.tree["over_weights"] = over_weights(plan, make, result, stage)
+            result.tree["over_weights"] = over_weights(plan, make, result, stage, checkpoints)
     return result
 
 
-def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -> pr.Comparison:
+def measure(
+    plan: Plan,
+    make: registry.Build,
+    weight_draw: int,
+    stage: Stages,
+    checkpoints: Path | None = None,
+) -> pr.Comparison:
     """One comparison, under one draw of the weights.
 
     Args:
@@ -57,6 +69,7 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
         weight_draw: number of the draw; all but number 0 get the first posterior and the first look
             only, and no random inverse.
         stage: where to report progress.
+        checkpoints: see `run`.
     """
     root = stream(plan.seed, f"weights/{weight_draw}")
     weights = f"weights {weight_draw + 1} of {plan.num_weights}"
@@ -92,7 +105,9 @@ def measure(plan: Plan, make: registry.Build, weight_draw: int, stage: Stages) -
         model,
         inverses=built.inverses(stream(root, "ladder"), plan.inverses or built.inverse_names),
         posteriors={
-            method: partial(infer_with_progress, method, stage, is_judge=number == 0)
+            method: partial(
+                infer_with_progress, method, stage, is_judge=number == 0, checkpoints=checkpoints
+            )
             for number, method in enumerate(list(methods)[:1] if weight_draw else methods)
         },
         looks=looks,
@@ -143,11 +158,15 @@ def announce(look: pr.Look, model: pr.Model, methods: list[str], stage: Stages) 
 
 
 def over_weights(
-    plan: Plan, make: registry.Build, first: pr.Comparison, stage: Stages
+    plan: Plan,
+    make: registry.Build,
+    first: pr.Comparison,
+    stage: Stages,
+    checkpoints: Path | None = None,
 ) -> xr.DataTree:
     """Risk ratios under further draws of the weights, put beside those of the first."""
     draws = range(1, plan.num_weights)
-    results = [first, *(measure(plan, make, draw, stage) for draw in draws)]
+    results = [first, *(measure(plan, make, draw, stage, checkpoints) for draw in draws)]
     posterior = next(iter(first.posteriors))
     ratios = [
         {v.inverse: v.ratio for v in result.verdicts if v.posterior == posterior}
@@ -167,22 +186,40 @@ def infer_with_progress(
     obs: pr.Observations,
     *,
     is_judge: bool,
+    checkpoints: Path | None = None,
 ) -> pr.Posterior:
     """One posterior, its progress shown; a judge's is of every observation."""
     progress = stage(method)
     if method == "gibbs":
-        return sample_until_converged(key, model, obs, progress=progress)
+        return sample_until_converged(key, model, obs, progress=progress, checkpoints=checkpoints)
     settings = EVERY_OBS.get(method, {}) if is_judge else {}
     return infer(method, key, model, obs, progress=progress, **settings)
 
 
 def sample_until_converged(
-    key: jax.Array, model: Any, obs: pr.Observations, *, progress: Progress
+    key: jax.Array,
+    model: Any,
+    obs: pr.Observations,
+    *,
+    progress: Progress,
+    checkpoints: Path | None = None,
 ) -> pr.Posterior:
-    """Gibbs with as many draws as it takes, within bounds."""
+    """Gibbs with as many draws as it takes, within bounds.
+
+    Args:
+        key: random key.
+        model: the model.
+        obs: observations.
+        progress: where to report progress.
+        checkpoints: see `run`; the file is named by what it is a checkpoint of.
+    """
+    checkpoint = None
+    if checkpoints is not None:
+        checkpoint = checkpoints / f"gibbs-{fingerprint((key, model, obs.x))[:16]}.npz"
     num_chains = 4
     room = MOST_BYTES // (8 * num_chains * obs.num_obs * model.n_hidden)
     return pr.gibbs(
         key, model, obs, num_samples=FIRST_SAMPLES, num_chains=num_chains,
-        max_samples=min(max(room, FIRST_SAMPLES), MOST_SAMPLES), progress=progress,
+        max_samples=min(max(room, FIRST_SAMPLES), MOST_SAMPLES), checkpoint=checkpoint,
+        progress=progress,
     )  # fmt: skip

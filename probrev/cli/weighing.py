@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 import numpyro
-from rich.console import Console
 from rich.table import Table
 
 import probrev as pr
+from probrev.cli.console import Console
 from probrev.cli.output import REPORT, check_folder
 from probrev.cli.programs import keep_programs
 from probrev.nets.weights.layers import label_layers

@@ -12,8 +12,8 @@ import xarray as xr
 
 from probrev.comparison.models import MODELS, Models, tabulate_models
 from probrev.comparison.verdict import Doubt, Verdict, Word
+from probrev.plumbing.netcdf import write_netcdf
 from probrev.plumbing.refusal import ExistingFileRefusal, MissingFileRefusal, Refusal
-from probrev.plumbing.replacing import replacing
 from probrev.posterior.posterior import Posterior
 
 
@@ -135,8 +135,7 @@ class Comparison:
             for node in tree.subtree
             if node.data_vars
         }
-        with replacing(path) as partial:
-            tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+        write_netcdf(tree, path, encoding=encoding)
 
 
 def read(path: str | Path) -> Comparison:

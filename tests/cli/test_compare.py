@@ -1,5 +1,5 @@
+import contextlib
 import json
-import pathlib
 import shlex
 import shutil
 
@@ -13,6 +13,9 @@ from probrev.cli import compare, run
 from probrev.cli.output import RUN
 from probrev.inverses.ladder.layered import RUNGS
 from probrev.model import layer
+from probrev.plumbing import netcdf
+from probrev.plumbing.replacing import replacing
+from probrev.report import writing
 from probrev.runs import registry
 
 SMALL = ("--set", "n_visible=40", "--set", "n_hidden=6", "--set", "max_active=2", "--num-obs", "3")
@@ -74,7 +77,7 @@ def test_a_run_can_be_repeated_from_its_record(small_run, tmp_path, probrev):
 
 def test_json_is_all_that_stdout_holds(small_run, probrev, tmp_path, monkeypatch):
     result = pr.load(small_run[0] / "first" / RUN)
-    monkeypatch.setattr(run, "run", lambda plan: result)
+    monkeypatch.setattr(run, "run", lambda plan, checkpoints: result)
     done = probrev("compare", "one_layer", "--json")
     said = json.loads(done.out)
     assert (done.status, done.err, said["conclusive"]) == (0, "", True)
@@ -215,7 +218,7 @@ def test_a_folder_that_holds_a_run_is_refused_before_any_work(probrev, tmp_path,
     (tmp_path / "o" / RUN).write_text("precious")
     done = probrev("compare", "one_layer", "--out", "o")
     assert done.status == 2
-    assert "o already holds run.nc: choose another folder with --out" in done.err
+    assert "o already holds run.nc, but no report: `probrev report o/run.nc` writes it" in done.err
     assert (tmp_path / "o" / RUN).read_text() == "precious"
 
 
@@ -223,18 +226,17 @@ def test_a_folder_that_holds_a_run_is_refused_before_any_work(probrev, tmp_path,
 def test_interrupted_writing_leaves_no_half_written_file(
     small_run, probrev, tmp_path, monkeypatch, moment
 ):
-    def interrupted(_, path, **__):
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
+    @contextlib.contextmanager
+    def interrupted(path):
+        with replacing(path) as partial:
+            partial.write_bytes(b"half")
+            yield partial
+            raise KeyboardInterrupt
 
     result = pr.load(small_run[0] / "first" / RUN)
-    monkeypatch.setattr(run, "run", lambda plan: result)
-    if moment == "save":
-        monkeypatch.setattr(
-            xr.DataTree, "to_netcdf", lambda tree, path, **_: interrupted(tree, path)
-        )
-    else:
-        monkeypatch.setattr(pathlib.Path, "write_text", lambda path, *_, **__: interrupted(0, path))
+    monkeypatch.setattr(run, "run", lambda plan, checkpoints: result)
+    module = netcdf if moment == "save" else writing
+    monkeypatch.setattr(module, "replacing", interrupted)
     done = probrev("compare", "one_layer", "--out", "o")
     assert (done.status, done.out) == (130, "")
     assert files(tmp_path) == ([] if moment == "save" else ["o/run.nc"])
@@ -281,8 +283,8 @@ def test_an_untrusted_posterior_is_status_3(probrev, monkeypatch):
     class Result:
         conclusive = False
 
-    monkeypatch.setattr(run, "run", lambda plan: Result())
-    monkeypatch.setattr(compare, "write", lambda result, folder: None)
+    monkeypatch.setattr(run, "run", lambda plan, checkpoints: Result())
+    monkeypatch.setattr(compare, "write", lambda *_: None)
     monkeypatch.setattr(compare, "print_result", lambda result, folder, read: print("why"))
     done = probrev("compare", "one_layer")
     assert (done.status, done.out) == (3, "why\n")

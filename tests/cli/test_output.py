@@ -16,10 +16,15 @@ def test_a_new_folder_is_fine_and_not_created(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["run.nc", "report.html"])
-def test_a_folder_that_holds_a_run_is_refused(tmp_path, name):
-    (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=f"already holds {name}: choose another folder"):
+def test_a_folder_that_holds_a_run_is_refused(tmp_path):
+    (tmp_path / "report.html").touch()
+    with pytest.raises(ValueError, match=r"already holds report.html: choose another folder"):
+        check_folder(tmp_path)
+    (tmp_path / "run.nc").touch()
+    with pytest.raises(ValueError, match=r"already holds run.nc: choose another folder"):
+        check_folder(tmp_path)
+    (tmp_path / "report.html").unlink()
+    with pytest.raises(ValueError, match=r"run.nc, but no report: `probrev report .*run.nc` wri"):
         check_folder(tmp_path)
 
 

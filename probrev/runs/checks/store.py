@@ -6,8 +6,9 @@ from typing import Any
 
 import xarray as xr
 
+from probrev.plumbing.netcdf import write_netcdf
 from probrev.plumbing.refusal import Refusal
-from probrev.plumbing.replacing import replacing
+from probrev.plumbing.replacing import clear_leftovers, replacing
 
 IDENTITY = "check.json"
 
@@ -29,8 +30,7 @@ def prepare(folder: str | Path, identity: dict[str, Any]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             with replacing(path) as partial:
                 partial.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
-        for half in folder.glob(".*-batch-*.nc"):  # of a process that was killed
-            half.unlink()
+        clear_leftovers(folder)
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Refusal(f"{folder} cannot hold a check: {error}") from error
@@ -49,8 +49,7 @@ def unfinished(folder: str | Path, num_batches: int) -> list[int]:
 
 def write_batch(folder: str | Path, batch: int, found: xr.Dataset) -> None:
     """Writes a batch, whole or not at all."""
-    with replacing(_path(folder, batch)) as partial:
-        found.to_netcdf(partial, engine="h5netcdf")
+    write_netcdf(found, _path(folder, batch))
 
 
 def read_batch(folder: str | Path, batch: int) -> xr.Dataset:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import zarr
 from probrev.comparison.metrics.case import POSTERIOR
 from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.replacing import clear_leftovers, temporary_beside
 from probrev.runs.provenance import surroundings
 from probrev.runs.sweeps.cell import Row
 from probrev.runs.sweeps.grid import Grid
@@ -50,16 +50,18 @@ def prepare(path: str | Path, grid: Grid, workers: dict[str, Any]) -> None:
     path = Path(path)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(path.parent)
         # Made beside its place and moved there: it is whole, whoever else makes it.
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        folder = temporary_beside(path)
         try:
+            folder.mkdir()
             _create(folder / "store", grid, workers)
             (folder / "store").rename(path)
         except OSError:
             if not path.exists():
                 raise
         finally:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
     attrs = _open(path, "r").attrs
     for name, value in (("grid", grid.as_json()), ("model_source", grid.info.source)):
         if attrs[name] != value:
