@@ -10,6 +10,7 @@ from jaxtyping import Float
 from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import generator
+from probrev.posterior.convergence import ess_of_mean
 from probrev.posterior.energy_test import Pair, energy_test
 from probrev.posterior.posterior import Kind, Posterior
 from probrev.posterior.thresholds import (
@@ -17,7 +18,6 @@ from probrev.posterior.thresholds import (
     divergence_from_known,
     divergence_from_pooled,
     effective_sizes,
-    mean_sizes,
     place_thresholds,
 )
 
@@ -202,7 +202,7 @@ def _thin(
     if posterior.sampling == "mcmc":
         diagnostics = posterior.tree["diagnostics"].to_dataset()
         moving = float(diagnostics["ess_bulk"].sel(obs=number).min())
-        length = float(mean_sizes(np.linalg.norm(draws, axis=-1)))
+        length = float(ess_of_mean(np.linalg.norm(draws, axis=-1, keepdims=True))[0])
         smallest = np.fmin.reduce([moving, length, *sizes.ravel()])
         if np.isnan(smallest):
             return None

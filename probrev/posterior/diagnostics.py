@@ -10,6 +10,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
+from probrev.posterior.convergence import ess_of_mean, measure_convergence
 from probrev.posterior.status import Status
 
 H_DIMS = ("chain", "draw", "obs", "hidden")
@@ -39,18 +40,18 @@ def diagnose(draws: xr.DataArray, sampling: Sampling = "mcmc") -> xr.Dataset:
         draws: h, dims (chain, draw, obs, hidden).
         sampling: how they were made.
 
-    Source: Vehtari, Gelman, Simpson, Carpenter and Bürkner 2021, through ArviZ.
+    Source: Vehtari, Gelman, Simpson, Carpenter and Bürkner 2021.
     """
     mixing = measure_mixing(draws, sampling)
-    active = draws.copy(data=(draws.to_numpy() > 0).astype(np.int64))
-    flips = np.abs(np.diff(active.to_numpy(), axis=1)).sum(axis=(0, 1))
+    active = draws.to_numpy() > 0
+    flips = (active[:, 1:] != active[:, :-1]).sum(axis=(0, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
         # Ranks of an indicator are the indicator, so its bulk ESS is that of its mean.
-        ess_active = az.ess(active, method="mean")
+        ess_active = np.where(flips > 0, ess_of_mean(active), np.nan)
     return xr.Dataset(
         {
             **{name: mixing[name] for name in ("r_hat", "ess_bulk", "ess_tail")},
-            "ess_active": ess_active.where(xr.DataArray(flips > 0, dims=("obs", "hidden"))),
+            "ess_active": (("obs", "hidden"), ess_active),
             "mcse_mean": mixing["mcse_mean"],
             "num_flips": (("obs", "hidden"), flips),
             "behaviour": mixing["behaviour"],
@@ -70,19 +71,11 @@ def measure_mixing(draws: xr.DataArray, sampling: Sampling) -> xr.Dataset:
     same = (values == values[:1, :1]).all(axis=(0, 1))
     behaviour = np.where(same, "constant", np.where(still, "stuck", "mixes"))
     with np.errstate(invalid="ignore", divide="ignore"):
-        r_hat, mcse = az.rhat(draws), _mean_error(draws, sampling)
-        bulk, tail = az.ess(draws, method="bulk"), az.ess(draws, method="tail")
+        figures, mcse = measure_convergence(values), _mean_error(draws, sampling)
     dims = draws.dims[2:]
-    moving = xr.DataArray(~still, dims=dims)
-    return xr.Dataset(
-        {
-            "r_hat": r_hat.where(moving),
-            "ess_bulk": bulk.where(moving),
-            "ess_tail": tail.where(moving),
-            "mcse_mean": mcse.where(moving),
-            "behaviour": (dims, behaviour),
-        }
-    )
+    found = {name: (dims, values) for name, values in figures._asdict().items()}
+    found = xr.Dataset(found | {"mcse_mean": mcse}).where(xr.DataArray(~still, dims=dims))
+    return found.assign(behaviour=(dims, behaviour))
 
 
 def _mean_error(draws: xr.DataArray, sampling: Sampling) -> xr.DataArray:

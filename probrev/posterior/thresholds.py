@@ -1,11 +1,10 @@
 """How often each unit lies above thresholds: where these lie, and what draws can tell of it."""
 
-import arviz as az
 import numpy as np
-import xarray as xr
 from jaxtyping import Bool, Float
 from scipy.special import rel_entr
 
+from probrev.posterior.convergence import ess_of_mean
 from probrev.posterior.diagnostics import Sampling
 
 # Besides 0, thresholds are these quantiles of the values above 0 ...
@@ -60,19 +59,8 @@ def effective_sizes(
     reliable = switches >= SWITCHES_MIN
     if not reliable.any():
         return np.full(above.shape[2:], np.nan)
-    own = mean_sizes(above.astype(float))
+    own = ess_of_mean(above)
     return np.minimum(np.fmin(own, own[reliable].min()), num_draws)
-
-
-def mean_sizes(values: Float[np.ndarray, "chain draw *shape"]) -> Float[np.ndarray, "*shape"]:
-    """ESS of the mean of each variable; NaN of what has one value in all draws."""
-    columns = values.reshape(*values.shape[:2], -1)
-    moving = (columns != columns[:1, :1]).any((0, 1))
-    found = np.full(columns.shape[2], np.nan)
-    if moving.any():
-        dims = ("chain", "draw", "variable")
-        found[moving] = az.ess(xr.DataArray(columns[..., moving], dims=dims), method="mean")
-    return found.reshape(values.shape[2:])
 
 
 def divergence_from_known(share: Values, size: Values, prob: Values, error: float) -> Values:

@@ -12,7 +12,6 @@ from probrev.posterior.thresholds import (
     divergence_from_known,
     divergence_from_pooled,
     effective_sizes,
-    mean_sizes,
     place_thresholds,
 )
 
@@ -83,15 +82,6 @@ def test_ten_switches_each_way_are_needed(switches):
 def test_no_size_is_above_the_number_of_draws():
     alternating = (np.arange(1000) % 2 == 0).reshape(1, -1, 1, 1)
     np.testing.assert_array_equal(effective_sizes(alternating, "mcmc"), 1000)
-
-
-def test_sizes_of_means():
-    values = np.random.default_rng(3).normal(size=(4, 300, 2, 3))
-    values[..., 1, 1] = 0.3
-    found = mean_sizes(values)
-    assert np.isnan(found[1, 1])
-    expected = az.ess(xr.DataArray(values[..., 0, 2], dims=("chain", "draw")), method="mean")
-    assert found[0, 2] == pytest.approx(float(expected), rel=1e-12)
 
 
 def plain_kl(q, p):
