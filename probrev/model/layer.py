@@ -149,6 +149,18 @@ class Layer:
         """Log p(x | h), noise and dropout summed out; a mixed density, mass at x_j = 0."""
         return self.distribution(self.pre_activation(h)).log_prob(x).sum(-1)
 
+    def log_likelihood_quick(
+        self, h: Float[Array, "*batch hidden"], x: Float[Array, "*#batch visible"]
+    ) -> Float[Array, "*batch"]:
+        """The same at a third of the cost; not to be differentiated. noise_std > 0."""
+        z, place = self.pre_activation(h), self.locate(x)
+        distance = (self.seen_pre_activation(x) - z) / self.noise_std
+        rows = jnp.where(place.seen, -0.5 * distance**2, self.log_censored(x, z))
+        count = place.dropped.sum(-1)
+        dropped = jnp.where(count > 0, count * jnp.log1p(-self.keep_prob), 0.0)
+        total = rows.sum(-1) + self.log_seen_scale(x) + dropped
+        return jnp.where(place.possible.all(-1), total, -jnp.inf)
+
     def log_likelihood_table(
         self, h: Float[Array, "state hidden"], x: Float[Array, "obs visible"]
     ) -> Float[Array, "state obs"]:

@@ -264,6 +264,8 @@ def test_likelihoods_of_a_layer_with_bias_are_the_law_written_down(name, keep_pr
     found = layer.log_likelihood(h[:, None], x[None])
     np.testing.assert_allclose(found, expected, rtol=1e-10)
     np.testing.assert_allclose(layer.log_likelihood_table(h, x), expected, rtol=1e-10)
+    quick = layer.log_likelihood_quick(h[:, None], x[None])
+    np.testing.assert_allclose(quick, expected, rtol=1e-10)
 
 
 # What is refused

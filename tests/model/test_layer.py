@@ -51,6 +51,8 @@ def test_log_likelihood_matches_definition(name):
     np.testing.assert_allclose(found, expected, rtol=1e-11)
     table = jax.jit(layer.log_likelihood_table)(H, x)
     np.testing.assert_allclose(table, expected, rtol=1e-11)
+    quick = jax.jit(layer.log_likelihood_quick)(H[:, None, :], x[None, :, :])
+    np.testing.assert_allclose(quick, expected, rtol=1e-11)
 
 
 def test_negative_x_is_impossible_for_relu_in_the_table():
@@ -58,6 +60,8 @@ def test_negative_x_is_impossible_for_relu_in_the_table():
     x[1, 3] = -1e-9
     table = np.asarray(jax.jit(LAYERS["relu"].log_likelihood_table)(H, x))
     np.testing.assert_array_equal(np.isneginf(table), [[False, True, False, False]] * 3)
+    quick = LAYERS["relu"].log_likelihood_quick(jnp.asarray(H)[:, None], x[None])
+    np.testing.assert_array_equal(np.isneginf(quick), np.isneginf(table))
 
 
 @pytest.mark.parametrize("name", ["relu", "identity"])

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from probrev.comparison.metrics.case import Case, Measured, row_of_mean, row_of_share
 from probrev.comparison.metrics.family import MetricFamily
+from probrev.model.layered_model import has_layered_law
 from probrev.model.protocol import has_answer
 
 # Draws of an observation: the more observations, the fewer, since figures are pooled over them.
@@ -61,9 +62,12 @@ def log_likelihoods(
     x: Float[Array, "obs visible"] | Float[Array, "draw obs visible"],
 ) -> Float[Array, "draw obs"]:
     """Log p(x | h), draw by draw, so that memory stays that of one."""
+    likelihood = model.log_likelihood
+    if has_layered_law(model) and len(model.layers) == 1:
+        likelihood = model.layers[0].log_likelihood_quick
     if x.ndim == 3:
-        return jax.lax.map(lambda pair: model.log_likelihood(*pair), (h, x))
-    return jax.lax.map(lambda one: model.log_likelihood(one, x), h)
+        return jax.lax.map(lambda pair: likelihood(*pair), (h, x))
+    return jax.lax.map(lambda one: likelihood(one, x), h)
 
 
 def thin_pooled(draws: xr.DataArray) -> xr.DataArray:
