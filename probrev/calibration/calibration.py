@@ -14,8 +14,8 @@ from probrev.calibration.verdict import LEVEL, Word, find, find_inverses, judge,
 from probrev.comparison.metrics.log_ratio import estimate_ratios
 from probrev.plumbing import door
 from probrev.plumbing.netcdf import write_netcdf
-from probrev.plumbing.refusal import MissingFileRefusal, Refusal
 from probrev.plumbing.streams import generator
+from probrev.plumbing.trees import read_tree, taken_for
 
 GROUPS = ("simulations", "quantities", "inverses")
 
@@ -130,13 +130,7 @@ def load_calibration(path: str | Path) -> Calibration:
         ValueError: the file is no saved check.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MissingFileRefusal(f"{path} does not exist: give the run.nc of a saved check")
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as stored:
-            tree = stored.load()
-    except (OSError, ValueError) as error:
-        raise Refusal(f"{path} is not a saved check: {error}") from error
-    if not set(GROUPS) <= set(tree.children):
-        raise Refusal(f"{path} is not a saved check: it has not the groups {', '.join(GROUPS)}")
-    return Calibration(tree)
+    found = Calibration(read_tree(path, "a saved check", GROUPS))
+    with taken_for(path, "a saved check"):
+        _ = found.word, found.sentence, found.claimed_over_actual, found.provenance, found.table()
+    return found

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -10,9 +10,6 @@ import probrev as pr
 from probrev.cli.run_folder import PROGRESS
 from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import Refusal
-
-if TYPE_CHECKING:
-    from probrev import Comparison
 
 
 def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")] = None) -> None:
@@ -29,18 +26,20 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
     check_path("--out", target)
     if target.is_dir() or not target.parent.is_dir() or target.resolve() == run.resolve():
         raise Refusal(f"--out {target}: expected an HTML file in a folder that exists")
+    from probrev.comparison.comparison import read  # loads JAX, which --help need not wait for
+    from probrev.plumbing.trees import taken_for
+
     try:
-        pr.write_calibration_report(pr.load_calibration(run), target)
+        check = pr.load_calibration(run)
     except ValueError:
-        pr.write_report(_comparison(run), target)
+        check = None
+    with taken_for(run, "a run that probrev compare or check wrote"):
+        try:
+            if check is None:
+                pr.write_report(read(run), target)
+            else:
+                pr.write_calibration_report(check, target)
+        except OSError as error:
+            raise Refusal(f"--out {target}: cannot write there: {error}") from error
     shutil.rmtree(run.with_name(PROGRESS), ignore_errors=True)  # of a run that was killed just here
     print(target)
-
-
-def _comparison(run: Path) -> "Comparison":
-    from probrev.comparison.comparison import read  # loads JAX, which --help need not wait for
-
-    try:
-        return read(run)
-    except (OSError, ValueError, KeyError) as error:
-        raise Refusal(f"{run} is not a run that probrev compare or check wrote: {error}") from error

@@ -13,8 +13,12 @@ import xarray as xr
 from probrev.comparison.models import MODELS, Models, tabulate_models
 from probrev.comparison.verdict import Doubt, Verdict, Word
 from probrev.plumbing.netcdf import write_netcdf
-from probrev.plumbing.refusal import ExistingFileRefusal, MissingFileRefusal, Refusal
+from probrev.plumbing.refusal import ExistingFileRefusal, Refusal
+from probrev.plumbing.trees import read_tree, taken_for
 from probrev.posterior.posterior import Posterior
+
+# What every saved run has.
+GROUPS = ("data", "inverses", "metrics", "posteriors", "table", "verdicts")
 
 
 @dataclass(frozen=True)
@@ -146,25 +150,18 @@ def read(path: str | Path) -> Comparison:
         ValueError: the file is not a saved comparison.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MissingFileRefusal(f"{path} does not exist: give the run.nc of a saved comparison")
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as stored:
-            tree = stored.load()
-    except (OSError, ValueError) as error:
-        raise Refusal(f"{path} is not a saved comparison: {error}") from error
-    missing = {"data", "inverses", "metrics", "posteriors", "table", "verdicts"} - set(
-        tree.children
-    )
-    if missing:
-        raise Refusal(f"{path} is not a saved comparison: it has no group {min(missing)!r}")
+    tree = read_tree(path, "a saved comparison", GROUPS)
     nodes = tree["metrics"].children.values()
     if "glossary" not in tree or any("doubt" not in node.attrs for node in nodes):
         raise Refusal(
             f"{path} was saved by an earlier probrev, whose runs this one cannot read: run its "
             "command again"
         )
-    return Comparison(tree)
+    found = Comparison(tree)
+    with taken_for(path, "a saved comparison"):
+        _ = found.headline, found.glossary, found.table()["value"], found.inverses
+        _ = found.random_inverses, [posterior.status for posterior in found.posteriors.values()]
+    return found
 
 
 def _headline(verdicts: list[Verdict], doubts: Mapping[str, Doubt]) -> str:

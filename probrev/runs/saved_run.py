@@ -10,6 +10,7 @@ from probrev.comparison.comparison import Comparison, read
 from probrev.comparison.models import MODELS, Models, StoredModels
 from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.trees import taken_for
 from probrev.runs import registry
 from probrev.runs.fault import cause
 
@@ -40,7 +41,10 @@ def load(path: str | Path, *, model: Any = None) -> Comparison:
         if model is not None:
             raise Refusal(f"{path} has nothing to hold a model against")
         return replace(result, models=Models(why_unknown="the run was saved without its models"))
-    stored = StoredModels(result.tree[MODELS].to_dataset())
+    with taken_for(path, "a saved comparison"):
+        stored = StoredModels(result.tree[MODELS].to_dataset())
+        for name in (None, *result.posteriors):
+            stored.number_of(name)
     if isinstance(model, Mapping):
         for name, one in model.items():
             if name not in result.posteriors:
@@ -48,8 +52,9 @@ def load(path: str | Path, *, model: Any = None) -> Comparison:
             stored.offer(stored.number_of(name), one)
     elif model is not None:
         _offer_anywhere(stored, model)
-    _run_source(stored, {str(name): value for name, value in result.tree.attrs.items()})
-    return replace(result, models=stored.models())
+    with taken_for(path, "a saved comparison"):
+        _run_source(stored, {str(name): value for name, value in result.tree.attrs.items()})
+        return replace(result, models=stored.models())
 
 
 def _offer_anywhere(stored: StoredModels, model: Any) -> None:

@@ -125,7 +125,11 @@ def _allows(annotation: ast.expr, value: Any) -> bool:
         case "str" | "Path":
             return isinstance(value, Path)
         case "Literal":
-            return any(value is one for one in _tuple(ast.literal_eval(annotation.slice)))
+            choices = annotation.slice if isinstance(annotation, ast.Subscript) else annotation
+            return any(
+                value == one and type(value) is type(one)
+                for one in _tuple(ast.literal_eval(choices))
+            )
     if name in SEQUENCE_NAMES:
         return items is not None
     return not is_number or is_finite

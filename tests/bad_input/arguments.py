@@ -120,7 +120,7 @@ ROWS: list[Row] = [
     *expand("pr.exact(model, obs, num_draws={})", (*COUNTS, "6"), "num_draws"),
     *expand("pr.exact(model, obs, num_top={})", COUNTS, "num_top"),
     *expand("pr.exact(model, obs, seed={})", SEEDS, "seed"),
-    *expand("pr.message_passing({}, obs)", MODELS, "model"),
+    *expand("pr.message_passing({}, obs)", MODELS, "model", "LayeredModel"),
     *expand("pr.message_passing(model, {})", OBS, "obs"),
     *expand("pr.message_passing(model, obs, max_iterations={})", COUNTS, "max_iterations"),
     *expand("pr.message_passing(model, obs, tolerance={})", POSITIVE, "tolerance"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bad_input import grids, model_files
+from tests.bad_input import grids, model_files, saved_files
 from tests.bad_input.commands import ask
 from tests.bad_input.files import write_files
 from tests.bad_input.rows import Row, report
@@ -28,4 +28,16 @@ def test_bad_grids_are_refused_before_a_store_is_written(folder):
 @pytest.mark.slow
 def test_bad_model_files_are_refused_with_their_line(folder):
     answers = [model_files.ask(case, folder) for case in model_files.CASES]
+    assert not report(answers), f"\n{report(answers)}"
+
+
+@pytest.mark.slow
+def test_saved_runs_that_were_changed_are_refused_or_read(tmp_path):
+    good, whole = tmp_path / "good.nc", tmp_path / "whole.nc"
+    saved_files.save_run(good, with_model=False)
+    saved_files.save_run(whole, with_model=True)
+    answers = [
+        *saved_files.answers(good, saved_files.changes(good)),
+        *saved_files.answers(whole, saved_files.changes_of_models()),
+    ]
     assert not report(answers), f"\n{report(answers)}"

@@ -112,7 +112,7 @@ OBS = pr.Observations(np.ones((1, 20)))
             OBS, {}, "needs noise_std > 0",
         ),
         (MODEL, OBS, {"num_chains": 12}, "num_chains must be a multiple of 8"),
-        (MODEL, OBS, {"num_temperatures": 0}, "num_temperatures at least 1"),
+        (MODEL, OBS, {"num_temperatures": 0}, "num_temperatures must be at least 1"),
         (MODEL, pr.Observations(np.ones((1, 6))), {}, "x has 6 columns"),
     ],
 )  # fmt: skip

@@ -38,7 +38,6 @@ DRAW_ELEMENTS = 2**20
 
 
 @door.guard(
-    model=model_door.model,
     obs=model_door.observations,
     max_iterations=door.count(),
     tolerance=door.positive,

@@ -14,9 +14,10 @@ from probrev.comparison.metrics.case import POSTERIOR
 from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.replacing import clear_leftovers, temporary_beside
+from probrev.plumbing.trees import taken_for
 from probrev.runs.provenance import surroundings
 from probrev.runs.sweeps.cell import Row
-from probrev.runs.sweeps.grid import Grid
+from probrev.runs.sweeps.grid import MOST_CELLS, Grid
 
 # Every variable of a cell and its dimension beside the cell's; text where the default is text.
 VARIABLES: dict[str, tuple[str | None, Any]] = {
@@ -64,7 +65,7 @@ def prepare(path: str | Path, grid: Grid, workers: dict[str, Any]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     attrs = _open(path, "r").attrs
     for name, value in (("grid", grid.as_json()), ("model_source", grid.info.source)):
-        if attrs[name] != value:
+        if attrs.get(name) != value:
             raise Refusal(
                 f"{path} holds another sweep (its {name} differs): name another store, or delete it"
             )
@@ -138,7 +139,12 @@ def load_sweep(path: str | Path) -> xr.Dataset:
     Raises:
         ValueError: no sweep lies there.
     """
-    group = _open(path, "r")
+    with taken_for(path, "the store of a sweep"):
+        return _load(_open(path, "r"))
+
+
+def _load(group: zarr.Group) -> xr.Dataset:
+    """See `load_sweep`."""
     found = json.loads(str(group.attrs["grid"]))
     grid = Grid(**found)
     coords = {
@@ -149,7 +155,10 @@ def load_sweep(path: str | Path) -> xr.Dataset:
     shape = tuple(grid.shape.values())
     variables = {}
     for name, (dim, _) in VARIABLES.items():
-        values = np.asarray(_array(group, name)[:])
+        array = _array(group, name)
+        if array.shape[0] != grid.num_cells or array.size > MOST_CELLS * len(coords["subject"]):
+            raise Refusal(f"{name} has shape {array.shape}, for {grid.num_cells} cells")
+        values = np.asarray(array[:])
         dims = (*grid.shape, dim) if dim else tuple(grid.shape)
         variables[name] = (dims, values.reshape(*shape, *values.shape[1:]))
     return xr.Dataset(variables, coords, attrs=dict(group.attrs))
@@ -164,7 +173,7 @@ def _labels(values: list[Any]) -> np.ndarray:
 def _open(path: str | Path, mode: Any) -> zarr.Group:
     try:
         group = zarr.open_group(path, mode=mode)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # libraries raise what they like for what is broken
         raise Refusal(f"{path} is not the store of a sweep: {error}") from error
     if "grid" not in group.attrs:
         raise Refusal(f"{path} is not the store of a sweep: it names no grid")
