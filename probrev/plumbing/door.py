@@ -184,6 +184,12 @@ def instance_of(kinds: type | tuple[type, ...], wanted: str) -> Rule:
     return rule
 
 
+def no_class(name: str, value: Any) -> None:
+    """An object; the class that makes it is none."""
+    if isinstance(value, type):
+        raise TypeRefusal(f"{name} must be an object; got {shown(value)}: make one of it")
+
+
 def function(name: str, value: Any) -> None:
     """What can be called."""
     if not callable(value) or isinstance(value, type):

@@ -135,6 +135,12 @@ def test_user_given_text_is_escaped():
     assert html.count("&lt;script&gt;") >= 6
 
 
+def test_a_page_may_run_nothing_and_ask_for_nothing():
+    head = html_of("full").split("<title>")[0]
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert f'http-equiv="Content-Security-Policy" content="{policy}' in head
+
+
 def test_a_metric_of_ones_own_is_in_the_glossary():
     glossary = html_of("full").split("Glossary</h2>")[1]
     assert "Mean of an estimate over units, &lt;script&gt;" in glossary

@@ -38,6 +38,7 @@ DRAW_ELEMENTS = 2**20
 
 
 @door.guard(
+    model=door.no_class,
     obs=model_door.observations,
     max_iterations=door.count(),
     tolerance=door.positive,
