@@ -95,7 +95,7 @@ def of_sweep(folder: Path) -> str:
     """Of a sweep: everything but times."""
     found = pr.load_sweep(folder / "s.zarr")
     names = sorted(str(name) for name in found if "seconds" not in str(name))
-    return digest_of(*(found[name].to_numpy().astype(str) for name in names))
+    return digest_of(*(np.array(repr(found[name].to_numpy().tolist())) for name in names))
 
 
 def of_array(name: str) -> Callable[[Path], str]:
