@@ -6,6 +6,8 @@ from probrev.plumbing.refusal import Refusal
 
 # What deflate can make of a byte, at most.
 MOST_INFLATION = 1032
+# What it makes of a byte of weights is far less; a small member may be all zeros.
+HONEST_INFLATION, SMALL_BYTES = 32, 2**24
 
 
 def read_member(archive: ZipFile, name: str) -> bytes:
@@ -22,4 +24,9 @@ def read_member(archive: ZipFile, name: str) -> bytes:
         raise Refusal(f"{name}: expected it stored or deflated; got another compression")
     if info.file_size > stored * info.compress_size + MOST_INFLATION:
         raise Refusal(f"{name} claims {info.file_size} bytes, more than it can hold")
+    if info.file_size > HONEST_INFLATION * info.compress_size + SMALL_BYTES:
+        raise Refusal(
+            f"{name} would grow from {info.compress_size} to {info.file_size} bytes: weights are "
+            "not so alike; save them uncompressed if they are"
+        )
     return archive.read(name)

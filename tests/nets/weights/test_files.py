@@ -344,3 +344,11 @@ def test_a_keras_archive_of_no_sound_configuration_is_read_by_paths(config, writ
         archive.writestr("model.weights.h5", hdf5({"layers/dense/vars/0": np.ones((2, 3))}))
     found = read_tensors(written(file.getvalue()))
     assert list(found) == ["layers/dense/vars/0"]
+
+
+def test_an_archive_that_would_grow_beyond_reason_is_refused(tmp_path):
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, w=np.zeros((2**11, 2**11)))
+    assert path.stat().st_size < 2**16
+    with pytest.raises(ValueError, match=r"w\.npy would grow from \d+ to \d+ bytes"):
+        read_tensors(path)
