@@ -121,6 +121,8 @@ def number(wanted: str, is_allowed: Callable[[float], bool] = math.isfinite) -> 
     def rule(name: str, value: Any) -> None:
         if isinstance(value, jax.core.Tracer):
             return
+        if isinstance(value, list | tuple | np.ndarray | jax.Array):
+            check_real(name, value)  # in its own words
         try:
             check_real(name, value)
             array = np.asarray(value)

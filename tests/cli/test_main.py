@@ -100,7 +100,7 @@ def test_a_file_that_is_no_run(probrev, tmp_path):
     (tmp_path / "run.nc").write_text("not a run")
     status, _, err = probrev("report", "run.nc")
     assert status == 2
-    assert "run.nc is not a run that probrev compare or check wrote" in err
+    assert "run.nc is not a saved comparison" in err
     assert err.count("\n") == 1
 
 

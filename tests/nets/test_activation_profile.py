@@ -32,9 +32,9 @@ def test_units_that_never_fire_are_no_error():
 @pytest.mark.parametrize(
     ("h", "message"),
     [
-        (np.ones(3), r"h must have shape \(num_obs, n_hidden\); got \(3,\)"),
+        (np.ones(3), r"h must have shape \(num_obs, n_hidden\); got shape \(3,\)"),
         (np.array([[1.0, -0.1]]), "finite and nonnegative"),
-        (np.array([[1.0, np.nan]]), "finite and nonnegative"),
+        (np.array([[1.0, np.nan]]), "h must be finite; got NaN"),
     ],
 )
 def test_bad_input(h, message):

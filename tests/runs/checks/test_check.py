@@ -101,7 +101,7 @@ def test_a_result_is_read_back_as_it_was(right, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"give the run\.nc of a saved check"):
         pr.load_calibration(tmp_path / "none.nc")
     xr.Dataset().to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
-    with pytest.raises(ValueError, match="has not the groups simulations"):
+    with pytest.raises(ValueError, match="it has no group 'simulations'"):
         pr.load_calibration(tmp_path / "other.nc")
 
 
