@@ -14,7 +14,7 @@ from analyses.benchmarks.timings import medians
 from probrev.inference.gibbs.chain import run_chain
 from probrev.inference.gibbs.coordinate import UnitPrior, augment, update_units
 from probrev.inference.gibbs.gibbs import every_layer, init_groups
-from probrev.inference.gibbs.layered_sweep import LayeredState, layered_step
+from probrev.inference.gibbs.layered_sweep import LayeredState, lay_out, layered_step
 from probrev.plumbing.timing import stopwatch
 
 WARMUP, SWEEPS, REPEATS = 100, 100, 20
@@ -52,7 +52,8 @@ def measure_sweep(n: int, m: int, k: int, depth: int, chains: int, obs: int) -> 
     model = stack(n, m, k, depth)
     x = model.simulate(jax.random.key(1), obs).x
     groups = init_groups(jax.random.key(2), model, x, chains, WARMUP)
-    run = partial(run_chain, layered_step, args=(model, x), keep=every_layer, num_warmup=0)
+    args = lay_out(model), x
+    run = partial(run_chain, layered_step, args=args, keep=every_layer, num_warmup=0)
     with stopwatch() as timing:
         groups = run(groups, num_samples=WARMUP).states
     kept = jax.tree.map(lambda *parts: jnp.concatenate(parts), *map(every_layer, groups))
@@ -123,21 +124,21 @@ def parts(
     logit = jnp.broadcast_to(sparse.inclusion_logit[:1], h.shape[-1:])
     prior = UnitPrior(logit, sparse.tilting_slab, (0, h.shape[-1]))
     rows = jax.jit(augment)(jax.random.key(3), layer, layer.pre_activation(h), rows_of_x)
-    information = rows.precision @ layer.weights**2
+    information, columns = rows.precision @ layer.weights**2, layer.weights.T
 
     def renew(carry, layer, x):
         key, h, _ = carry
         rows = augment(key, layer, layer.pre_activation(h), x)
         return jax.random.fold_in(key, 1), h, rows
 
-    def update(carry, weights, information):
+    def update(carry, columns, information):
         key, h, rows = carry
-        h, rows = update_units(key, prior, weights, information, h, rows)
+        h, rows = update_units(key, prior, columns, information, h, rows)
         return jax.random.fold_in(key, 1), h, rows
 
     renewing, updating = jax.jit(partial(repeat, renew)), jax.jit(partial(repeat, update))
     start = (jax.random.key(4), h, rows)
     return (
         lambda: renewing(start, (layer, rows_of_x), REPEATS),
-        lambda: updating(start, (layer.weights, information), REPEATS),
+        lambda: updating(start, (columns, information), REPEATS),
     )

@@ -178,7 +178,7 @@ def _add_rows(
 ) -> Float[Array, "obs population"]:
     """Log p(x) by each population; `rank` is each row's place in the order in which they join."""
     (layer,), prior = model.layers, conditional_prior(model.prior)
-    squares = layer.weights**2
+    squares, columns = layer.weights**2, layer.weights.T
     shape = (x.shape[0] * NUM_POPULATIONS, num_chains // NUM_POPULATIONS)
     cases = jnp.repeat(x, num_chains, axis=0)
 
@@ -198,7 +198,7 @@ def _add_rows(
         rows = Rows(rows.precision * heard, rows.residual * heard)
         information = rows.precision @ squares
         backwards = jax.random.bernoulli(keys[2])
-        arguments = (layer.weights, information, h, rows)
+        arguments = (columns, information, h, rows)
         h, rows = update_units(keys[3], units_given(prior, u), *arguments, backwards=backwards)
         if u:
             key_given, key_switch = jax.random.split(jax.random.fold_in(key_step, 4))

@@ -87,7 +87,7 @@ def test_relocation_forgotten_where_nothing_else_moves(plant):
     model = pr.LayeredModel(pr.KSparse(6, 2, HalfNormal(0.9)), [layer])
     right = pr.check_calibration(KEY, model, by_gibbs, num_simulations=100)
     assert right.word is Word.CALIBRATED, right.sentence
-    plant("relocate_unit", lambda key, prior, weights, information, h, rows: (h, rows))
+    plant("relocate_unit", lambda key, prior, columns, information, h, rows: (h, rows))
     found = pr.check_calibration(KEY, model, by_gibbs, num_simulations=50)
     assert found.word is Word.INCONCLUSIVE
     assert "posteriors are not ok" in found.sentence

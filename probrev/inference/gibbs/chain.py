@@ -15,9 +15,12 @@ from probrev.plumbing.checkpoint import load_checkpoint, save_checkpoint
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 
-# Draws held on the device at a time: large enough to hide the call, small enough to show progress.
+# Draws held on the device at a time, and about how long they take: long enough to hide the call,
+# short enough to show progress.
 CHUNK_BYTES = 2**26
-CHUNK_STEPS = 100
+CHUNK_STEPS = 2000
+CHUNK_SECONDS = 0.3
+FIRST_CHUNK = 50
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
 
@@ -109,14 +112,16 @@ def run_chain(
     advance = partial(_advance, step, keep, average, size)
     # Compiled here, once, and not in every thread: no step is made.
     jax.block_until_ready(advance(*groups[0], jnp.asarray(0), jnp.asarray(False), args))
-    saved = time.monotonic()
+    saved, pace = time.monotonic(), FIRST_CHUNK
     while done < total:
         # A chunk holds warm-up or draws, never both.
-        keeping = done >= num_warmup
-        end = min(done + size, total if keeping else num_warmup)
+        keeping, begun = done >= num_warmup, time.monotonic()
+        end = min(done + min(pace, size), total if keeping else num_warmup)
         groups, draws = _advance_all(advance, groups, end - done, keeping, args)
         if keeping:
             kept.append(draws)
+        seconds_a_step = (time.monotonic() - begun) / (end - done)
+        pace = int(np.clip(CHUNK_SECONDS / seconds_a_step, 1, 2 * pace))
         done = end
         if progress is not None:
             progress(done, total)

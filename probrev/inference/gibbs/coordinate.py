@@ -113,7 +113,7 @@ def augment(
 def update_units(
     key: PRNGKeyArray,
     prior: UnitPrior,
-    weights: Float[Array, "visible hidden"],
+    columns: Float[Array, "hidden visible"],
     information: Float[Array, "case hidden"],
     h: Float[Array, "case hidden"],
     rows: Rows,
@@ -127,7 +127,7 @@ def update_units(
     Args:
         key: random key.
         prior: of the units.
-        weights: W of the layer below them.
+        columns: W^T of the layer below them.
         information: what the rows say about each unit alone: precision @ W^2.
         h: the units.
         rows: the likelihood.
@@ -141,7 +141,7 @@ def update_units(
     """
     uniform = open_uniform(key, (h.shape[1], len(h)), h.dtype)
     h, rows, _ = _pass(
-        prior, weights, information, h, rows, None, uniform, uniform, backwards=backwards
+        prior, columns, information, h, rows, None, uniform, uniform, backwards=backwards
     )
     return h, rows
 
@@ -149,7 +149,7 @@ def update_units(
 def update_coupled_units(
     key: PRNGKeyArray,
     prior: CoupledPrior,
-    weights: Float[Array, "visible hidden"],
+    columns: Float[Array, "hidden visible"],
     information: Float[Array, "case hidden"],
     v: Float[Array, "case hidden"],
     rows: Rows,
@@ -162,13 +162,13 @@ def update_coupled_units(
     """
     uniforms = open_uniform(key, (2, v.shape[1], len(v)), v.dtype)
     h = jnp.maximum(v, 0.0)
-    _, rows, v = _pass(prior, weights, information, h, rows, v, *uniforms, backwards=backwards)
+    _, rows, v = _pass(prior, columns, information, h, rows, v, *uniforms, backwards=backwards)
     return v, rows
 
 
 def _pass(
     prior: UnitPrior | CoupledPrior,
-    weights: Float[Array, "visible hidden"],
+    columns: Float[Array, "hidden visible"],
     information: Float[Array, "case hidden"],
     h: Float[Array, "case hidden"],
     rows: Rows,
@@ -179,7 +179,6 @@ def _pass(
     backwards: Bool[Array, ""] | bool,
 ) -> tuple[Array, Rows, Any]:
     """See `update_units` and `update_coupled_units`."""
-    columns = weights.T
     fewest, most = prior.active_range
 
     def update(step, carry):
@@ -208,7 +207,7 @@ def _pass(
 def relocate_unit(
     key: PRNGKeyArray,
     prior: UnitPrior,
-    weights: Float[Array, "visible hidden"],
+    columns: Float[Array, "hidden visible"],
     information: Float[Array, "case hidden"],
     h: Float[Array, "case hidden"],
     rows: Rows,
@@ -224,15 +223,15 @@ def relocate_unit(
     any_active = active.any(-1)
     case = jnp.arange(len(h))
     old = h[case, leaving]
-    freed = rows.residual + old[:, None] * weights.T[leaving] * rows.precision
-    r, v = gaussian(freed @ weights, information)
+    freed = rows.residual + old[:, None] * columns[leaving] * rows.precision
+    r, v = gaussian(jnp.einsum("cv,hv->ch", freed, columns), information)
     taken = active.at[case, leaving].set(False)
     logit = jnp.broadcast_to(prior.inclusion_logit, h.shape) + log_slab_ratio(prior.slab, r, v)
     place = jax.random.categorical(key_place, jnp.where(taken, -jnp.inf, logit))
     certain = jnp.full(len(h), jnp.inf)
     slab = unit_slab(prior.slab, place)
     new = sample_tilted(key_value, certain, slab, r[case, place], v[case, place])
-    residual = freed - new[:, None] * weights.T[place] * rows.precision
+    residual = freed - new[:, None] * columns[place] * rows.precision
     moved = h.at[case, leaving].set(0.0).at[case, place].set(new)
     h = jnp.where(any_active[:, None], moved, h)
     residual = jnp.where(any_active[:, None], residual, rows.residual)

@@ -122,10 +122,11 @@ def gibbs(
         states = init_groups(key, model, obs.x, num_chains, num_warmup)
         if start != "prior":
             states = [_at_truth(state, model, obs, start) for state in states]
+        laid_out = sweep.lay_out(model)
     while True:
         with stopwatch(timing):
             chain = run_chain(
-                sweep.step, states, (model, obs.x),
+                sweep.step, states, (laid_out, obs.x),
                 keep=every_layer if keep_layers else top_layer, average=powers,
                 num_warmup=num_warmup, num_samples=num_samples, max_samples=at_most, extend=chain,
                 checkpoint=checkpoint, progress=progress,
@@ -244,7 +245,7 @@ class GibbsKernel(MCMCKernel):
 
     def __init__(self, model: Model):
         self._sweep = sweep_of(model)
-        self._model = model
+        self._model, self._laid_out = model, self._sweep.lay_out(model)
 
     @property
     def model(self) -> Model:
@@ -264,4 +265,4 @@ class GibbsKernel(MCMCKernel):
     @override
     def sample(self, state, model_args, model_kwargs) -> State:
         """One sweep."""
-        return self._sweep.step(state, self._model, model_args[0])
+        return self._sweep.step(state, self._laid_out, model_args[0])

@@ -72,6 +72,7 @@ def sweep_coupled(
     key: PRNGKeyArray,
     prior: ConditionalPrior,
     auxiliary: Auxiliary,
+    columns: Float[Array, "hidden visible"],
     layer: Layer,
     surrogate: Surrogate,
     h: Float[Array, "case hidden"],
@@ -92,7 +93,7 @@ def sweep_coupled(
     v, metric = move_together(key_all, metric, coupling, layer, v, x, num_steps, warming)
     v = jax.lax.cond(
         warming | jax.random.bernoulli(key_coin, EACH_PROB),
-        lambda: _sweep_each(key_each, coupling, layer, surrogate, v, x, augments),
+        lambda: _sweep_each(key_each, coupling, columns, layer, surrogate, v, x, augments),
         lambda: v,
     )
     auxiliary = jax.vmap(coupling.behind)(jax.random.split(key_u, len(h)), v)
@@ -103,7 +104,7 @@ def sweep_coupled(
         rows = augment(key_rows, layer, layer.pre_activation(h), x)
         information = rows.precision @ layer.weights**2
         law = units_given(prior, auxiliary)
-        return relocate_unit(key_place, law, layer.weights, information, h, rows)[0]
+        return relocate_unit(key_place, law, columns, information, h, rows)[0]
 
     relocates = jax.random.bernoulli(key_relocate, 0.5 * RELOCATION_PROB)
     return auxiliary, jax.lax.cond(relocates, relocate, lambda: h), metric
@@ -112,6 +113,7 @@ def sweep_coupled(
 def _sweep_each(
     key: PRNGKeyArray,
     coupling: Coupling,
+    columns: Float[Array, "hidden visible"],
     layer: Layer,
     surrogate: Surrogate,
     old: Float[Array, "case hidden"],
@@ -125,7 +127,7 @@ def _sweep_each(
     information = rows.precision @ layer.weights**2
     backwards = ~augments & jax.random.bernoulli(key_order)
     v, _ = update_coupled_units(
-        key_units, CoupledPrior(coupling.mean, coupling.precision), layer.weights, information, old,
+        key_units, CoupledPrior(coupling.mean, coupling.precision), columns, information, old,
         rows, backwards=backwards,
     )  # fmt: skip
 

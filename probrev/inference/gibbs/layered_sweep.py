@@ -62,6 +62,20 @@ class LayeredState(NamedTuple):
     metric: Metric | None
 
 
+class LaidOut(NamedTuple):
+    """A model and each W^T in memory of its own: columns of W are read one by one."""
+
+    model: LayeredModel
+    columns: tuple[Float[Array, "_ _"], ...]
+
+
+def lay_out(model: LayeredModel | LaidOut) -> LaidOut:
+    """Writes out each W^T, once for a run; nothing where that is done."""
+    if isinstance(model, LaidOut):
+        return model
+    return LaidOut(model, tuple(layer.weights.T for layer in model.layers))
+
+
 class Warmth(NamedTuple):
     """Where the pre-activations of a layer were, and the surrogate fitted there.
 
@@ -124,9 +138,10 @@ def _init_metric(
 
 
 def layered_step(
-    state: LayeredState, model: LayeredModel, x: Float[Array, "obs visible"]
+    state: LayeredState, model: LayeredModel | LaidOut, x: Float[Array, "obs visible"]
 ) -> LayeredState:
     """One sweep, from x up, with every row's latents or with surrogates in their place."""
+    model, columns = lay_out(model)
     batch = state.h.shape[:2]
     rng_key, key, key_coin = jax.random.split(state.rng_key, 3)
     warming = state.num_steps < state.num_warmup
@@ -142,11 +157,14 @@ def layered_step(
         key_level = jax.random.fold_in(key, level)
         if metric is not None and level == top:
             auxiliary, signals[-1], metric = sweep_coupled(
-                key_level, given, auxiliary, *arguments, augments, metric, state.num_steps, warming
-            )
+                key_level, given, auxiliary, columns[level], *arguments, augments, metric,
+                state.num_steps, warming,
+            )  # fmt: skip
             continue
         prior = unit_prior(model, level, signals, auxiliary)
-        signals[level + 1] = _sweep(key_level, prior, *arguments, augments, relocates=level == top)
+        signals[level + 1] = _sweep(
+            key_level, prior, columns[level], *arguments, augments, relocates=level == top
+        )
         if level == top and auxiliary:
             key_given = jax.random.fold_in(key, top + 1)
             arguments = (layer, state.warmth[top].surrogate, signals[-1], signals[-2])
@@ -244,6 +262,7 @@ def prior_from_above(layer: Layer, h: Float[Array, "case hidden"]) -> UnitPrior:
 def _sweep(
     key: PRNGKeyArray,
     prior: UnitPrior,
+    columns: Float[Array, "hidden visible"],
     layer: Layer,
     surrogate: Surrogate,
     h: Float[Array, "case hidden"],
@@ -267,7 +286,7 @@ def _sweep(
 
     def relocate(step, carry):
         key = jax.random.fold_in(key_moves, step)
-        return relocate_unit(key, prior, layer.weights, information, *carry)
+        return relocate_unit(key, prior, columns, information, *carry)
 
     # Where single units cannot move at all, relocations are all there is: one for each.
     fewest, _ = prior.active_range
@@ -278,7 +297,7 @@ def _sweep(
     new = h
     if relocates and fewest > 0:
         new, rows = jax.lax.fori_loop(0, num_moves * backwards, relocate, (new, rows))
-    arguments = (prior, layer.weights, information, new, rows)
+    arguments = (prior, columns, information, new, rows)
     new, rows = update_units(key_units, *arguments, backwards=backwards)
     if relocates:
         may_move = ~backwards if fewest > 0 else augments
@@ -317,4 +336,5 @@ def check_layered(model: LayeredModel, method: str = "gibbs") -> None:
 def layered_sweep(model: LayeredModel) -> Sweep:
     """The sweep of a LayeredModel."""
     check_layered(model)
-    return weights_sweep(init_layered, layered_step, model.num_weights)
+    sweep = weights_sweep(init_layered, layered_step, model.num_weights)
+    return sweep._replace(lay_out=jax.jit(lay_out))

@@ -19,6 +19,10 @@ class State(Protocol):
         ...
 
 
+def _as_it_is(model: Any) -> Any:
+    return model
+
+
 class Sweep(NamedTuple):
     """How Gibbs samples a model, all chains of all observations together.
 
@@ -34,12 +38,15 @@ class Sweep(NamedTuple):
             function of a module, not a lambda or a partial: it is compiled once, by its name.
         seconds: about how many it takes at default settings for each observation; NaN if unknown.
         size: how much there is to do, in words: "9,600 weights".
+        lay_out: model -> what `step` is given in its place, made once for a run: the model itself
+            unless told otherwise.
     """
 
     init: Callable[..., Any]
     step: Callable[..., Any]
     seconds: float = math.nan
     size: str = ""
+    lay_out: Callable[[Any], Any] = _as_it_is
 
 
 # Of a sweep over weights, for each of them at default settings: rounded up from runs on 2 CPU

@@ -174,10 +174,6 @@ class _Columns:
 
     weights: Float[Array, "visible hidden"]
 
-    @property
-    def T(self) -> "_Columns":  # noqa: N802
-        return self
-
     def __getitem__(self, unit: Array) -> Float[Array, " visible"]:
         return jax.lax.dynamic_index_in_dim(self.weights, unit, axis=1, keepdims=False)
 

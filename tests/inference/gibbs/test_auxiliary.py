@@ -319,7 +319,7 @@ def test_coupled_units_are_drawn_given_all_others():
     information = jnp.broadcast_to(precision @ weights**2, v.shape)
     prior = CoupledPrior(jnp.asarray(MEAN), jnp.linalg.inv(COVARIANCE))
     moved, _ = jax.jit(update_coupled_units)(
-        jax.random.key(7), prior, jnp.asarray(weights), information, jnp.asarray(v), rows
+        jax.random.key(7), prior, jnp.asarray(weights.T), information, jnp.asarray(v), rows
     )
     moved = np.asarray(moved)
     assert (moved != v).all(1).mean() > 0.9
