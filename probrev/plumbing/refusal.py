@@ -1,23 +1,44 @@
 """Refusals: what a user asked for and cannot have, said in words, is told from a defect of ours.
 
 Each is a built-in exception too, and caught as one. The command line says a refusal in a line, with
-exit status 2; any other error is a defect of ours, and keeps its traceback.
+exit status 2; any other error is a defect of ours, and keeps its traceback. What they name may come
+from a file: they are a line that can be printed, whatever that is.
 """
 
+# The longest line: who reads a terminal must find what to do. What is longer is cut in its middle.
+LONGEST = 600
+_HEAD, _TAIL = 440, 155
 
-class Refusal(ValueError):  # noqa: N818
+
+class _Line(Exception):  # noqa: N818
+    """An exception whose words are one line of text."""
+
+    def __str__(self) -> str:
+        return in_a_line(super().__str__())
+
+
+def in_a_line(text: str) -> str:
+    """A text as a line that is not too long, with what cannot be printed written out."""
+    words = " ".join(text.split())
+    line = "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in words
+    )
+    return line if len(line) <= LONGEST else f"{line[:_HEAD]} ... {line[-_TAIL:]}"
+
+
+class Refusal(_Line, ValueError):  # noqa: N818
     """Input that is refused: the message names it, what was expected, what came and what to do."""
 
 
-class TypeRefusal(TypeError):  # noqa: N818
+class TypeRefusal(_Line, TypeError):  # noqa: N818
     """Input of another type than was expected."""
 
 
-class MissingFileRefusal(FileNotFoundError):  # noqa: N818
+class MissingFileRefusal(_Line, FileNotFoundError):  # noqa: N818
     """A file or folder that does not exist."""
 
 
-class ExistingFileRefusal(FileExistsError):  # noqa: N818
+class ExistingFileRefusal(_Line, FileExistsError):  # noqa: N818
     """A file that exists, and is not overwritten."""
 
 

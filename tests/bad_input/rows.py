@@ -5,10 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from probrev.plumbing.refusal import REFUSALS
-
-# No line is longer: who reads a terminal must find what to do.
-LONGEST = 600
+from probrev.plumbing.refusal import LONGEST, REFUSALS
 
 
 class Row(NamedTuple):
@@ -37,6 +34,8 @@ def fault_of(line: str, names: str | tuple[str, ...]) -> str:
     names = (names,) if isinstance(names, str) else names
     if "\n" in line.strip():
         return "more than one line"
+    if not line.strip().isprintable():
+        return "cannot be printed"
     if not any(name in line for name in names):
         return f"does not name {' or '.join(names)}"
     if len(line) > LONGEST:

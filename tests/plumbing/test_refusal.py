@@ -53,3 +53,12 @@ def test_values_and_types_are_refused_apart():
         pr.SpikeAndSlab(3, 0.5, "half-normal")  # pyright: ignore[reportArgumentType]
     with pytest.raises(pr.Refusal, match="n_hidden must be at least 1; got 0"):
         pr.SpikeAndSlab(0, 0.5, pr.FiniteSlab([1.0], [1.0]))
+
+
+@pytest.mark.parametrize("kind", refusal.REFUSALS)
+def test_a_refusal_is_a_line_that_can_be_printed_whatever_it_names(kind):
+    said = str(kind("no \x1b[2J tensor\n\ud800: " + 10_000 * "a" + " is wrong"))
+    assert said.startswith(r"no \x1b[2J tensor \ud800: aaa")
+    assert said.endswith("aaa is wrong")
+    assert said.isprintable()
+    assert len(said) <= refusal.LONGEST

@@ -1,17 +1,19 @@
 """Files of weights, read as tensors by name: NumPy, safetensors, HDF5, Keras and torch."""
 
+import os
 import re
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 
+from probrev.nets.weights.archive import Archive
 from probrev.nets.weights.content import Content
 from probrev.nets.weights.keras_files import CONFIG, VARIABLES, read_hdf5, read_keras_archive
 from probrev.nets.weights.npy_files import read_npy, read_npz
@@ -27,6 +29,9 @@ NPY, ZIP, HDF5, PICKLE = b"\x93NUMPY", b"PK", b"\x89HDF\r\n\x1a\n", b"\x80"
 MSGPACK = re.compile(rb"[\x81-\x8f\xde\xdf].{0,4}?([\xa0-\xbf]|\xd9.)\w", re.DOTALL)
 # One of several files that an index joins.
 SHARD = re.compile(r"-\d{5}-of-(?!00001\b)\d{5}\.")
+# Bytes of a number; what has more is not the same on every machine.
+_MOST_ITEMSIZE = 8
+LONG = "numbers of more than 64 bits: save them as float64"
 # What the libraries below raise for damaged files.
 UNREADABLE = (
     BadZipFile, EOFError, KeyError, MemoryError, NotImplementedError, OSError, OverflowError,
@@ -67,9 +72,11 @@ def read_content(path: str | Path) -> Content:
     if not path.exists():
         raise MissingFileRefusal(f"no file {path}: expected {FORMATS}")
     if not path.is_file():
-        raise Refusal(f"{path}: expected a file, {FORMATS}; got a folder")
-    kind, read = _reader(_beginning(path))
+        got = "a folder" if path.is_dir() else "a pipe, a socket or a device"
+        raise Refusal(f"{path}: expected a file, {FORMATS}; got {got}")
+    kind, read = FORMATS, _refuse
     try:
+        kind, read = _reader(_beginning(path))
         content = read(path)
     except UNREADABLE as error:
         said = " ".join(str(error).split()) or type(error).__name__
@@ -78,14 +85,33 @@ def read_content(path: str | Path) -> Content:
         why = "".join(f"; {name}: {reason}" for name, reason in [*content.left_out.items()][:3])
         said = f"expected {FORMATS} with arrays of numbers; got {kind} with none"
         raise Refusal(f"{path}: {said}{why}")
-    tensors = {name: _plain(array) for name, array in content.tensors.items()}
+    tensors = {
+        name: _plain(array)
+        for name, array in content.tensors.items()
+        if array.itemsize <= _MOST_ITEMSIZE
+    }
+    left_out = {**content.left_out, **dict.fromkeys(content.tensors.keys() - tensors.keys(), LONG)}
     is_part = SHARD.search(path.name) is not None and read is not _read_shards
-    return replace(content, tensors=tensors, is_part=is_part)
+    return replace(content, tensors=tensors, left_out=left_out, is_part=is_part)
 
 
 def _beginning(path: Path) -> bytes:
+    """The first bytes of a file; of one that has none, such as those of /proc, none are asked."""
+    size = path.stat().st_size
+    if size > _memory():
+        raise Refusal(f"it has {size} bytes, more than the memory of this machine")
+    if not size:
+        return b""
     with path.open("rb") as file:
         return file.read(16)
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine, where that is known."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
@@ -126,8 +152,8 @@ def _refuse_msgpack(path: Path) -> Content:
 
 
 def _read_zip(path: Path) -> Content:
-    with ZipFile(path) as archive:
-        names = archive.namelist()
+    with Archive(path) as archive:
+        names = archive.names
         if names and all(name.endswith(".npy") for name in names):
             return read_npz(archive)
         if {CONFIG, VARIABLES} <= {*names}:

@@ -217,7 +217,10 @@ def _drop_twins(found: Findings) -> None:
     for place in list(found.places):
         kernel = place.layer.kernel
         if np.ptp(kernel):
-            key = kernel.shape, hashlib.sha256(np.ascontiguousarray(kernel)).digest()
+            digest = hashlib.sha256()
+            for row in kernel:  # not all at once: a transposed one would be copied
+                digest.update(np.ascontiguousarray(row))
+            key = kernel.shape, digest.digest()
             first = seen.setdefault(key, place.layer.name)
             if first != place.layer.name:
                 found.drop(place, f"the same numbers as {first}, which is taken once")

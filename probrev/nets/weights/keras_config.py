@@ -1,10 +1,11 @@
 """What the configuration of a Keras model says of its layers: order, connections, settings."""
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from probrev.nets.weights.json_text import read_json
 
 # Layers that leave their input as it is when a net is used.
 IDENTITIES = (
@@ -97,7 +98,9 @@ class KerasGraph:
     def source(self, layer: KerasLayer) -> tuple[KerasLayer | None, bool]:
         """What a layer acts on, past those that change nothing, and whether it alone does."""
         alone = True
-        while len(layer.inputs) == 1:
+        for _ in self.layers:  # not without end, where two have one name
+            if len(layer.inputs) != 1:
+                break
             found = [one for one in self.layers if one.name == layer.inputs[0]]
             if len(found) != 1:
                 break
@@ -109,18 +112,21 @@ class KerasGraph:
 
     def target(self, layer: KerasLayer) -> KerasLayer | None:
         """The one layer that acts on it, past those that change nothing."""
-        while True:
+        for _ in self.layers:
             found = self.readers(layer.name)
             if len(found) != 1 or layer.num_calls > 1 or len(found[0].inputs) > 1:
                 return None
             (layer,) = found
             if layer.class_name not in IDENTITIES:
                 return layer
+        return None
 
     def activation(self, layer: KerasLayer) -> str:
         """The nonlinearity that a layer's output goes through, its own or that of the next."""
         following: KerasLayer | None = layer
-        while following is not None and following.nonlinearity == LINEAR:
+        for _ in self.layers:
+            if following is None or following.nonlinearity != LINEAR:
+                break
             following = self.target(following)
             is_on_the_way = following is not None and (
                 following.class_name in (BATCH_NORM, *ARRANGEMENTS, *_NONLINEARITIES)
@@ -153,7 +159,7 @@ def read_config(text: str | bytes) -> KerasGraph | None:
     Nested models are taken apart; the configuration is data, and no class is looked up.
     """
     try:
-        config = json.loads(text)
+        config = read_json(text)
         layers, _ = _walk(config, "", "", ())
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return None
@@ -179,13 +185,15 @@ def _walk(
     last = inputs
     for one in listed:
         own = one["config"]["name"] if isinstance(one["config"], dict) else one["name"]
+        if not isinstance(own, str):
+            raise TypeError(f"a layer called {own!r}")
         full = f"{name}/{own}" if name else own
         kind = snake_case(one["class_name"])
         counts[kind] = counts.get(kind, -1) + 1
         place = f"{path}layers/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")
         nodes = one.get("inbound_nodes") or []
         sources = dict.fromkeys(found for node in nodes for found in _sources(node))
-        taken = last if chain else tuple(end for source in sources for end in outputs[source])
+        taken = last if chain else _ends(sources, outputs)
         if isinstance(one["config"], list) or "layers" in one["config"]:
             inner, last = _walk(one, full, f"{place}/", taken)
             layers += inner
@@ -196,9 +204,13 @@ def _walk(
             last = (full,)
         outputs[own] = last
     if not chain and isinstance(config, dict):
-        ends = dict.fromkeys(_sources(config["output_layers"]))
-        last = tuple(end for source in ends for end in outputs[source])
+        last = _ends(_sources(config["output_layers"]), outputs)
     return layers, last
+
+
+def _ends(sources: Iterable[str], outputs: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The layers that what comes from some sources is the output of, each once."""
+    return tuple(dict.fromkeys(end for source in sources for end in outputs[source]))
 
 
 def _sources(node: Any) -> Iterator[str]:
@@ -223,9 +235,11 @@ def _initializer(settings: Mapping[str, Any]) -> str:
     found = settings.get("kernel_initializer") or {}
     if isinstance(found, str):
         return found
-    inner = found.get("config", {})
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", found.get("class_name", "")).lower()
-    if words != "variance_scaling":
+    if not isinstance(found, dict):
+        return ""
+    inner = found.get("config")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(found.get("class_name", ""))).lower()
+    if words != "variance_scaling" or not isinstance(inner, dict):
         return words
     spread = "uniform" if inner.get("distribution") == "uniform" else "normal"
     family = {

@@ -1,12 +1,12 @@
 """Arrays as NumPy writes them, checked against the bytes that are there."""
 
 import math
+import warnings
 from io import BytesIO
-from zipfile import ZipFile
 
 import numpy as np
 
-from probrev.nets.weights.archive import read_member
+from probrev.nets.weights.archive import Archive
 from probrev.nets.weights.content import Content
 from probrev.plumbing.refusal import Refusal
 
@@ -25,7 +25,7 @@ def read_npy(name: str, data: bytes) -> Content:
     return Content({}, {name: array}) if isinstance(array, str) else Content({name: array})
 
 
-def read_npz(archive: ZipFile) -> Content:
+def read_npz(archive: Archive) -> Content:
     """Reads every array of a .npz file.
 
     Raises:
@@ -33,10 +33,10 @@ def read_npz(archive: ZipFile) -> Content:
     """
     tensors: dict[str, np.ndarray] = {}
     left_out: dict[str, str] = {}
-    for member in archive.namelist():
+    for member in archive.names:
         name = member.removesuffix(".npy")
         try:
-            array = _read_array(read_member(archive, member))
+            array = _read_array(archive.read(member))
         except ValueError as error:
             raise Refusal(f"{member}: {error}") from None
         if isinstance(array, str):
@@ -55,7 +55,9 @@ def _read_array(data: bytes) -> np.ndarray | str:
     read = np.lib.format.read_array_header_1_0
     if version == (2, 0):
         read = np.lib.format.read_array_header_2_0
-    shape, is_fortran, dtype = read(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that Python 2 wrote it
+        shape, is_fortran, dtype = read(file)
     if dtype.kind not in "biuf":
         return f"expected an array of numbers; got one of {dtype}"
     expected, held = math.prod(shape) * dtype.itemsize, len(data) - file.tell()

@@ -1,12 +1,12 @@
 """safetensors files, whole or in shards that an index names."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
 
 from probrev.nets.weights.content import Content
+from probrev.nets.weights.json_text import read_json
 from probrev.nets.weights.names import natural
 from probrev.plumbing.refusal import Refusal
 
@@ -14,11 +14,22 @@ from probrev.plumbing.refusal import Refusal
 READABLE = (
     "BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "BF16", "F32", "F64",
 )  # fmt: skip
-LARGEST_INDEX = 2**26
+# Of the header: what is made of it takes many times its bytes.
+_MOST_HEADER = 2**23
+# Characters of a file's name.
+_LONGEST = 255
 
 
 def read_safetensors(path: Path) -> Content:
-    """Reads a safetensors file, which keeps no order of its tensors but that of their names."""
+    """Reads a safetensors file, which keeps no order of its tensors but that of their names.
+
+    Raises:
+        ValueError: its header is vast.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _MOST_HEADER:
+        raise Refusal(f"its header has {length} bytes; expected at most {_MOST_HEADER}")
     tensors: dict[str, np.ndarray] = {}
     left_out: dict[str, str] = {}
     with safe_open(path, framework="numpy") as file:
@@ -37,14 +48,12 @@ def read_index(path: Path) -> tuple[dict[str, str], list[Path]]:
     Raises:
         ValueError: no such index, or one that names a file elsewhere or none.
     """
-    if path.stat().st_size > LARGEST_INDEX:
-        raise Refusal("it is too large for an index of shards")
-    content = json.loads(path.read_bytes())
+    content = read_json(path.read_bytes())
     shards = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(shards, dict) or not shards:
         raise Refusal("expected an index of shards, with a weight_map")
     for shard in shards.values():
-        if not isinstance(shard, str) or Path(shard).name != shard:
+        if not isinstance(shard, str) or Path(shard).name != shard or len(shard) > _LONGEST:
             raise Refusal(f"the index names {shard!r}: expected a file beside it")
         if not (path.parent / shard).is_file():
             raise Refusal(f"the index names {shard}, which is not beside it")

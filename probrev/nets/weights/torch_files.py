@@ -11,11 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 
-from probrev.nets.weights.archive import read_member
+from probrev.nets.weights.archive import Archive
 from probrev.nets.weights.content import Content
 from probrev.nets.weights.exclusions import OPTIMIZER
 from probrev.nets.weights.torch_objects import (
@@ -36,26 +35,28 @@ LEGACY_PROTOCOL = 1001
 # Entries that the expanded and sparse tensors of a file may have beyond those that it holds.
 MOST_SPREAD = 2**24
 LONGEST_NAME = 10_000
+# Of a size or a stride, in entries: more bytes cannot be counted.
+_MOST_EXTENT = 2**59
 
 Found = dict[str, Tensor | Sparse | Unread]
-Load = Callable[[Storage], bytes]
+Load = Callable[[str], bytes]
 
 
-def read_torch_zip(archive: ZipFile) -> Content:
+def read_torch_zip(archive: Archive) -> Content:
     """Reads a state dict that torch 1.6 or later wrote.
 
     Raises:
         ValueError: it is none, or refers to anything but tensors and plain data.
     """
-    pickles = [name for name in archive.namelist() if name.split("/")[-1] == "data.pkl"]
+    pickles = [name for name in archive.names if name.split("/")[-1] == "data.pkl"]
     if len(pickles) != 1:
         raise Refusal(f"expected one data.pkl in the archive; got {len(pickles)}")
     folder = pickles[0].removesuffix("data.pkl")
     order = f"{folder}byteorder"
-    if order in archive.namelist() and read_member(archive, order).strip() != b"little":
+    if order in archive.names and archive.read(order).strip() != b"little":
         raise Refusal("expected little-endian storages; these are big-endian")
-    tree = read_pickle(BytesIO(read_member(archive, pickles[0])))
-    return _content(tree, lambda storage: read_member(archive, f"{folder}data/{storage.key}"))
+    tree = read_pickle(BytesIO(archive.read(pickles[0])))
+    return _content(tree, lambda key: archive.read(f"{folder}data/{key}"))
 
 
 def read_torch_legacy(content: bytes) -> Content:
@@ -83,18 +84,22 @@ def read_torch_legacy(content: bytes) -> Content:
         if key not in known or size != known[key].size:
             raise Refusal(f"storage {key!r} is not the one that the state dict names")
         storages[key] = file.read(size * known[key].dtype.itemsize)
-    return _content(tree, lambda storage: storages.get(storage.key, b""))
+    return _content(tree, lambda key: storages.get(key, b""))
 
 
 def _content(tree: Any, load: Load) -> Content:
     found, optimizer = _flatten(tree)
     left_out = dict.fromkeys(optimizer, OPTIMIZER)
     storages: dict[Storage, np.ndarray] = {}
-    for storage in _storages(found):
-        if storage not in storages:
-            storages[storage] = _array(storage, load(storage))
+    contents: dict[str, bytes] = {}
+    sizes: dict[str, int] = {}
+    for storage in _storages(found):  # several may be of one key, and share its bytes
+        if storage.key not in contents:
+            contents[storage.key] = load(storage.key)
+        storages[storage] = _array(storage, contents[storage.key])
+        sizes[storage.key] = max(storage.size, sizes.get(storage.key, 0))
     tensors: dict[str, np.ndarray] = {}
-    room = MOST_SPREAD + sum(storage.size for storage in storages)
+    room = MOST_SPREAD + sum(sizes.values())
     for name, one in found.items():
         if isinstance(one, Unread):
             left_out[name] = one.reason
@@ -139,7 +144,8 @@ def _view(name: str, tensor: Tensor, storage: np.ndarray) -> np.ndarray:
     extents = zip(tensor.shape, tensor.strides, strict=True)
     last = tensor.offset + sum((size - 1) * stride for size, stride in extents)
     count = math.prod(tensor.shape)
-    if count and last >= storage.size:
+    numbers = (*tensor.shape, *tensor.strides, tensor.offset)
+    if (count and last >= storage.size) or max(numbers) > _MOST_EXTENT:
         raise Refusal(
             f"tensor {name} of shape {tensor.shape} does not fit its storage of {storage.size}"
         )

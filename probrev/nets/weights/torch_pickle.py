@@ -29,6 +29,8 @@ _LITERALS = {
 _GETS = {"BINGET", "LONG_BINGET"}
 _PUTS = {"BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+# Operations: each may make an object of many times the bytes that it is written in.
+_MOST_STEPS = 2**21
 _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}
 
 
@@ -51,7 +53,9 @@ def read_pickle_and_storages(file: IO[bytes]) -> tuple[Any, list[Storage]]:
     """
     machine = _Machine()
     try:
-        for operation, argument, _ in pickletools.genops(file):
+        for number, (operation, argument, _) in enumerate(pickletools.genops(file)):
+            if number == _MOST_STEPS:
+                raise Refusal(f"the pickle has more than {_MOST_STEPS} operations")
             if operation.name == "STOP":
                 return machine.stack.pop(), machine.storages
             machine.step(operation.name, argument)
