@@ -177,6 +177,8 @@ def _archives() -> Iterator[File]:
         yield File(f"compression {compression}", archive({"a.npy": npy({})}, compression), "a.npy")
     zeros = {f"{number}.npy": _zeros(number) for number in range(1, 6)}
     yield File("zeros", archive(zeros, zipfile.ZIP_DEFLATED), "weights are not so alike")
+    many = archive({f"{number}.npy": npy(described()) for number in range(10_001)})
+    yield File("many arrays", many, "got 10001")
     yield File("two pickles", archive({"a/data.pkl": b"", "b/data.pkl": b""}), "got 2")
     other = archive({"a/data.pkl": b"\x80\2N.", "a/byteorder": b"big"})
     yield File("big-endian", other, "big-endian")

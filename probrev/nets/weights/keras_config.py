@@ -242,7 +242,8 @@ def _initializer(settings: Mapping[str, Any]) -> str:
     if words != "variance_scaling" or not isinstance(inner, dict):
         return words
     spread = "uniform" if inner.get("distribution") == "uniform" else "normal"
-    family = {
+    families: dict[Any, str] = {
         (1.0, "fan_avg"): "glorot", (2.0, "fan_in"): "he", (1.0, "fan_in"): "lecun",
-    }.get((inner.get("scale"), inner.get("mode")))  # fmt: skip
+    }  # fmt: skip
+    family = families.get((inner.get("scale"), inner.get("mode")))
     return f"{family}_{spread}" if family else ""

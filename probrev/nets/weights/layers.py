@@ -27,6 +27,8 @@ BEFORE_ACTIVATION = (
 TWICE = "a batch normalisation beside another one of the same layer"
 IN_MODEL = "the layers come in the order of the model's configuration"
 ONE_OF_SEVERAL = "the file is one of several that hold the net: give their index.json"
+# Each is held against the others.
+_MOST_TENSORS = 10_000
 # Names that flax numbers by itself come by class, whatever file they are in.
 _AUTOMATIC = re.compile(r"(^|[./])(params|batch_stats|[A-Z]\w*_\d+)[./]")
 
@@ -63,6 +65,11 @@ def read_layers(
     """
     check_initializer(initializer)
     content = read_content(path)
+    if len(content.tensors) > _MOST_TENSORS:
+        raise Refusal(
+            f"{path}: expected the layers of a net, at most {_MOST_TENSORS} arrays; got "
+            f"{len(content.tensors)}"
+        )
     found = find_layers(content)
     if tensor is not None:
         layer = _choose(found, content, tensor, path)
