@@ -1,1 +1,1 @@
-"""Questions about nets and Bayesian inference, a module or a folder each: see README.md."""
+"""Questions about nets and Bayesian inference, a module or a folder each: see docs/results."""

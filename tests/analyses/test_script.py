@@ -179,6 +179,7 @@ def test_one_file_reads_the_command_line():
 
 
 def test_commands_that_are_written_down_are_there():
-    readme = (ANALYSES.parent / "README.md").read_text()
-    written = re.findall(r"python -m (analyses[\w.]*\w)", "\n".join([readme, *SOURCES.values()]))
+    root = ANALYSES.parent
+    texts = [path.read_text() for path in (root / "README.md", *(root / "docs").rglob("*.md"))]
+    written = re.findall(r"python -m (analyses[\w.]*\w)", "\n".join([*texts, *SOURCES.values()]))
     assert {*written} == {*QUESTIONS}

@@ -1,37 +1,75 @@
-"""The Python of README and CONTRIBUTING runs, block after block, as a reader would type it."""
+"""What README and the documentation tell a reader to type is right, and no public name is missing.
 
+The Python of README and the guides, and that of CONTRIBUTING, runs block after block.
+"""
+
+import inspect
 import itertools
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import probrev as pr
+from probrev.cli import app
+
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+# One script, in this order: README's prior is where the guide to priors goes on from.
+SESSION = (
+    "docs/start.md", "README.md", "docs/guides/prior.md", "docs/guides/elsewhere.md",
+    "docs/guides/calibration.md",
+)  # fmt: skip
 
 
-def read_blocks(name):
+def read_blocks(name, language="python"):
     text = (ROOT / name).read_text(encoding="utf-8")
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def run_blocks(name):
-    """The names that a text's blocks leave, in the order in which they stand."""
-    names: dict = {}
-    for block in read_blocks(name):
-        exec(compile(block, name, "exec"), names)
-    return names
+def run_blocks(*names):
+    """The names that texts' blocks leave, in the order in which they stand."""
+    session: dict = {}
+    for name in names:
+        for block in read_blocks(name):
+            exec(compile(block, name, "exec"), session)
+    return session
 
 
-def test_readme_holds_the_journeys():
-    text = "".join(read_blocks("README.md"))
+def written_commands():
+    names = ["README.md", "CONTRIBUTING.md", *PAGES]
+    blocks = "".join(block for name in names for block in read_blocks(name, "bash"))
+    return sorted(set(re.findall(r"uv run(?: --extra \w+)? probrev (.*)", blocks)))
+
+
+def test_readme_is_short_and_holds_the_journeys():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    text = "".join(block for name in SESSION for block in read_blocks(name))
     for call in ("pr.compare", "pr.exact", "pr.gibbs", "pr.hmc", "pr.FeedforwardNet.from_model"):
         assert call in text
 
 
+def test_reference_has_every_public_name_once_and_as_what_it_is():
+    pages = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
+    entries = re.findall(r"^\.\. auto(class|function):: (\w+)$", pages, re.MULTILINE)
+    wanted = [("class" if inspect.isclass(getattr(pr, n)) else "function", n) for n in pr.__all__]
+    assert sorted(entries) == sorted(wanted)
+
+
+def test_python_stands_only_where_it_is_run():
+    assert {name for name in PAGES if read_blocks(name)} <= {*SESSION}
+
+
+@pytest.mark.parametrize("command", written_commands())
+def test_commands_are_ones_that_the_program_has(command):
+    app.parse_args(shlex.split(command, comments=True), exit_on_error=False, print_error=False)
+
+
 @pytest.mark.slow
 def test_two_priors_an_inverse_and_a_posterior_from_elsewhere():
-    session = run_blocks("README.md")
+    session = run_blocks(*SESSION)
     result = session["result"]
     assert set(result.posteriors) == {"gamma", "horseshoe", "elsewhere"}
     assert result.inverses == ["least_squares", "net"]
