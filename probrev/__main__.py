@@ -18,7 +18,9 @@ def start() -> int:
     with insisting() as asked:
         try:
             from probrev.cli import main
+            from probrev.cli.surroundings import settle
 
+            settle()
             status = main()
             sys.stdout.flush()
         except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from probrev.cli import INCONCLUSIVE
 from probrev.cli.numbers import Count, Seed
 from probrev.cli.output import check_place
 from probrev.cli.plan import check_names
+from probrev.cli.run_folder import alone
 from probrev.inference.methods import METHODS
 from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
@@ -58,13 +59,14 @@ def check(
     folder = out or Path("runs") / f"check-{Path(model).stem}"
     check_place(folder)
 
-    from probrev.cli.checking import Request, print_calibration, print_json, run, write
-    from probrev.cli.display import stages
+    with alone(folder):
+        from probrev.cli.checking import Request, print_calibration, print_json, run, write
+        from probrev.cli.display import stages
 
-    request = Request(info, assignments, settings, method, num_simulations, seed, workers)
-    with stages() as stage:
-        result = run(request, folder, stage)
-    write(result, folder)
+        request = Request(info, assignments, settings, method, num_simulations, seed, workers)
+        with stages() as stage:
+            result = run(request, folder, stage)
+        write(result, folder)
     show = print_json if as_json else print_calibration
     show(result, folder)
     return INCONCLUSIVE if result.word.is_failure else 0

@@ -30,23 +30,19 @@ class Claim(NamedTuple):
 
 
 @contextmanager
-def claim(folder: Path, command: Mapping[str, Any]) -> Iterator[Claim]:
-    """A folder for one run: nobody else writes there meanwhile, and it goes on where it was left.
+def alone(folder: Path) -> Iterator[Path]:
+    """Keeps every other process from computing a run in a folder, and has a place for checkpoints.
 
-    What is done on the way is removed when the block succeeds. When it does not, it stays for the
-    same command, if there is anything.
+    That is removed at the end if there are none, and so is what was made for it and is empty.
 
     Args:
         folder: where the run will be; made if it is not there.
-        command: what the run depends on, JSON-able.
 
     Raises:
-        ValueError: the folder holds a run or another command's checkpoints, cannot be written, or
-            another process is at it.
+        ValueError: the folder cannot be written, or another process is at it.
     """
     from filelock import FileLock, Timeout
 
-    check_folder(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     progress = folder / PROGRESS
     lock = FileLock(progress / LOCK)
@@ -61,15 +57,7 @@ def claim(folder: Path, command: Mapping[str, Any]) -> Iterator[Claim]:
     except OSError as error:
         raise _cannot_write(folder, error) from error
     try:
-        check_folder(folder)  # the other one may have ended just now
-        yield Claim(progress, _begin(folder, progress, command))
-        shutil.rmtree(progress, ignore_errors=True)
-    except KeyboardInterrupt:
-        if _checkpoints(progress):
-            raise KeyboardInterrupt(
-                f"interrupted; the same command with --out {folder} goes on from its checkpoints"
-            ) from None
-        raise
+        yield progress
     finally:
         if progress.exists() and not _checkpoints(progress):
             shutil.rmtree(progress, ignore_errors=True)
@@ -77,6 +65,36 @@ def claim(folder: Path, command: Mapping[str, Any]) -> Iterator[Claim]:
                 with suppress(OSError):
                     path.rmdir()
         lock.release()
+
+
+@contextmanager
+def claim(folder: Path, command: Mapping[str, Any]) -> Iterator[Claim]:
+    """A folder for one run: nobody else writes there meanwhile, and it goes on where it was left.
+
+    What is done on the way is removed when the block succeeds. When it does not, it stays for the
+    same command, if there is anything.
+
+    Args:
+        folder: where the run will be; made if it is not there.
+        command: what the run depends on, JSON-able.
+
+    Raises:
+        ValueError: the folder holds a run or another command's checkpoints, cannot be written, or
+            another process is at it.
+    """
+    check_folder(folder)
+    with alone(folder) as progress:
+        check_folder(folder)  # the other one may have ended just now
+        try:
+            yield Claim(progress, _begin(folder, progress, command))
+            shutil.rmtree(progress, ignore_errors=True)
+        except KeyboardInterrupt:
+            if _checkpoints(progress):
+                raise KeyboardInterrupt(
+                    f"interrupted; the same command with --out {folder} goes on from its "
+                    "checkpoints"
+                ) from None
+            raise
 
 
 def _begin(folder: Path, progress: Path, command: Mapping[str, Any]) -> int:

@@ -36,6 +36,7 @@ from probrev.model.protocol import DENSITIES, Model, check_shape
 from probrev.model.sites import check_site_names
 from probrev.model.states import FiniteStates
 from probrev.plumbing import door
+from probrev.plumbing.numbers import plain_numbers
 from probrev.plumbing.pytree import check_registered, is_concrete, pytree
 from probrev.plumbing.refusal import Refusal
 
@@ -71,6 +72,7 @@ class LayeredModel:
     prior: Prior
     layers: Sequence[Layer]
 
+    @plain_numbers()
     def __post_init__(self):
         door.function("prior", self.prior)
         door.sequence("layers", self.layers)

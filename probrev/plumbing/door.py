@@ -20,6 +20,7 @@ import numpy as np
 
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.limits import MOST_COUNT, SEEDS
+from probrev.plumbing.numbers import plain_numbers
 from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import Refusal, TypeRefusal
 
@@ -46,7 +47,8 @@ def guard[**P, R](**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except TypeError as error:  # what is missing, or too much
                 raise TypeRefusal(f"{function.__name__}: {error}") from None
             _check(rules, given)
-            return function(*args, **kwargs)
+            with plain_numbers():
+                return function(*args, **kwargs)
 
         setattr(guarded, _RULES, rules)
         return guarded

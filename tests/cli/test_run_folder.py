@@ -11,7 +11,7 @@ import pytest
 import probrev as pr
 from probrev.cli import compare, run_folder
 from probrev.cli.output import RUN
-from probrev.cli.run_folder import PROGRESS, claim, write_run
+from probrev.cli.run_folder import PROGRESS, alone, claim, write_run
 from tests.cli.conftest import SMALL
 
 COMMAND = {"command": "probrev compare mine", "model_source": "text"}
@@ -141,3 +141,12 @@ def test_an_interrupted_comparison_goes_on_bit_for_bit(probrev, tmp_path, monkey
     told = probrev(*words, "--out", "o")
     assert told.status == 2
     assert "but no report: `probrev report o/run.nc` writes it" in told.err
+
+
+@pytest.mark.parametrize("words", [("compare",), ("check",)])
+def test_a_second_command_in_a_folder_is_refused(words, probrev, tmp_path):
+    with alone(tmp_path / "o"):
+        done = probrev(*words, "one_layer", "--out", "o")
+    assert done.status == 2
+    assert done.err.startswith("probrev: --out o: another process is computing a run there")
+    assert os.listdir(tmp_path) == []

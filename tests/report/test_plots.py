@@ -10,7 +10,7 @@ import probrev as pr
 from probrev.inverses.ladder.layered import RUNGS
 from probrev.posterior.posterior import from_draws
 from probrev.report import plots
-from probrev.report.plots.canvas import data_uri, marks
+from probrev.report.plots.canvas import data_uri, marks, styled
 from probrev.report.plots.observation import MAX_UNITS, shown_units
 from probrev.report.plots.ranks import _untied_ranks, worst_units
 from probrev.report.plots.rows import rows_of
@@ -45,6 +45,22 @@ def test_a_figure_leaves_no_trace_and_is_the_same_again(name):
     assert text.startswith("data:image/")
     assert text == data_uri(DRAWN[name](small_runs.full()))
     assert dict(matplotlib.rcParams) == settings
+
+
+def test_a_figure_is_the_same_under_a_user_s_own_settings():
+    @styled
+    def titled():
+        figure = Figure()
+        figure.add_subplot().set_title("R and 50 % of h_1")
+        return figure
+
+    def drawn():
+        return data_uri(titled())
+
+    first = drawn()
+    own = {"text.usetex": True, "axes.grid": True, "figure.dpi": 7, "font.size": 70}
+    with matplotlib.rc_context({**own, "axes.formatter.use_locale": True}):
+        assert drawn() == first
 
 
 def test_dense_figures_become_pixels():

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from probrev.plumbing.checkpoint import load_checkpoint, save_checkpoint
+from probrev.plumbing.numbers import plain_numbers
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 
@@ -154,7 +155,7 @@ def _advance_all(
 
     def run(group: Any) -> tuple[Any, Any, Any]:
         # Threads do not inherit what a `with` has set.
-        with jax.enable_x64(x64), jax.default_device(device):
+        with plain_numbers(), jax.enable_x64(x64), jax.default_device(device):
             return jax.block_until_ready(advance(*group, *chunk, args))
 
     with ThreadPoolExecutor(len(groups)) as pool:

@@ -3,11 +3,12 @@
 import base64
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from itertools import cycle
 from typing import Any, NamedTuple
 
-import matplotlib
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from probrev.comparison.comparison import Comparison
@@ -62,12 +63,17 @@ def marks(result: Comparison) -> dict[str, Mark]:
     return {name: Mark(color, marker) for name, color, marker in pairs}
 
 
+def our_look() -> AbstractContextManager[None]:
+    """Matplotlib with our settings alone: a user's may need LaTeX, or fonts that are not there."""
+    return style.context(["default", LOOK])
+
+
 def styled[**P](plot: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draws with our look, and leaves Matplotlib's settings as they were."""
 
     @wraps(plot)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with matplotlib.rc_context(LOOK):
+        with our_look():
             return plot(*args, **kwargs)
 
     return drawn
@@ -84,7 +90,7 @@ def figure_of(collection: Any) -> Figure:
 
 def data_uri(figure: Figure) -> str:
     """A figure as the source of an HTML image: SVG if small, PNG if dense; the same on each run."""
-    with matplotlib.rc_context(LOOK):
+    with our_look():
         text = io.BytesIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
         if text.tell() <= SVG_LIMIT:
