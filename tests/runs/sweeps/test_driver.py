@@ -45,7 +45,7 @@ def test_results_are_labelled(make_grid, tmp_path):
     np.testing.assert_array_equal(one["relative_risk"], row["relative_risk"])
     assert list(one["subject"].to_numpy()) == ["universal", "calibrated", "posterior"]
     assert str(one["status"].item()) == "ok"
-    failed = result.sel(noise_std=9.0)
+    failed = result.sel(noise_std=9.0, values="one")
     assert (failed["status"] == "failed").all()
     assert (failed["reason"] == "ValueError: too noisy").all()
     assert failed["risk_ratio"].isnull().all()
@@ -131,9 +131,8 @@ if __name__ == "__main__":
 def big_grid():
     from tests.runs.sweeps.conftest import MODEL
 
-    return pr.Grid(
-        str(MODEL), {"noise_std": (0.5, 1.0, 9.0)}, num_seeds=20, num_obs=4, batch_size=3
-    )
+    axes = {"noise_std": (0.5, 9.0), "values": ("one", "two")}
+    return pr.Grid(str(MODEL), axes, num_seeds=15, num_obs=4, batch_size=3)
 
 
 def start(store, workers):
