@@ -17,12 +17,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_configure(config):
-    """Everyday tests compile much and run little, so they leave out the compiler's optimisation."""
+    """Tests compile much, and everyday ones run little: less of the compiler's optimisation."""
     # Tracing makes many objects, and collecting them searches all that imports have made.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-    if config.option.markexpr == "not slow":
-        os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+    level = 0 if config.option.markexpr == "not slow" else 1
+    os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level={level}"
 
 
 @pytest.fixture(autouse=True, scope="module")
