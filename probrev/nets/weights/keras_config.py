@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from probrev.nets.weights.json_text import read_json
+from probrev.plumbing.refusal import TypeRefusal
 
 # Layers that leave their input as it is when a net is used.
 IDENTITIES = (
@@ -186,7 +187,7 @@ def _walk(
     for one in listed:
         own = one["config"]["name"] if isinstance(one["config"], dict) else one["name"]
         if not isinstance(own, str):
-            raise TypeError(f"a layer called {own!r}")
+            raise TypeRefusal(f"a layer called {own!r}")
         full = f"{name}/{own}" if name else own
         kind = snake_case(one["class_name"])
         counts[kind] = counts.get(kind, -1) + 1
