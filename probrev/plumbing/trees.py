@@ -31,7 +31,7 @@ def read_tree(path: Path, what: str, groups: Sequence[str]) -> xr.DataTree:
         raise MissingFileRefusal(f"{path} does not exist: give the run.nc of {what}")
     with taken_for(path, what), h5py.File(path):
         pass  # what is no HDF5 file is not given to h5netcdf, which complains once more as it goes
-    with taken_for(path, what), xr.open_datatree(path, engine="h5netcdf") as stored:
+    with taken_for(path, what), _open(path) as stored:
         claimed = sum(node.to_dataset().nbytes for node in stored.subtree)
         if claimed > MOST_INFLATION * path.stat().st_size + LEAST_BYTES:
             raise Refusal(f"{path} claims {claimed} bytes, more than it can hold")
@@ -40,6 +40,11 @@ def read_tree(path: Path, what: str, groups: Sequence[str]) -> xr.DataTree:
         if name not in tree.children:
             raise Refusal(f"{path} is not {what}: it has no group {name!r}")
     return tree
+
+
+def _open(path: Path) -> xr.DataTree:
+    # Arrays of other HDF5 files have no names for their axes, which is no more than that.
+    return xr.open_datatree(path, engine="h5netcdf", phony_dims="access")
 
 
 @contextmanager
