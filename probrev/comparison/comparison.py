@@ -1,5 +1,6 @@
 """A finished comparison: its table, its verdicts, the answer in a line, and its file."""
 
+import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,16 @@ class Comparison:
 
     tree: xr.DataTree
     models: Models = field(default_factory=Models)
+
+    def __repr__(self) -> str:
+        return f"Comparison: {self.headline}"
+
+    def _repr_html_(self) -> str:
+        rows = [(v.inverse, v.posterior, v.word, v.ratio, v.low, v.high) for v in self.verdicts]
+        table = pd.DataFrame.from_records(rows)
+        table.columns = ["inverse", "posterior", "verdict", "ratio", "low", "high"]
+        shown = table.to_html(index=False, float_format="{:.3g}".format, na_rep="")
+        return f"<p>{html.escape(self.headline)}</p>{shown}"
 
     @property
     def model(self) -> Any:

@@ -45,6 +45,9 @@ class Maker:
     def __hash__(self) -> int:
         return id(self.model)
 
+    def __repr__(self) -> str:
+        return type(self.model).__name__
+
 
 @pytree(data=("x", "h", "intermediates", "masks", "sites"), meta=("origin", "maker"))
 @dataclass(frozen=True, init=False)

@@ -4,13 +4,15 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.core
 import numpy as np
+from numpyro.distributions import Distribution
 
 from probrev.plumbing.refusal import TypeRefusal
 
@@ -49,6 +51,10 @@ def describe(value: Any) -> str:
     ):
         array = np.asarray(value)
         return f"{array.dtype}{array.shape}{hashlib.sha256(array.tobytes()).hexdigest()}"
+    if hasattr(type(value), FIELDS):
+        return f"{type(value).__qualname__}{describe(_values(value))}"
+    if isinstance(value, Distribution):
+        return f"{type(value).__qualname__}{describe(_parameters(value))}"
     if isinstance(value, functools.partial):
         parts = [value.func, list(value.args), value.keywords]
         return f"partial({describe(parts)})"
@@ -76,7 +82,8 @@ def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[
 
     JAX rebuilds pytrees with tracers and placeholders in them. It does so without `__init__` here,
     so a class may check and convert what users give it. A subclass of a registered class is
-    registered too, and has the fields of that class before its own.
+    registered too, and has the fields of that class before its own. Where a class does not say how
+    it prints, it does so in a line, arrays by their types and shapes.
 
     Args:
         data: names of the fields that hold arrays, pytrees or functions; a function is structure.
@@ -105,9 +112,56 @@ def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[
             return node
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+        own = vars(cls).get("__repr__")
+        if own is None or hasattr(own, "__wrapped__"):  # by @dataclass, which prints whole arrays
+            cls.__repr__ = lambda self: in_a_line(self)
         return cls
 
     return register
+
+
+def _values(node: Any) -> dict[str, Any]:
+    """The fields of an object of a registered class that it has, by name."""
+    fields = getattr(type(node), FIELDS)
+    return {name: vars(node)[name] for name in (*fields.data, *fields.meta) if name in vars(node)}
+
+
+def _parameters(distribution: Distribution) -> dict[str, Any]:
+    return {name: vars(distribution).get(name) for name in distribution.arg_constraints}
+
+
+def in_a_line(value: Any) -> str:
+    """Any value, for people: arrays by their types and shapes, all else by what it is made of."""
+    name = type(value).__name__
+    if isinstance(value, np.ndarray | jax.Array):
+        if value.ndim == 0 and not isinstance(value, jax.core.Tracer):
+            return in_a_line(value.item())
+        return f"{value.dtype}[{','.join(map(str, value.shape))}]"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Enum):
+        return str(value.value)
+    if hasattr(type(value), FIELDS):
+        known = _values(value)
+        names = [one.name for one in fields(value)] if is_dataclass(value) else known
+        return f"{name}({_named({key: known[key] for key in names if key in known})})"
+    if hasattr(value, "_asdict"):
+        return f"{name}({_named(value._asdict())})"
+    if isinstance(value, Distribution):
+        return f"{name}({_named(_parameters(value))})"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {in_a_line(one)}' for key, one in value.items())}}}"
+    if type(value) in (list, tuple):
+        return f"[{', '.join(map(in_a_line, value))}]"
+    if callable(value):
+        return getattr(value, "__name__", name)
+    return repr(value)
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    nothing = lambda one: one is None or (isinstance(one, tuple | Mapping) and not one)  # noqa: E731
+    said = [(key.lstrip("_"), one) for key, one in values.items() if not nothing(one)]
+    return ", ".join(f"{key}={in_a_line(one)}" for key, one in said)
 
 
 def _as_node(value: Any) -> Any:

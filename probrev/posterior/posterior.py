@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
@@ -76,6 +77,22 @@ class Posterior:
 
     tree: xr.DataTree
     model: Any = None
+
+    def __repr__(self) -> str:
+        chains, draws, obs, units = (self.draws.sizes[dim] for dim in H_DIMS)
+        return (
+            f"Posterior by {self.method}, {self.status}: {obs} observations, {units} units, "
+            f"{chains} x {draws} draws"
+        )
+
+    def _repr_html_(self) -> str:
+        chains, draws, obs, units = (self.draws.sizes[dim] for dim in H_DIMS)
+        rows = {
+            "status": self.status, "why": self.status_reason, "method": self.method,
+            "moments": self.kind, "observations": obs, "units": units,
+            "chains x draws": f"{chains} x {draws}",
+        }  # fmt: skip
+        return pd.Series(rows, name="Posterior").to_frame().to_html()
 
     @property
     def method(self) -> str:

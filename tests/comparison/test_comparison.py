@@ -486,3 +486,12 @@ def test_what_is_no_comparison_is_refused(tmp_path, result):
         ValueError, match=r"stranger\.nc is not a saved comparison: it has no group"
     ):
         pr.load(stranger)
+
+
+def test_it_prints_its_headline_and_in_a_notebook_its_verdicts(result):
+    assert repr(result) == f"Comparison: {result.headline}"
+    page = result._repr_html_()
+    assert len(page) < 5000
+    assert page.count("<tr>") + page.count("<tr style") == 1 + len(result.verdicts)
+    for verdict in result.verdicts:
+        assert f"<td>{verdict.inverse}</td>" in page

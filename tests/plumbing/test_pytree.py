@@ -3,10 +3,12 @@
 from dataclasses import dataclass, replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpyro.distributions import HalfNormal
 
-from probrev.plumbing.pytree import check_registered, pytree
+from probrev.plumbing.pytree import check_registered, describe, pytree
 
 
 @pytree(data=("value",), meta=("name",))
@@ -73,3 +75,33 @@ def test_a_subclass_that_is_not_registered_is_refused():
     check_registered("one", object())
     with pytest.raises(TypeError, match=r"prior is of class Unknown.* put @pr\.pytree\(\) above"):
         check_registered("prior", Unknown(1.0))
+
+
+def test_it_prints_in_a_line_and_no_array_whole():
+    said = []
+
+    @jax.jit
+    def traced(node):
+        said.append(repr(node))
+        return node.value
+
+    one = Wider(np.arange(5000.0), "own", HalfNormal(jnp.array(0.5)))
+    traced(Wider(jnp.ones((3, 2)), "own", 0.7))
+    assert (
+        repr(one) == "Wider(value=float64[5000], name='own', slope=HalfNormal(scale=0.5), power=2)"
+    )
+    assert said[0].startswith("Wider(value=float64[3,2], name='own', slope=float64[]")
+    assert repr(object.__new__(Wider)) == "Wider()"
+    assert repr(Same([one, None], "", (jnp.float32(2), np.sin))).startswith("Same(value=[Wider(")
+
+
+def test_what_a_function_closes_over_is_told_apart():
+    def holding(value):
+        return lambda: value
+
+    large = np.zeros(5000)
+    other = large.copy()
+    other[2500] = 1  # where NumPy's text has dots
+    held = [HalfNormal(1.0), HalfNormal(2.0), Wider(large), Wider(other), Same(large), "text"]
+    assert len({describe(holding(one)) for one in held}) == len(held)
+    assert describe(holding(Wider(large))) == describe(holding(Wider(large.copy())))

@@ -35,6 +35,17 @@ def test_schema(posterior):
     assert az.extract(posterior.tree, var_names="h").sizes["sample"] == 4000
 
 
+def test_it_prints_its_status_first_and_no_draws(posterior):
+    assert repr(posterior) == (
+        f"Posterior by {posterior.method}, ok: {NUM_OBS} observations, 4 units, 4 x 1000 draws"
+    )
+    page = posterior._repr_html_()
+    assert page.index("ok") < page.index(posterior.method)
+    assert len(page) < 2000
+    hostile = from_draws("<script>", DRAWS, X)._repr_html_()
+    assert "<script>" not in hostile
+
+
 def test_exact_moments_are_not_those_of_its_draws():
     posterior = small_case.exact()
     draws = posterior.draws.to_numpy().reshape(-1, NUM_OBS, 4)
