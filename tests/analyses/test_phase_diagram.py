@@ -13,7 +13,7 @@ TINY = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_it_is_computed_resumed_and_drawn(tmp_path):
     phase_diagram.compute(tmp_path, **TINY)
     before = {path.name for path in tmp_path.iterdir()}

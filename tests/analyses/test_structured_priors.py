@@ -42,7 +42,7 @@ def test_horseshoe_scales_given_h_are_left_alone():
     assert stats.ks_2samp(*ratios).pvalue > 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_runs_at_a_tiny_size(tmp_path, capsys):
     tiny = {"num_obs": 6, "n_visible": 8, "n_hidden": 4, "num_samples": 100}
     structured_priors.compute(tmp_path, **tiny, names=("independent", "horseshoe"))

@@ -25,7 +25,7 @@ def test_computed_and_plotted(tmp_path, capsys):
     assert data["p_right"].size == 2
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_intervals_cover():
     """1000 data sets of 16 and of 32 observations, both forms of R, three nets.
 

@@ -5,7 +5,7 @@ import pytest
 from analyses.benchmarks import grid_sweep
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_kills_leave_the_bits_alone(tmp_path):
     grid_sweep.compute(tmp_path, num_seeds=2, n_visible=30, num_kills=1)
     data = grid_sweep.load(tmp_path, "sweep_benchmark")

@@ -26,7 +26,7 @@ def read(folder):
     return {path.name: xr.load_dataset(path, engine="h5netcdf") for path in folder.glob("*.nc")}
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_computed_interrupted_and_plotted(tmp_path, capsys):
     """What is there already is not trained again; what is lost comes back with the same numbers."""
     case = shadow.Case
