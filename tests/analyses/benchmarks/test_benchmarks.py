@@ -12,7 +12,7 @@ def test_benchmarks(tmp_path):
     base = {"n": 20, "m": 6, "k": 2, "depth": 1, "chains": 2, "obs": 1}
     setting = {"n_visible": 20, "n_hidden": 4, "n_active": 1, "num_chains": (2,), "seconds": 0.1}
     calls = {
-        "sweeps": [{"base": base, "growth": {"depth": (2,), "obs": (1,)}}],
+        "sweeps": [{"base": base, "growth": {"depth": (1, 2), "obs": (1, 3)}}],
         "samplers": [
             setting | {"pymc_draws": 100},
             setting | {"is_finite": True, "pymc_draws": 0},
@@ -20,7 +20,7 @@ def test_benchmarks(tmp_path):
         "priors": [
             {"prior": prior, "n_visible": 20, "n_hidden": 4, "gibbs_samples": 200}
             | {"kernel_samples": 100}
-            for prior in ("correlated",)
+            for prior in ("rate", "correlated")
         ],
         "enumerations": [{"num_obs": (1, 2), "n_visible": 30, "n_hidden": 6}],
     }
