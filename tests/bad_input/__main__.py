@@ -3,7 +3,7 @@
     uv run python -m tests.bad_input
 
 Prints what was not refused well, a line for each table, and one for all; exits with 1 if anything
-was not. Takes about 3 minutes.
+was not.
 """
 
 import contextlib
