@@ -54,7 +54,10 @@ def describe(value: Any) -> str:
     if hasattr(type(value), FIELDS):
         return f"{type(value).__qualname__}{describe(_values(value))}"
     if isinstance(value, Distribution):
-        return f"{type(value).__qualname__}{describe(_parameters(value))}"
+        # By its parameters, and by whatever else it is flattened to: a set has those in any order.
+        children, structure = jax.tree_util.default_registry.flatten_one_level(value) or ((), ())
+        rest = sorted(map(describe, (*children, *structure)))
+        return f"{type(value).__qualname__}{describe([_parameters(value), *rest])}"
     if isinstance(value, functools.partial):
         parts = [value.func, list(value.args), value.keywords]
         return f"partial({describe(parts)})"
@@ -114,7 +117,7 @@ def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
         own = vars(cls).get("__repr__")
         if own is None or hasattr(own, "__wrapped__"):  # by @dataclass, which prints whole arrays
-            cls.__repr__ = lambda self: in_a_line(self)
+            cls.__repr__ = lambda self: summarize(self)
         return cls
 
     return register
@@ -122,20 +125,20 @@ def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[
 
 def _values(node: Any) -> dict[str, Any]:
     """The fields of an object of a registered class that it has, by name."""
-    fields = getattr(type(node), FIELDS)
-    return {name: vars(node)[name] for name in (*fields.data, *fields.meta) if name in vars(node)}
+    data, meta = getattr(type(node), FIELDS)
+    return {name: vars(node)[name] for name in (*data, *meta) if name in vars(node)}
 
 
 def _parameters(distribution: Distribution) -> dict[str, Any]:
     return {name: vars(distribution).get(name) for name in distribution.arg_constraints}
 
 
-def in_a_line(value: Any) -> str:
+def summarize(value: Any) -> str:
     """Any value, for people: arrays by their types and shapes, all else by what it is made of."""
     name = type(value).__name__
     if isinstance(value, np.ndarray | jax.Array):
         if value.ndim == 0 and not isinstance(value, jax.core.Tracer):
-            return in_a_line(value.item())
+            return summarize(value.item())
         return f"{value.dtype}[{','.join(map(str, value.shape))}]"
     if isinstance(value, float):
         return f"{value:.6g}"
@@ -150,9 +153,9 @@ def in_a_line(value: Any) -> str:
     if isinstance(value, Distribution):
         return f"{name}({_named(_parameters(value))})"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key!r}: {in_a_line(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{key!r}: {summarize(one)}' for key, one in value.items())}}}"
     if type(value) in (list, tuple):
-        return f"[{', '.join(map(in_a_line, value))}]"
+        return f"[{', '.join(map(summarize, value))}]"
     if callable(value):
         return getattr(value, "__name__", name)
     return repr(value)
@@ -161,7 +164,7 @@ def in_a_line(value: Any) -> str:
 def _named(values: Mapping[str, Any]) -> str:
     nothing = lambda one: one is None or (isinstance(one, tuple | Mapping) and not one)  # noqa: E731
     said = [(key.lstrip("_"), one) for key, one in values.items() if not nothing(one)]
-    return ", ".join(f"{key}={in_a_line(one)}" for key, one in said)
+    return ", ".join(f"{key}={summarize(one)}" for key, one in said)
 
 
 def _as_node(value: Any) -> Any:

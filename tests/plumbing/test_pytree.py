@@ -102,6 +102,14 @@ def test_what_a_function_closes_over_is_told_apart():
     large = np.zeros(5000)
     other = large.copy()
     other[2500] = 1  # where NumPy's text has dots
-    held = [HalfNormal(1.0), HalfNormal(2.0), Wider(large), Wider(other), Same(large), "text"]
+    held = [HalfNormal(1.0), HalfNormal(2.0), HalfNormal(jnp.ones(2)).to_event(1)]
+    held += [
+        HalfNormal(jnp.ones(3)).to_event(1),
+        HalfNormal(2 * jnp.ones(3)).to_event(1),
+        Wider(large),
+        Wider(other),
+        Same(large),
+        "text",
+    ]
     assert len({describe(holding(one)) for one in held}) == len(held)
     assert describe(holding(Wider(large))) == describe(holding(Wider(large.copy())))
