@@ -15,7 +15,7 @@ LONGEST = 400
 
 
 @contextmanager
-def refusing(name: str, path: Path) -> Iterator[None]:
+def refusing(name: str, path: Path, about: str = "") -> Iterator[None]:
     """Turns whatever a model file raises, or has refused, into a refusal that names its line.
 
     An error that our code raises on the way is a defect of ours, and passes; so does an interrupt.
@@ -23,6 +23,7 @@ def refusing(name: str, path: Path) -> Iterator[None]:
     Args:
         name: what the user calls the model.
         path: its file.
+        about: what was asked of it, to begin the cause.
 
     Raises:
         ValueError: the file raised something, sys.exit included, or gave what is refused.
@@ -36,7 +37,7 @@ def refusing(name: str, path: Path) -> Iterator[None]:
         if line is None and not isinstance(error, REFUSALS):
             raise
         where = name if line is None else f"{name}, line {line}"
-        raise Refusal(f"model {where}: {cause(error)}") from error
+        raise Refusal(f"model {where}: {about}{cause(error)}") from error
 
 
 @contextmanager

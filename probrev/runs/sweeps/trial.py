@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from probrev.inference.choice import check_settings, estimate_seconds
 from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
 from probrev.runs.built_model import BuiltModel, build_model
-from probrev.runs.fault import cause, refusing
+from probrev.runs.fault import refusing
 from probrev.runs.sweeps.grid import Grid
 
 
@@ -29,7 +30,7 @@ def try_grid(grid: Grid) -> str:
         check_settings(method, settings)
     with refusing(grid.model, grid.info.path):
         build = registry.load(grid.model)
-        models = [_built(grid, build, *one) for one in _values(grid)]
+    models = [_built(grid, build, *one) for one in _values(grid)]
     known = models[0].inverse_names
     for name in grid.inverses:
         if name not in known:
@@ -55,14 +56,14 @@ def _values(grid: Grid) -> Iterator[tuple[str, Any]]:
 def _built(grid: Grid, build: registry.Build, axis: str, value: Any) -> BuiltModel:
     first, last = (grid.cell(number).parameters for number in (0, grid.num_cells - 1))
     own: Mapping[str, Any] = {axis: grid.read(axis, value)} if axis else {}
-    try:
-        return build_model(build, {**first, **own})
-    except Exception as error:
+    about = f"axis {axis} = {value!r}: " if axis else ""
+    with refusing(grid.model, grid.info.path, about):
         try:
-            return build_model(build, {**last, **own})
+            return build_model(build, {**first, **own})
         except Exception:
-            where = f"axis {axis} = {value!r}: " if axis else ""
-            raise Refusal(f"{where}{cause(error)}") from error
+            with suppress(Exception):
+                return build_model(build, {**last, **own})
+            raise
 
 
 def _seconds(grid: Grid, model: Any, method: str) -> float:
