@@ -76,6 +76,7 @@ from .runs.saved_run import load
 from .runs.sweeps.driver import sweep
 from .runs.sweeps.grid import Grid, read_grid
 from .runs.sweeps.store import load_sweep
+from .runs.verification.verify import Verification, verify
 from .theory.net_risk import predict_net_risk
 from .theory.state_evolution import evolve_state
 
@@ -142,6 +143,7 @@ __all__ = [
     "TrainedNet",
     "Training",
     "UnrolledMessagePassing",
+    "Verification",
     "build_ladder",
     "build_samplers",
     "check_calibration",
@@ -192,6 +194,7 @@ __all__ = [
     "train_classifier",
     "train_machine",
     "train_net",
+    "verify",
     "write_calibration_report",
     "write_report",
     "write_weights_report",

@@ -51,6 +51,12 @@ app.command(
     "Exit status: 0 done, whatever the verdict, 2 bad input.",
 )
 app.command("probrev.cli.report:report", name="report", help="Write a saved run's report anew.")
+app.command(
+    "probrev.cli.verify:verify",
+    name="verify",
+    help="Compute a saved run's table and verdicts again, and compare.\n\n"
+    "Exit status: 0 all agree, 3 convicted: a number does not follow from the run, 2 bad input.",
+)
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

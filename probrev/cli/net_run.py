@@ -16,8 +16,8 @@ from probrev.cli.run import sample_until_converged
 from probrev.nets.fitting.hidden_layers import hidden_layers
 from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.surroundings import surroundings
 from probrev.runs.net_run import judge_level
-from probrev.runs.provenance import surroundings
 
 
 def run_net(plan: NetPlan, checkpoints: Path) -> tuple[str, pr.Comparison]:

@@ -20,8 +20,8 @@ from probrev.cli.programs import keep_programs
 from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.surroundings import surroundings
 from probrev.report.weights import summarize
-from probrev.runs.provenance import surroundings
 
 Layers = Mapping[str, pr.RandomLike]
 # Names that a line about several shows.

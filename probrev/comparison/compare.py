@@ -1,6 +1,8 @@
 """Inverses held against posteriors: the whole comparison."""
 
 import json
+import shlex
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,12 +36,15 @@ from probrev.model.protocol import Model
 from probrev.nets.fitting.checks import Check
 from probrev.plumbing import door
 from probrev.plumbing.streams import stream
+from probrev.plumbing.surroundings import surroundings
 from probrev.posterior.external import External
 from probrev.posterior.posterior import Posterior
 from probrev.theory.curve import noise_curve
 
 # Random inverses are held against the posterior of the first so many: distances take time.
 MOST_SAMPLED = 128
+# No longer a model is written out.
+LONGEST_WORDS = 1000
 
 _IS_CHECK = door.instance_of(Check, "a probrev.Check")
 
@@ -103,7 +108,8 @@ def compare(
             `FittedNet`. One that does not hold withholds every verdict, and so does a posterior
             whose claimed error is not within 1.3 times its squared error on h; no test then asks
             for a prior that is exactly right.
-        provenance: what to keep with the run, JSON-able.
+        provenance: what to keep with the run, JSON-able, beside what is kept of itself: the call
+            and its seed, the model in words, versions, machine, time and process.
 
     Raises:
         TypeError: a metric is no function, or returns something else than figures.
@@ -166,8 +172,40 @@ def finish(
     tree["posteriors"] = xr.DataTree(
         children={name: posterior.tree.copy() for name, posterior in posteriors.items()}
     )
-    tree.attrs = {key: json.dumps(value) for key, value in (provenance or {}).items()}
+    known = _provenance(decision, random_inverses or {}, seed, provenance or {})
+    tree.attrs = {key: json.dumps(value) for key, value in known.items()}
     return Comparison(tree, Models(model, {name: case.model for name, case in cases.items()}))
+
+
+def _provenance(
+    decision: Decision, random_inverses: Collection[str], seed: int, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What was given, what `probrev.runs.verification` needs, and of a call from Python the rest.
+
+    That is `call`, with the names of what was compared, `process`, the words that started Python,
+    `model_in_words`, and `surroundings`.
+    """
+    asked: dict[str, Any] = {}
+    if "command" not in given:
+        inverses = [str(name) for name in decision.estimates.h["inverse"].to_numpy()]
+        called = [f"inverses: {', '.join(inverses)}", f"posteriors: {', '.join(decision.cases)}"]
+        if random_inverses:
+            called.append(f"random inverses: {', '.join(random_inverses)}")
+        asked = {
+            "call": f"probrev.compare of {'; '.join(called)}",
+            "process": shlex.join(sys.orig_argv),
+            "model_in_words": _in_words(decision.model),
+            **surroundings(),
+        }
+    return {**asked, **given, "comparison_seed": seed}
+
+
+def _in_words(model: Any) -> str:
+    """Its repr in a line, which of one's own class may be anything."""
+    try:
+        return " ".join(repr(model).split())[:LONGEST_WORDS]
+    except Exception:
+        return type(model).__name__
 
 
 def _record(decision: Decision) -> dict[str, xr.Dataset]:

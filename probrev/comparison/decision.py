@@ -116,20 +116,46 @@ def decide(
         names: found for names, found in before.agreements.items() if names[0] in kept
     }  # fmt: skip
     agreements = measure_agreements(trusted, models, seed, known)
+    doubts, verdicts = conclude(
+        cases, measured, agreements, planned=planned, checks=checks, starts=starts
+    )
+    return Decision(model, obs, estimates, cases, measured, agreements, doubts, verdicts, starts)
+
+
+def conclude(
+    cases: Mapping[str, Case],
+    measured: Mapping[str, Measured],
+    agreements: Agreements,
+    *,
+    planned: Collection[str],
+    checks: Sequence[Check] | None = None,
+    starts: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Doubt | None], list[Verdict]]:
+    """Doubts and verdicts, from what was measured.
+
+    Args:
+        cases: see `Decision`.
+        measured: see `Decision`.
+        agreements: see `Decision`.
+        planned: see `compare`.
+        checks: see `compare`.
+        starts: see `decide`.
+    """
     table = tabulate(measured)
-    against = {name: find_disagreement(name, trusted[name], agreements) for name in cases}
+    against = {
+        name: find_disagreement(name, case.posterior, agreements) for name, case in cases.items()
+    }
     if starts is not None:
         first = next(iter(cases))
         against[first] = against[first] or doubt_starts(first, starts)
     doubts = {
         name: find_doubt(
-            name, trusted[name], case.origin, table, disagreement=against[name], checks=checks
+            name, case.posterior, case.origin, table, disagreement=against[name], checks=checks
         )
         for name, case in cases.items()
     }
     is_open = {name: checks is not None and is_claim_open(name, table) for name in cases}
-    verdicts = _verdicts(table, cases, doubts, is_open, planned)
-    return Decision(model, obs, estimates, cases, measured, agreements, doubts, verdicts, starts)
+    return doubts, _verdicts(table, cases, doubts, is_open, planned)
 
 
 def _kept(before: Decision | None, posteriors: Mapping[str, Posterior]) -> set[str]:

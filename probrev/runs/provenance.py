@@ -1,18 +1,14 @@
 """Where a run comes from: everything that is needed to repeat it."""
 
 import hashlib
-import os
-import platform
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import jax
 import numpy as np
 
-PACKAGES = ("probrev", "jax", "numpyro", "arviz", "numpy")
+from probrev.plumbing.surroundings import surroundings
 
 
 def provenance(
@@ -48,18 +44,6 @@ def provenance(
         "parameters": {name: _as_json(value) for name, value in parameters.items()},
         "model_source": source,
         **surroundings(),
-    }
-
-
-def surroundings() -> dict[str, Any]:
-    """When and where: `created`, `versions`, `platform`, `device`, `num_cpus`."""
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "device": jax.devices()[0].device_kind,
-        "num_cpus": os.cpu_count(),
     }
 
 

@@ -300,3 +300,14 @@ def test_without_noise_bayes_recovers_h(probrev, tmp_path):
     ratio = pr.load(tmp_path / "o" / RUN).table().query("metric == 'risk_ratio'")["value"]
     assert np.isinf(ratio).all()
     assert "∞" in (tmp_path / "o" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_what_made_a_run_is_made_again(small_run, probrev):
+    folder, _ = small_run
+    done = probrev("verify", folder / "first" / RUN)
+    assert done.status == 0, done.out
+    lines = [line.split("  ")[0] for line in done.out.splitlines()]
+    assert {"x and h", "inverses", "posterior exact", "table", "verdicts"} <= set(lines)
+    assert lines[-1].startswith("Verified: ")
+    assert "not verified" not in done.out

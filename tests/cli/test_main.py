@@ -23,6 +23,7 @@ sys.exit(status)
         ["--help"],
         ["compare", "--help"],
         ["report", "--help"],
+        ["verify", "--help"],
         ["weights", "--help"],
         ["check", "--help"],
         ["--version"],
@@ -47,7 +48,7 @@ def test_the_package_is_the_command_too():
 def test_help_names_every_command(probrev):
     status, out, _ = probrev("--help")
     assert status == 0
-    assert all(name in out for name in ("models", "compare", "weights", "report"))
+    assert all(name in out for name in ("models", "compare", "weights", "report", "verify"))
 
 
 def test_help_names_every_method_and_rung(probrev):
@@ -85,6 +86,7 @@ def test_models_lists_every_model_with_its_parameters(probrev):
         (["compare", "one_layer", "--set", "keep_prob"], "expected name=value"),
         (["compare", "one_layer", "--posterior", "exat"], "did you mean 'exact'?"),
         (["report", "nothing.nc"], "no run nothing.nc"),
+        (["verify", "nothing.nc"], "no run nothing.nc"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(probrev, tmp_path, tokens, message):
