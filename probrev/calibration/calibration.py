@@ -14,12 +14,14 @@ from probrev.calibration.verdict import LEVEL, Word, find, find_inverses, judge,
 from probrev.comparison.metrics.log_ratio import estimate_ratios
 from probrev.plumbing import door
 from probrev.plumbing.netcdf import write_netcdf
+from probrev.plumbing.readable import Table, cut, readable
 from probrev.plumbing.streams import generator
 from probrev.plumbing.trees import read_tree, taken_for
 
 GROUPS = ("simulations", "quantities", "inverses")
 
 
+@readable
 @dataclass(frozen=True)
 class Calibration:
     """What a check found, as one labelled tree.
@@ -33,6 +35,13 @@ class Calibration:
     """
 
     tree: xr.DataTree
+
+    def __repr__(self) -> str:
+        return cut(f"Calibration: {self.sentence}")
+
+    def _table(self) -> Table:
+        names = ["quantity", "adjusted_p", "location", "spread"]
+        return Table(self.sentence, self.table().loc[:, names])
 
     @property
     def word(self) -> Word:

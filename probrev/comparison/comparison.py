@@ -1,6 +1,5 @@
 """A finished comparison: its table, its verdicts, the answer in a line, and its file."""
 
-import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import xarray as xr
 from probrev.comparison.models import MODELS, Models, tabulate_models
 from probrev.comparison.verdict import Doubt, Verdict, Word
 from probrev.plumbing.netcdf import write_netcdf
+from probrev.plumbing.readable import Table, cut, readable
 from probrev.plumbing.refusal import ExistingFileRefusal, Refusal
 from probrev.plumbing.trees import read_tree, taken_for
 from probrev.posterior.posterior import Posterior
@@ -22,6 +22,7 @@ from probrev.posterior.posterior import Posterior
 GROUPS = ("data", "inverses", "metrics", "posteriors", "table", "verdicts")
 
 
+@readable
 @dataclass(frozen=True)
 class Comparison:
     """A finished comparison; everything a report needs is in its tree.
@@ -46,14 +47,12 @@ class Comparison:
     models: Models = field(default_factory=Models)
 
     def __repr__(self) -> str:
-        return f"Comparison: {self.headline}"
+        return cut(f"Comparison: {self.headline}")
 
-    def _repr_html_(self) -> str:
+    def _table(self) -> Table:
         rows = [(v.inverse, v.posterior, v.word, v.ratio, v.low, v.high) for v in self.verdicts]
-        table = pd.DataFrame.from_records(rows)
-        table.columns = ["inverse", "posterior", "verdict", "ratio", "low", "high"]
-        shown = table.to_html(index=False, float_format="{:.3g}".format, na_rep="")
-        return f"<p>{html.escape(self.headline)}</p>{shown}"
+        names = ["inverse", "posterior", "verdict", "ratio", "low", "high"]
+        return Table(self.headline, pd.DataFrame(rows, columns=names))
 
     @property
     def model(self) -> Any:

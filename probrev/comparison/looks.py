@@ -21,6 +21,7 @@ from probrev.model.observations import Observations
 from probrev.model.protocol import Model, simulate
 from probrev.nets.fitting.checks import Check
 from probrev.plumbing import door
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.posterior.joined import join_posteriors
@@ -35,6 +36,7 @@ _IS_CHECK = door.instance_of(Check, "a probrev.Check")
 Inference = Callable[[PRNGKeyArray, Model, Observations], Posterior]
 
 
+@readable
 class Look(NamedTuple):
     """What is about to be done.
 
@@ -101,9 +103,9 @@ def compare_until(
         key: random key, of the observations and the posteriors.
         model: the model.
         inverses: by name; see `compare`.
-        posteriors: names of methods, or functions (key, model, obs) -> Posterior by name. The first
-            is the judge, and covers every observation; the others check it on those of the first
-            look.
+        posteriors: names of methods, or functions (key, model, obs) -> Posterior by name, such as
+            the command line's `partial(pr.gibbs, until_converged=True)`. The first is
+            the judge, and covers every observation; the others check it on those of the first look.
         looks: observations of every look, increasing.
         observe: (key, num_obs) -> observations; by default the model simulates.
         random_inverses: by name; see `compare`.

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from probrev.comparison.metrics.log_ratio import FEWEST_OBSERVATIONS
 from probrev.model.observations import Origin
+from probrev.plumbing.readable import cut, readable
 
 AS_GOOD_BELOW = 1.1
 NEAR_BELOW = 1.5
@@ -39,6 +40,7 @@ class Doubt(NamedTuple):
     reason: str
 
 
+@readable
 class Verdict(NamedTuple):
     """What a comparison says of one inverse beside one posterior.
 
@@ -71,6 +73,9 @@ class Verdict(NamedTuple):
     planned: bool
     reason: str
     sentence: str
+
+    def __repr__(self) -> str:
+        return cut(f"Verdict: {self.sentence}")
 
 
 class Ratio(NamedTuple):

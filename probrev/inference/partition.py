@@ -13,6 +13,7 @@ from probrev.boltzmann.machine import BoltzmannMachine
 from probrev.inference.exact.enumeration.enumeration import check_count
 from probrev.model.observations import Observations
 from probrev.plumbing import door
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 
 # Numbers in a temporary array.
@@ -22,6 +23,7 @@ BLOCK_ELEMENTS = 2**19
 _IS_MACHINE = door.instance_of(BinaryLayers, "a machine, as pr.BoltzmannMachine makes")
 
 
+@readable
 class Estimate(NamedTuple):
     """An estimate and its standard error; arrays where there are several."""
 

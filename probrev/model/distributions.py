@@ -23,10 +23,12 @@ from probrev.model.flat import safe_log
 from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.normal_interval import interval_excess
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, open_uniform, upper_tail
+from probrev.plumbing.readable import readable
 
 __all__ = ["CappedCategorical", "LayerUnit"]
 
 
+@readable
 class LayerUnit(dist.Distribution):
     r"""Law of one unit of a layer, noise and mask of dropout summed out.
 

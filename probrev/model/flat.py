@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Float
 from probrev.model.silence import log_silence_prob
 from probrev.numerics.normal_interval import interval_law, log_interval_prob, second_moment
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, upper_tail
+from probrev.plumbing.readable import readable
 
 
 class Score(NamedTuple):
@@ -49,6 +50,7 @@ class Bounds(NamedTuple):
     sign: Float[Array, "..."] | float
 
 
+@readable
 class Flat(NamedTuple):
     """Pre-activations from `lower` to `upper`, which all give `value`.
 

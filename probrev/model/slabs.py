@@ -26,6 +26,7 @@ from probrev.numerics.broadcasting import same_rank
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, log_mills
 from probrev.plumbing.arrays import as_floats, check_real
 from probrev.plumbing.door import shown
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 
@@ -53,6 +54,7 @@ class _OneOf(constraints.Constraint):
     __hash__ = None  # pyright: ignore[reportAssignmentType]
 
 
+@readable
 class FiniteSlab(dist.Distribution):
     """Discrete law on finitely many positive values.
 
@@ -129,6 +131,7 @@ class FiniteSlab(dist.Distribution):
         return jnp.sum(self.probs * (self.values - self.mean[..., None]) ** 2, axis=-1)
 
 
+@readable
 class LogQuadraticSlab(NamedTuple):
     """A density exp(log_density_at_zero + slope h - curvature h^2 / 2) on h > 0.
 

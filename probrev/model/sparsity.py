@@ -8,9 +8,11 @@ from jaxtyping import PRNGKeyArray
 
 from probrev.model.priors import Prior, sample_prior
 from probrev.plumbing import door
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 
 
+@readable
 class SparsityConditions(NamedTuple):
     """How often a prior meets the paper's two conditions on D_h, estimated from draws.
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from probrev.model.activations import Activation
-from probrev.plumbing.pytree import FIELDS
+from probrev.plumbing.fields import FIELDS
 from probrev.plumbing.refusal import Refusal
 
 # Packages whose classes are named in what is stored, and made again from it.

@@ -8,9 +8,11 @@ from jaxtyping import Bool, Float, Int
 
 from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 
 
+@readable
 class ActivationProfile(NamedTuple):
     """Sparsity and flatness of h, observation by observation; k is the number of active units.
 

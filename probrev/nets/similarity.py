@@ -9,11 +9,13 @@ from jaxtyping import Float, PRNGKeyArray
 
 from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 
 TINY = np.finfo(float).tiny
 
 
+@readable
 class Similarity(NamedTuple):
     """An estimate a beside the truth b, both (obs, unit).
 

@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike
 from scipy.optimize import bisect
 
 from probrev.plumbing import door
+from probrev.plumbing.readable import readable
 
 # 99.9 % quantile of the Tracy-Widom law with beta = 1 (real matrices).
 TRACY_WIDOM_QUANTILE = 3.2724
 
 
+@readable
 @dataclass(frozen=True)
 class MarchenkoPastur:
     """Limit law of the eigenvalues of A^T A / N, A of N x p iid entries, p = aspect * N.

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
-from probrev.plumbing.pytree import FIELDS, describe
+from probrev.plumbing.fields import FIELDS
+from probrev.plumbing.pytree import describe
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.replacing import replacing
 

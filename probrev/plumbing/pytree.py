@@ -4,29 +4,20 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import jax
 import jax.core
 import numpy as np
 from numpyro.distributions import Distribution
 
+from probrev.plumbing.fields import FIELDS, Fields, parameters_of, values_of
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import TypeRefusal
 
 T = TypeVar("T")
-
-# Where a class that was registered here keeps the names of its fields.
-FIELDS = "_pytree_fields"
-
-
-class _Fields(NamedTuple):
-    """Names of a registered class's fields."""
-
-    data: tuple[str, ...]
-    meta: tuple[str, ...]
 
 
 @jax.tree_util.register_static
@@ -52,12 +43,15 @@ def describe(value: Any) -> str:
         array = np.asarray(value)
         return f"{array.dtype}{array.shape}{hashlib.sha256(array.tobytes()).hexdigest()}"
     if hasattr(type(value), FIELDS):
-        return f"{type(value).__qualname__}{describe(_values(value))}"
+        return f"{type(value).__qualname__}{describe(values_of(value))}"
     if isinstance(value, Distribution):
         # By its parameters, and by whatever else it is flattened to: a set has those in any order.
         children, structure = jax.tree_util.default_registry.flatten_one_level(value) or ((), ())
         rest = sorted(map(describe, (*children, *structure)))
-        return f"{type(value).__qualname__}{describe([_parameters(value), *rest])}"
+        return f"{type(value).__qualname__}{describe([parameters_of(value), *rest])}"
+    if names := getattr(type(value), "__dataclass_fields__", ()):
+        own = {name: getattr(value, name, None) for name in names}
+        return f"{type(value).__qualname__}{describe(own)}"
     if isinstance(value, functools.partial):
         parts = [value.func, list(value.args), value.keywords]
         return f"partial({describe(parts)})"
@@ -86,7 +80,7 @@ def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[
     JAX rebuilds pytrees with tracers and placeholders in them. It does so without `__init__` here,
     so a class may check and convert what users give it. A subclass of a registered class is
     registered too, and has the fields of that class before its own. Where a class does not say how
-    it prints, it does so in a line, arrays by their types and shapes.
+    it prints, it does so in a line, see `readable`.
 
     Args:
         data: names of the fields that hold arrays, pytrees or functions; a function is structure.
@@ -94,8 +88,8 @@ def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[
     """
 
     def register(cls: type[T]) -> type[T]:
-        base = getattr(cls, FIELDS, _Fields((), ()))
-        fields = _Fields((*base.data, *data), (*base.meta, *meta))
+        base = getattr(cls, FIELDS, Fields((), ()))
+        fields = Fields((*base.data, *data), (*base.meta, *meta))
         setattr(cls, FIELDS, fields)
 
         def flatten(node: Any) -> tuple[tuple, tuple]:
@@ -115,56 +109,9 @@ def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[
             return node
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-        own = vars(cls).get("__repr__")
-        if own is None or hasattr(own, "__wrapped__"):  # by @dataclass, which prints whole arrays
-            cls.__repr__ = lambda self: summarize(self)
-        return cls
+        return readable(cls)
 
     return register
-
-
-def _values(node: Any) -> dict[str, Any]:
-    """The fields of an object of a registered class that it has, by name."""
-    data, meta = getattr(type(node), FIELDS)
-    return {name: vars(node)[name] for name in (*data, *meta) if name in vars(node)}
-
-
-def _parameters(distribution: Distribution) -> dict[str, Any]:
-    return {name: vars(distribution).get(name) for name in distribution.arg_constraints}
-
-
-def summarize(value: Any) -> str:
-    """Any value, for people: arrays by their types and shapes, all else by what it is made of."""
-    name = type(value).__name__
-    if isinstance(value, np.ndarray | jax.Array):
-        if value.ndim == 0 and not isinstance(value, jax.core.Tracer):
-            return summarize(value.item())
-        return f"{value.dtype}[{','.join(map(str, value.shape))}]"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, Enum):
-        return str(value.value)
-    if hasattr(type(value), FIELDS):
-        known = _values(value)
-        names = [one.name for one in fields(value)] if is_dataclass(value) else known
-        return f"{name}({_named({key: known[key] for key in names if key in known})})"
-    if hasattr(value, "_asdict"):
-        return f"{name}({_named(value._asdict())})"
-    if isinstance(value, Distribution):
-        return f"{name}({_named(_parameters(value))})"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key!r}: {summarize(one)}' for key, one in value.items())}}}"
-    if type(value) in (list, tuple):
-        return f"[{', '.join(map(summarize, value))}]"
-    if callable(value):
-        return getattr(value, "__name__", name)
-    return repr(value)
-
-
-def _named(values: Mapping[str, Any]) -> str:
-    nothing = lambda one: one is None or (isinstance(one, tuple | Mapping) and not one)  # noqa: E731
-    said = [(key.lstrip("_"), one) for key, one in values.items() if not nothing(one)]
-    return ", ".join(f"{key}={summarize(one)}" for key, one in said)
 
 
 def _as_node(value: Any) -> Any:

@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from probrev.plumbing import door
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import generator
 from probrev.posterior.convergence import ess_of_mean
@@ -46,6 +47,7 @@ class Outcome(StrEnum):
     UNCHECKED = "unchecked"
 
 
+@readable
 class Agreement(NamedTuple):
     """How two posteriors of the same x compare; arrays have the dim obs.
 

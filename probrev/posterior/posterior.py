@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import pandas as pd
 import xarray as xr
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
@@ -19,6 +18,7 @@ from probrev.model import door as model_door
 from probrev.model.sites import check_site_names
 from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.readable import Table, readable
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import Timing
 from probrev.posterior.diagnostics import H_DIMS, Sampling, diagnose, status_of
@@ -54,6 +54,7 @@ class Kind(StrEnum):
     APPROXIMATE = "approximate"
 
 
+@readable
 @dataclass(frozen=True)
 class Posterior:
     """Posteriors p(h | x), one per observation, batched.
@@ -85,14 +86,14 @@ class Posterior:
             f"{chains} x {draws} draws"
         )
 
-    def _repr_html_(self) -> str:
+    def _table(self) -> Table:
         chains, draws, obs, units = (self.draws.sizes[dim] for dim in H_DIMS)
         rows = {
             "status": self.status, "why": self.status_reason, "method": self.method,
             "moments": self.kind, "observations": obs, "units": units,
             "chains x draws": f"{chains} x {draws}",
         }  # fmt: skip
-        return pd.Series(rows, name="Posterior").to_frame().to_html()
+        return Table("Posterior", rows)
 
     @property
     def method(self) -> str:

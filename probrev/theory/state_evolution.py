@@ -20,6 +20,7 @@ from probrev.model.tilted import slab_moments, tilted
 from probrev.numerics.truncated_normal import excess_from_uniform, upper_tail
 from probrev.plumbing import door
 from probrev.plumbing.pytree import is_concrete
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 
 MAX_ITERATIONS = 500
@@ -35,6 +36,7 @@ SAME_RISK = 1e-3
 Start = Literal["uninformed", "informed"]
 
 
+@readable
 class StateEvolution(NamedTuple):
     """A fixed point of state evolution; level 0 is the hidden vector next to x, the last the top.
 

@@ -12,6 +12,7 @@ from scipy.stats import DegenerateDataWarning, bootstrap, norm
 
 from probrev.model.observations import Observations, Origin
 from probrev.model.protocol import Model
+from probrev.plumbing.readable import readable
 from probrev.plumbing.streams import generator
 from probrev.posterior.posterior import Posterior
 
@@ -23,6 +24,7 @@ INTERVAL_PROB = 0.95
 BOOTSTRAP_ELEMENTS = 2**22  # resampled at a time, so that memory is bounded
 
 
+@readable
 @dataclass(frozen=True)
 class Case:
     """A posterior and what to compare with it, on the observations that the posterior covers.
@@ -93,6 +95,7 @@ def make_case(
     )
 
 
+@readable
 class Row(NamedTuple):
     """One line of the summary table.
 
@@ -113,6 +116,7 @@ class Row(NamedTuple):
     high: float = np.nan
 
 
+@readable
 @dataclass(frozen=True)
 class Measured:
     """What a family found.

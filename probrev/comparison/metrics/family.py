@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import xarray as xr
 
 from probrev.comparison.metrics.case import Case, Measured
+from probrev.plumbing.readable import readable
 
 # Figures of the inverses against one posterior: (inverse), or (inverse, obs).
 Metric = Callable[[Case], Measured | xr.DataArray]
 
 
+@readable
 @dataclass(frozen=True)
 class MetricFamily:
     """What is measured together, and a sentence for each metric of it.

@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.readable import readable
 from probrev.posterior.diagnostics import H_DIMS
 from probrev.posterior.posterior import Moments, label_sites, tabulate_intermediates
 from probrev.posterior.status import Status
@@ -20,6 +21,7 @@ UNVISITED_TARGET = 5e-4
 ERROR_TARGET = 1e-4
 
 
+@readable
 class ExactOptions(NamedTuple):
     """What every exact method is told besides the model and x; see `exact`."""
 
@@ -29,6 +31,7 @@ class ExactOptions(NamedTuple):
     progress: Progress | None
 
 
+@readable
 class ExactResult(NamedTuple):
     """Moments, evidence, the heaviest states and iid draws of an exact posterior.
 

@@ -10,12 +10,14 @@ from probrev.inference.exact.enumeration.enumeration import check_count, enumera
 from probrev.inference.exact.exact_result import ExactOptions, ExactResult
 from probrev.model.kinds import Question, check_one_law, refusal
 from probrev.model.protocol import DENSITIES, Model, method_of
+from probrev.plumbing.readable import readable
 
 Solve = Callable[[Any, Float[Array, "obs visible"], ExactOptions], ExactResult]
 # Of a state of a finite prior, for each observation: rounded up from runs on 2 CPU cores.
 SECONDS_PER_STATE = 3e-6
 
 
+@readable
 class ExactPlan(NamedTuple):
     """Which exact method serves a model, how much it has to do per observation, and the method.
 

@@ -22,6 +22,7 @@ from probrev.model.protocol import Model, check_obs, check_pytree
 from probrev.model.sites import prior_program, site_dims
 from probrev.plumbing import door
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.readable import Table, cut, readable, summarize
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.timing import Timing, stopwatch
 from probrev.posterior.posterior import Moments, Posterior, from_draws
@@ -233,6 +234,7 @@ def init_groups(
     ]
 
 
+@readable
 class GibbsKernel(MCMCKernel):
     """A sweep of `gibbs` as a kernel for `numpyro.infer.MCMC`, all observations in a chain's state.
 
@@ -246,6 +248,12 @@ class GibbsKernel(MCMCKernel):
     def __init__(self, model: Model):
         self._sweep = sweep_of(model)
         self._model, self._laid_out = model, self._sweep.lay_out(model)
+
+    def __repr__(self) -> str:
+        return cut(f"GibbsKernel({summarize(self.model)})")
+
+    def _table(self) -> Table:
+        return Table("GibbsKernel", {"model": self.model})
 
     @property
     def model(self) -> Model:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from probrev.model.kinds import Question, refusal
 from probrev.model.protocol import Model
+from probrev.plumbing.readable import readable
 
 
 class State(Protocol):
@@ -23,6 +24,7 @@ def _as_it_is(model: Any) -> Any:
     return model
 
 
+@readable
 class Sweep(NamedTuple):
     """How Gibbs samples a model, all chains of all observations together.
 

@@ -12,6 +12,7 @@ from scipy.special import expit, log_expit, log_ndtr, ndtr, ndtri
 
 from probrev.nets.fitting.likelihood import LayerData, Parameters
 from probrev.nets.fitting.maximum import Held, StandardErrors
+from probrev.plumbing.readable import readable
 
 # Shares of zeros, as predicted and as they are, may differ by so much.
 MOST_ZERO_GAP = 0.01
@@ -23,6 +24,7 @@ CLEAR = 2.0
 MOST_REPEATED = 0.01
 
 
+@readable
 class Check(NamedTuple):
     """One thing that was looked at.
 
@@ -48,6 +50,7 @@ class Check(NamedTuple):
         return bool(self.wanted)
 
 
+@readable
 class Residuals(NamedTuple):
     """Randomised quantile residuals, independent N(0, 1) under the right layer.
 

@@ -26,12 +26,16 @@ from probrev.nets.fitting.rivals import decoder_log_likelihood, null_log_likelih
 from probrev.nets.weights.controls import gaussian_control
 from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.readable import Table, cut, readable
 from probrev.plumbing.refusal import Refusal, TypeRefusal
 
 FEWEST_PAIRS = 16
+# Columns of a summary that a notebook shows.
+SHOWN = ("check", "value", "std_error", "wanted", "holds")
 RIVALS = ("null", "gaussian", "shuffled", "decoder")
 
 
+@readable
 @dataclass(frozen=True)
 class LayerFit:
     """How a fitted layer came out, and whether it fits pairs that it was not fitted to.
@@ -80,16 +84,32 @@ class LayerFit:
             columns={"name": "check"}
         )
 
-    def __repr__(self) -> str:
+    @property
+    def about(self) -> str:
+        """What was fitted, and the fitted parameters with their standard errors."""
         layer, errors = self.layer, self.std_errors
-        about = (
+        return (
             f"LayerFit of {layer.n_visible} x {layer.n_hidden}, {self.num_pairs} pairs: keep_prob "
             f"{float(layer.keep_prob):.4f} ± {errors.keep_prob:.1g}, noise_std "
             f"{float(layer.noise_std):.4g} ± {errors.noise_std:.1g}, gain {float(layer.gain):.4g} "
             f"± {errors.gain:.1g}"
         )
+
+    @property
+    def outcome(self) -> str:
+        """Which gates do not hold, by name."""
+        failed = [check.name for check in self.checks if not check.holds]
+        return f"what does not hold: {', '.join(failed)}" if failed else "every gate holds"
+
+    def __repr__(self) -> str:
+        return cut(f"{self.about}; {self.outcome}")
+
+    def __str__(self) -> str:
         failed = [check.sentence for check in self.checks if not check.holds]
-        return "\n".join([about, *(failed or ["Every gate holds."])])
+        return "\n".join([self.about, *(failed or ["Every gate holds."])])
+
+    def _table(self) -> Table:
+        return Table(f"{self.about}; {self.outcome}", self.summary().loc[:, [*SHOWN]])
 
 
 _FREE = door.optional(

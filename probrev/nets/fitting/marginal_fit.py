@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -26,6 +27,7 @@ from probrev.nets.fitting.marginal_model import (
 from probrev.nets.fitting.marginal_search import MarginalSearch
 from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.readable import Table, readable
 from probrev.plumbing.refusal import Refusal
 
 # Warm-up of the Gibbs sweep, which has no end here: what it would learn is for fixed parameters.
@@ -33,6 +35,7 @@ NO_END = 2**31 - 1
 FEWEST_OBS = 16
 
 
+@readable
 class MarginalErrors(NamedTuple):
     """Standard errors of what was fitted; 0 for what was held, NaN where there is none.
 
@@ -51,6 +54,7 @@ class MarginalErrors(NamedTuple):
     bias: Float[np.ndarray, " visible"]
 
 
+@readable
 @dataclass(frozen=True)
 class MarginalFit:
     """A layer and its prior as x alone has them likeliest.
@@ -97,6 +101,11 @@ class MarginalFit:
             f"MarginalFit of {layer.n_visible} x {layer.n_hidden}, {self.num_obs} observations: "
             f"{numbers}; halves of the search {self.drift:.2f} standard errors apart"
         )
+
+    def _table(self) -> Table:
+        errors = {name: getattr(self.std_errors, name) for name in SHARED}
+        rows = [(name, float(self.values[name]), error) for name, error in errors.items()]
+        return Table(repr(self), pd.DataFrame(rows, columns=["parameter", "value", "std_error"]))
 
 
 def _free(name: str, value: Any) -> None:

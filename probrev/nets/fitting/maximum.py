@@ -13,6 +13,7 @@ from probrev.nets.fitting.likelihood import (
     differentiate_twice,
     log_likelihood,
 )
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 
 # Where the search for keep_prob begins: zeros that are dropout's, and zeros that are the noise's.
@@ -54,6 +55,7 @@ class Held(NamedTuple):
         return np.array(ways, float).reshape(-1, 3).T
 
 
+@readable
 class StandardErrors(NamedTuple):
     """Standard errors of what was fitted; 0 for what was held, NaN where there is none.
 

@@ -18,7 +18,7 @@ from probrev.model.priors import SpikeAndSlab
 from probrev.model.rectified_gaussian import RectifiedGaussian
 from probrev.nets.fitting.checks import Check
 from probrev.nets.fitting.hidden_layers import read_hidden
-from probrev.nets.fitting.layer_fit import LayerFit, fit_layer
+from probrev.nets.fitting.layer_fit import SHOWN, LayerFit, fit_layer
 from probrev.nets.fitting.likelihood import read_pairs
 from probrev.nets.fitting.maximum import Held, maximise
 from probrev.nets.fitting.priors import fit_prior
@@ -26,6 +26,7 @@ from probrev.nets.weights.trained_layer import TrainedLayer, TrainedLayers
 from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.readable import Table, cut, readable
 from probrev.plumbing.refusal import Refusal
 
 INDEPENDENT, CORRELATED = PRIORS = ("independent", "correlated")
@@ -34,6 +35,7 @@ Prior = SpikeAndSlab | RectifiedGaussian
 MOST_DENSITIES = 16
 
 
+@readable
 class PriorFit(NamedTuple):
     """A prior fitted to the h of a layer.
 
@@ -47,6 +49,7 @@ class PriorFit(NamedTuple):
     log_prob: Float[np.ndarray, " obs"]
 
 
+@readable
 class Activations(NamedTuple):
     """Real activations around a layer, of the same inputs.
 
@@ -64,6 +67,7 @@ class Activations(NamedTuple):
         return np.maximum(self.v, 0.0)
 
 
+@readable
 @dataclass(frozen=True)
 class FittedLevel:
     """One layer of a net, h = r(W^T x + b), and the model x = gain r(W h + ...) fitted to it.
@@ -135,9 +139,17 @@ class FittedLevel:
         return Check("above independent", float(gap.mean()), float(error), "", True, said)
 
     def __repr__(self) -> str:
-        return f"{self.name}: {self.fit!r}\n{self._tell_priors().sentence}"
+        return cut(f"FittedLevel {self.name}, {self.chosen} prior: {self.fit!r}")
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.fit}\n{self._tell_priors().sentence}"
+
+    def _table(self) -> Table:
+        checks = pd.DataFrame(self.checks, columns=["check", *Check._fields[1:]])
+        return Table(f"{self.name}: {self.fit.about}; {self.fit.outcome}", checks.loc[:, [*SHOWN]])
 
 
+@readable
 @dataclass(frozen=True)
 class FittedNet:
     """A net, and the generative model fitted to it.
@@ -199,10 +211,20 @@ class FittedNet:
         table = pd.concat(tables, ignore_index=True).rename(columns={"name": "check"})
         return table.loc[:, ["level", "check", *Check._fields[1:]]]
 
-    def __repr__(self) -> str:
+    @property
+    def _about(self) -> str:
         widths = [self.levels[0].weights.shape[0], *(one.weights.shape[1] for one in self.levels)]
-        about = f"FittedNet {'-'.join(map(str, widths))}"
-        return "\n".join([about, *map(repr, self.levels)])
+        return f"FittedNet {'-'.join(map(str, widths))}"
+
+    def __repr__(self) -> str:
+        said = [f"{level.name}: {level.fit.outcome}" for level in self.levels]
+        return cut(f"{self._about}; {'; '.join(said)}")
+
+    def __str__(self) -> str:
+        return "\n".join([self._about, *map(str, self.levels)])
+
+    def _table(self) -> Table:
+        return Table(self._about, self.summary().loc[:, ["level", *SHOWN]])
 
 
 def _layers(name: str, value: Any) -> None:

@@ -18,6 +18,7 @@ from probrev.nets.shadow.synthetic import Shadow, draw_shadow
 from probrev.plumbing import door
 from probrev.plumbing.checkpoint import load_checkpoint, save_checkpoint
 from probrev.plumbing.progress import Progress
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 
 # Children of a seed's key.
@@ -26,6 +27,7 @@ START_STREAM, EPOCH_STREAM = 0, 1
 REAL_STREAM, DRAWING_STREAM, SYNTHETIC_STREAM = 0, 1, 2
 
 
+@readable
 class Curve(NamedTuple):
     """What training looked like at each check; of every seed where there are several.
 
@@ -44,6 +46,7 @@ class Curve(NamedTuple):
     calibration_error: Float[np.ndarray, "check *seed"]
 
 
+@readable
 class Training(NamedTuple):
     """A trained classifier, or one for every seed.
 

@@ -7,10 +7,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import log_ndtr, ndtr
 
+from probrev.plumbing.readable import readable
+
 # Standard scores at which the density of the entries is kept, for figures.
 SCORE_EDGES = np.linspace(-5, 5, 81)
 
 
+@readable
 class Entries(NamedTuple):
     """How the entries are distributed: sizes of effects, not p-values.
 

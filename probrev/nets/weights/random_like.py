@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
 
@@ -23,6 +24,7 @@ from probrev.nets.weights.spectrum import (
     scaled_eigenvalues,
 )
 from probrev.plumbing import door
+from probrev.plumbing.readable import Table, cut, readable
 from probrev.plumbing.refusal import Refusal
 
 TRAINED, GAUSSIAN, SPECTRAL = "trained", "gaussian", "spectral"
@@ -51,6 +53,7 @@ THRESHOLDS = (
 )
 
 
+@readable
 class Measures(NamedTuple):
     """What is measured of one matrix.
 
@@ -67,6 +70,7 @@ class Measures(NamedTuple):
     score_density: Float[np.ndarray, " bin"]
 
 
+@readable
 @dataclass(frozen=True)
 class RandomLike:
     """A weight matrix held against random ones.
@@ -89,6 +93,16 @@ class RandomLike:
     init_share: float | None
     word: str
     sentence: str
+
+    def __repr__(self) -> str:
+        return cut(f"RandomLike, {self.n_visible} x {self.n_hidden}: {self.sentence}")
+
+    def _table(self) -> Table:
+        both = {
+            name: one.entries._asdict() | one.spectrum._asdict()
+            for name, one in self.measures.items()
+        }
+        return Table(self.sentence, pd.DataFrame(both).rename_axis("measure").reset_index())
 
     @property
     def trained(self) -> Measures:

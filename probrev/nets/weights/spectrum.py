@@ -8,11 +8,13 @@ from jaxtyping import Float
 
 from probrev.nets.weights.entries import distance
 from probrev.numerics.marchenko_pastur import MarchenkoPastur
+from probrev.plumbing.readable import readable
 
 TOP_SHARE = 0.01
 MOST_ROUNDS = 100
 
 
+@readable
 class Spectrum(NamedTuple):
     """How the eigenvalues of W^T W / N are distributed, N the longer side, unit entry variance.
 

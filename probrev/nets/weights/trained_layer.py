@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from probrev.nets.weights.initializers import init_variance
 from probrev.nets.weights.names import split_path
+from probrev.plumbing.readable import Table, readable
 
 DENSE, CONVOLUTION, ATTENTION = "dense", "convolution", "attention"
 KERAS_ROOT = "model_weights"
@@ -18,6 +19,7 @@ RELU = "relu"
 _GROUPS = ("layers", "vars")
 
 
+@readable
 class FoldedNorm(NamedTuple):
     """A batch normalisation that was folded into a layer.
 
@@ -34,6 +36,7 @@ class FoldedNorm(NamedTuple):
     is_before: bool = False
 
 
+@readable
 @dataclass(frozen=True)
 class TrainedLayer:
     """One layer of a trained net, h = r(weights^T x + bias).
@@ -104,6 +107,7 @@ class TrainedLayer:
         return None if self.init_var is None or not variance else self.init_var / variance
 
 
+@readable
 @dataclass(frozen=True)
 class TrainedLayers(Sequence[TrainedLayer]):
     """The trained layers of a file, and what is known of them as a net.
@@ -123,6 +127,16 @@ class TrainedLayers(Sequence[TrainedLayer]):
     order_known: bool = True
     order: str = ""
     doubts: tuple[str, ...] = ()
+
+    def _table(self) -> Table:
+        import pandas as pd  # slow, and some commands begin without it
+
+        rows = [
+            (one.name, f"{one.n_visible} x {one.n_hidden}", one.kind, one.activation)
+            for one in self
+        ]
+        columns = ["weights", "shape", "kind", "activation"]
+        return Table(f"TrainedLayers; {self.order}", pd.DataFrame(rows, columns=columns))
 
     @overload
     def __getitem__(self, index: int) -> TrainedLayer: ...

@@ -15,6 +15,7 @@ from probrev.inference.methods import METHODS
 from probrev.inverses.rung_names import RUNGS
 from probrev.plumbing.limits import MOST_COUNT
 from probrev.plumbing.paths import check_path
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 from probrev.runs import registry
 from probrev.runs.settings import check_value, parse_value
@@ -41,6 +42,7 @@ class Cell(NamedTuple):
     seed: int
 
 
+@readable
 @dataclass(frozen=True)
 class Grid:
     """A grid of independent comparisons: axes x posteriors x seeds, the seed running fastest.

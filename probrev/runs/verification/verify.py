@@ -30,6 +30,7 @@ from probrev.inverses.estimates import Estimates, summarize_samples
 from probrev.model.observations import Observations, Origin
 from probrev.nets.fitting.checks import Check
 from probrev.plumbing import door
+from probrev.plumbing.readable import Table, cut, readable
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.plumbing.trees import taken_for
@@ -53,6 +54,7 @@ MOST_SECONDS = 10.0
 FROM_DRAWS = "from draws, estimates, h"
 
 
+@readable
 @dataclass(frozen=True)
 class Verification:
     """What became of a saved run's numbers when they were computed again.
@@ -66,7 +68,10 @@ class Verification:
     skipped: Mapping[str, str]
 
     def __repr__(self) -> str:
-        return f"Verification: {self.headline}"
+        return cut(f"Verification: {self.headline}")
+
+    def _table(self) -> Table:
+        return Table(self.headline, self.table())
 
     @property
     def convicted(self) -> bool:

@@ -65,11 +65,14 @@ def test_summary_and_repr(fitted):
     assert list(table.columns) == ["check", *Check._fields[1:]]
     assert len(table) == len(fit.checks)
     assert table["wanted"].astype(bool).sum() == GATES
-    text = repr(fit)
+    assert repr(fit) == f"{fit.about}; every gate holds"
+    text = str(fit)
     assert text.startswith("LayerFit of 16 x 4, 200 pairs: keep_prob 0.")
     assert text.endswith("\nEvery gate holds.")
     failed = fit.checks[0]._replace(holds=False, sentence="No.")
-    assert repr(replace(fit, checks=(failed, *fit.checks[1:]))).endswith("\nNo.")
+    worse = replace(fit, checks=(failed, *fit.checks[1:]))
+    assert str(worse).endswith("\nNo.")
+    assert repr(worse).endswith(f"; what does not hold: {failed.name}")
 
 
 def test_what_is_held_stays(case):
@@ -115,7 +118,7 @@ def test_each_gate_fails_where_it_should(plant, case):
     _, fit = pr.fit_layer(weights, **halves(x, h))
     assert set(failing(fit)) >= PLANTS[plant]
     assert not fit.passes
-    assert repr(fit).count("\n") == len(failing(fit))
+    assert str(fit).count("\n") == len(failing(fit))
 
 
 def test_seed_decides_the_controls_and_nothing_else(case, fitted):
@@ -166,8 +169,8 @@ def with_nan(values):
         (refused(h=with_nan(H)), "h must be finite; got NaN or infinity"),
         (refused(weights=with_nan(W)), "weights must be finite"),
         (refused(x=X + 1j), "x must be real numbers"),
-        (refused(x=X - 2), 'smallest is -1: use activation="identity"'),
-        (refused(new=(X - 2, H)), 'smallest is -1: use activation="identity"'),
+        (refused(x=X - 2), 'smallest is -1; .* next to x activation="identity"'),
+        (refused(new=(X - 2, H)), 'smallest is -1; .* next to x activation="identity"'),
         (refused(x=0 * X), "x is 0 throughout: no row fires"),
         (refused(new=(0 * X, H)), "held-out x is 0 throughout"),
         (refused(x=0 * X, activation="identity", keep_prob=1.0), "x is 0 throughout"),

@@ -100,7 +100,8 @@ def test_the_summary_has_every_check_of_every_layer(fitted):
     assert [*table["level"].unique()] == ["layer 1", "layer 2"]
     assert len(table) == sum(len(level.checks) for level in fitted.levels)
     assert table["sentence"].str.endswith(".").all()
-    assert "FittedNet 9-7-5" in repr(fitted)
+    assert repr(fitted).startswith("FittedNet 9-7-5; layer 1: ")
+    assert str(fitted).startswith("FittedNet 9-7-5\nlayer 1: LayerFit of 9 x 7")
 
 
 @pytest.mark.slow
