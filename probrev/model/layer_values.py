@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from probrev.model.activations import Location
+from probrev.model.activations import Activation, Location
 from probrev.model.layer import Layer
 from probrev.plumbing.refusal import Refusal
 
@@ -22,9 +22,20 @@ def check_values(layer: Layer, x: Float[np.ndarray, "obs visible"]) -> None:
             f"x must be what a layer with activation {layer.activation}, gain "
             f"{float(layer.gain):.3g} and keep_prob {float(layer.keep_prob):g} can make; "
             f"observation {number} has x_{unit} = {float(x[number, unit]):.6g}, which has "
-            "probability 0 under every h"
+            f"probability 0 under every h{explain_negative(layer.activation, x)}"
         )
     _check_flats(layer, x, place)
+
+
+def explain_negative(activation: Activation, x: Float[np.ndarray, "obs visible"]) -> str:
+    """What to do about x below 0, where the activation gives none; else empty."""
+    values = [flat.value for flat in activation.flats] + [low for low, _ in activation.stretches]
+    if x.min() >= 0 or min(values) < 0:
+        return ""
+    return (
+        f"; {np.mean(x < 0):.0%} of x are below 0, as standardised inputs are: give the layer next "
+        'to x activation="identity", or give x before it is standardised'
+    )
 
 
 def _check_flats(layer: Layer, x: Float[np.ndarray, "obs visible"], place: Location) -> None:

@@ -30,10 +30,12 @@ from probrev.inverses.feedforward import FeedforwardNet
 from probrev.nets.similarity import measure_similarity, shuffle_pairs
 from probrev.plumbing import door
 from probrev.plumbing.arrays import check_real
+from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import Refusal
 from probrev.theory.net_risk import raw_rectified_moments
 
 
+@readable
 class Reversal(NamedTuple):
     """What a trip down and up left at every level.
 
@@ -212,5 +214,6 @@ def _check_activations(name: str, value: ArrayLike, width: int, level: int) -> A
             f"got {value.shape}"
         )
     if not bool(jnp.isfinite(value).all()) or bool((value < 0).any()):
-        raise Refusal(f"{name} must be finite and nonnegative, as ReLU activations are")
+        before = ": give x before it is standardised" if level == 0 else ""
+        raise Refusal(f"{name} must be finite and nonnegative, as ReLU activations are{before}")
     return value

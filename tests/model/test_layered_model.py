@@ -285,7 +285,12 @@ def observe(change, name="x"):
 @pytest.mark.parametrize(
     ("change", "name", "match"),
     [
-        (-0.1, "x", "x must be what a layer with activation relu.*observation 1 has x_. = -0.1"),
+        (
+            -0.1,
+            "x",
+            "x must be what a layer with activation relu.*observation 1 has x_. = -0.1.*every h; "
+            '8% of x are below 0, .* give the layer next to x activation="identity"',
+        ),
         (-0.1, "h", "h is nonnegative under SpikeAndSlab; got -0.1"),
         (np.nan, "x", "x must be finite; got NaN or infinity in observation 1$"),
         (np.inf, "h", "h must be finite; got NaN or infinity in observation 1$"),

@@ -173,6 +173,10 @@ REAL = [np.ones((2, 13)), np.ones((2, 9)), np.ones((2, 6)), np.ones((2, 4))]
     [
         (lambda: pr.reverse(jax.random.key(0), NET, np.ones((2, 5))), r"shape \(num_obs, 4\)"),
         (lambda: pr.reverse(jax.random.key(0), NET, -np.ones((2, 4))), "h must be .* nonnegative"),
+        (
+            lambda: pr.measure_reversal(jax.random.key(0), NET, [-REAL[0], *REAL[1:]]),
+            r"activations\[0\] must be .* nonnegative, .*: give x before it is standardised",
+        ),
         (lambda: pr.reverse(jax.random.key(0), NET, REAL[3], top=4), r"top must lie in \[1, 3\]"),
         (lambda: pr.reverse(jax.random.key(0), NET, REAL[2], top=2, depth=3), "top = 2"),
         (lambda: pr.measure_reversal(jax.random.key(0), NET, REAL[:3]), "4 in all; got 3"),

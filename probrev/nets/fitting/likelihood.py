@@ -23,6 +23,7 @@ from scipy.special import expit, log_expit, log_ndtr, ndtr
 
 from probrev.model.activations import Activation
 from probrev.model.layer import Layer
+from probrev.model.layer_values import explain_negative
 from probrev.plumbing.refusal import Refusal
 
 # Parameters that all rows share, as they are searched: on these scales none has an end.
@@ -100,7 +101,7 @@ def read_pairs(
     if not np.asarray(place.possible).all():
         raise Refusal(
             f"x has values that a layer with activation {activation} cannot give, the smallest "
-            f'is {x.min():.3g}: use activation="identity" for inputs that may be negative'
+            f"is {x.min():.3g}{explain_negative(activation, x)}"
         )
     seen, dropped = np.asarray(place.seen), np.asarray(place.dropped)
     on = np.zeros_like(seen) if not place.on else np.asarray(place.on[0])

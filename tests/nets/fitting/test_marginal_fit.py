@@ -227,7 +227,7 @@ def k_sparse():
         (small(), {"x": X[:, :2]}, r"x must have shape \(num_obs, 3\) .* got \(20, 2\)"),
         (small(), {"x": X[:15]}, "at least 16 observations"),
         (small(), {"x": X * np.nan}, "x must be finite"),
-        (small(), {"x": -X}, 'use activation="identity"'),
+        (small(), {"x": -X}, 'layer next to x activation="identity"'),
         (small(), {"x": X * [1, 0, 0]}, "2 rows of x are 0 throughout, the first of them row 1"),
         (small(), {"x": 0 * X, "free": ("noise_std",)}, "x is 0 throughout"),
         (small(), {"num_samples": 1}, "num_samples must be at least 2; got 1"),
