@@ -16,6 +16,7 @@ from probrev.cli.plan import Plan, check_names
 from probrev.cli.programs import keep_programs
 from probrev.comparison.looks import LOOKS
 from probrev.inference.choice import EVERY_OBS, estimate_seconds, infer
+from probrev.inference.gibbs.gibbs import MOST_BYTES
 from probrev.inverses.ladder import build_samplers
 from probrev.plumbing.checkpoint import fingerprint
 from probrev.plumbing.progress import Progress
@@ -27,14 +28,11 @@ from probrev.runs.fault import refusing, refusing_late
 from probrev.runs.provenance import provenance
 from probrev.runs.registry import WEIGHT_SEED
 
-# Draws of each chain of Gibbs: at first, and at most where it has not converged.
-FIRST_SAMPLES, MOST_SAMPLES = 1000, 32_000
-# Draws of all observations together: Gibbs stops at as many, and no look is planned that has not
-# room for NUM_DRAWS of each observation.
-MOST_BYTES, NUM_DRAWS = 2**30, 8000
+# No look is planned whose observations have not room for as many draws each.
+NUM_DRAWS = 8000
 
 
-def run(plan: Plan, checkpoints: Path | None = None) -> pr.Comparison:
+def run(plan: Plan, checkpoints: Path | None = None, quiet: bool = False) -> pr.Comparison:
     """Builds the model, simulates observations, computes posteriors and compares.
 
     With more than one draw of the weights, the group `over_weights` holds `ratio` (weight_seed,
@@ -43,11 +41,12 @@ def run(plan: Plan, checkpoints: Path | None = None) -> pr.Comparison:
     Args:
         plan: what was asked for.
         checkpoints: folder in which Gibbs saves its chains on their way, and finds them.
+        quiet: whether nothing is said on the way.
     """
     numpyro.enable_x64()
     keep_programs()
     make = registry.load(plan.info.name)
-    with refusing_late(plan.info.name, plan.info.path), stages() as stage:
+    with refusing_late(plan.info.name, plan.info.path), stages(quiet) as stage:
         result = measure(plan, make, 0, stage, checkpoints)
         if plan.num_weights > 1:
             result.tree["over_weights"] = over_weights(plan, make, result, stage, checkpoints)
@@ -216,10 +215,4 @@ def sample_until_converged(
     checkpoint = None
     if checkpoints is not None:
         checkpoint = checkpoints / f"gibbs-{fingerprint((key, model, obs.x))[:16]}.npz"
-    num_chains = 4
-    room = MOST_BYTES // (8 * num_chains * obs.num_obs * model.n_hidden)
-    return pr.gibbs(
-        key, model, obs, num_samples=FIRST_SAMPLES, num_chains=num_chains,
-        max_samples=min(max(room, FIRST_SAMPLES), MOST_SAMPLES), checkpoint=checkpoint,
-        progress=progress,
-    )  # fmt: skip
+    return pr.gibbs(key, model, obs, until_converged=True, checkpoint=checkpoint, progress=progress)

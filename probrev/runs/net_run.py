@@ -82,7 +82,8 @@ def judge_level(
         prior: "independent" or "correlated"; by default the one that was chosen.
         num_obs: observations; by default 32, then 128 and 512 while the verdict is undecided, as
             far as observations are held out.
-        infer: what gives the posterior that judges.
+        infer: what gives the posterior that judges; the command line's is
+            `partial(pr.gibbs, until_converged=True)`.
         seed: see `compare`.
         stage: told of each part of the work by name.
         begin: told of each look before it begins.

@@ -28,6 +28,9 @@ from probrev.plumbing.timing import Timing, stopwatch
 from probrev.posterior.posterior import Moments, Posterior, from_draws
 from probrev.posterior.shortfall import missing_draws
 
+# Draws of each chain: by default; at first and at most where they go on until they have converged,
+# and then bytes of the draws of all observations together, at 8 a number.
+NUM_SAMPLES, FIRST_SAMPLES, MOST_SAMPLES, MOST_BYTES = 2000, 1000, 32_000, 2**30
 # Fixed, so that draws do not depend on the machine: two keep most cores busy (see `run_chain`).
 NUM_GROUPS = 2
 
@@ -37,8 +40,9 @@ NUM_GROUPS = 2
     model=model_door.model,
     obs=model_door.observations,
     num_warmup=door.count(0),
-    num_samples=door.count(),
+    num_samples=door.optional(door.count()),
     max_samples=door.optional(door.count()),
+    until_converged=door.flag,
     num_chains=door.count(),
     keep_layers=door.flag,
     start=door.one_of("prior", "truth"),
@@ -51,8 +55,9 @@ def gibbs(
     obs: Observations,
     *,
     num_warmup: int = 500,
-    num_samples: int = 2000,
+    num_samples: int | None = None,
     max_samples: int | None = None,
+    until_converged: bool = False,
     num_chains: int = 4,
     keep_layers: bool = False,
     start: Literal["prior", "truth"] = "prior",
@@ -84,10 +89,14 @@ def gibbs(
             before it (see `ConditionalPrior`); or a model with a method `gibbs_sweep`.
         obs: observations; all of them, and all chains, advance in one compiled call.
         num_warmup: sweeps per chain that are thrown away.
-        num_samples: sweeps per chain that are kept.
+        num_samples: sweeps per chain that are kept; by default 2000, or 1000 to begin with
+            `until_converged`.
         max_samples: how many may be kept where the posterior is not "ok" after `num_samples`: then
             chains go on by as much as their R-hat and ESS say is missing (see `missing_draws`),
-            again and again. The draws alone decide it, never the clock.
+            again and again. The draws alone decide it, never the clock; a posterior that is not
+            "ok" even then says so in its status.
+        until_converged: as the command line does it: `max_samples` is 32,000 where it is not given,
+            or fewer where all draws would take more than 1 GiB.
         num_chains: independent chains per observation.
         keep_layers: keep the draws of intermediate layers too, as `h_1` (next to x), ...; their
             moments are kept in any case.
@@ -108,7 +117,13 @@ def gibbs(
     sweep = sweep_of(model)
     check_pytree(model)
     check_obs(model, obs)
+    if num_samples is None:
+        num_samples = FIRST_SAMPLES if until_converged else NUM_SAMPLES
     at_most = num_samples if max_samples is None else max_samples
+    if until_converged and max_samples is None:
+        room = MOST_BYTES // (8 * num_chains * obs.num_obs * model.n_hidden)
+        at_most = max(num_samples, min(room, MOST_SAMPLES))
+    first_samples = num_samples
     if at_most < num_samples:
         raise Refusal(f"max_samples must be at least num_samples = {num_samples}; got {at_most}")
     settings: dict[str, Any] = {
@@ -143,7 +158,10 @@ def gibbs(
             sites=_all_sites(model, kept),
             site_dims=site_dims(prior_program(model)) if kept.auxiliary else {},
         )  # fmt: skip
-        if num_samples == at_most or not (missing := missing_draws(posterior)):
+        missing = missing_draws(posterior)
+        if missing and num_samples == at_most > first_samples:
+            posterior.tree.attrs["status_reason"] += f"; stopped at {at_most:,} draws of each chain"
+        if not missing or num_samples == at_most:
             return posterior
         num_samples = min(num_samples + missing, at_most)
 

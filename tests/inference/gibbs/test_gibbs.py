@@ -239,6 +239,11 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
     # Killed on its way to more draws than it began with, it goes to where it was going.
     most = pr.gibbs(jax.random.key(2), model, obs, num_samples=33, max_samples=120, **settings)
+    assert most.status_reason.endswith("; stopped at 120 draws of each chain")
+    until = dict(settings, num_samples=33, max_samples=120, until_converged=True)
+    np.testing.assert_array_equal(
+        pr.gibbs(jax.random.key(2), model, obs, **until).draws, most.draws
+    )
     path.unlink()
 
     def kill_later(done, total):
