@@ -57,6 +57,11 @@ app.command(
     help="Compute a saved run's table and verdicts again, and compare.\n\n"
     "Exit status: 0 all agree, 3 convicted: a number does not follow from the run, 2 bad input.",
 )
+app.command(
+    "probrev.cli.completion:completion",
+    name="completion",
+    help="Print a script that lets a shell complete commands and options.",
+)
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from probrev.cli import INCONCLUSIVE
+from probrev.cli.flags import AsJson, Quiet
 from probrev.cli.numbers import Count, Seed
 from probrev.cli.output import check_place
 from probrev.cli.plan import check_names
@@ -34,7 +35,8 @@ def check(
     seed: Seed = 0,
     out: Path | None = None,
     workers: Count | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> int:
     """Checks that a method's posteriors are those of a model; writes a run and a report.
 
@@ -48,6 +50,7 @@ def check(
         out: folder for run.nc, report.html and the batches on the way; by default
             runs/check-<model>. Killed at any moment, the same command goes on there.
         workers: worker processes on this machine; by default this process computes.
+        quiet: say nothing on stderr but errors.
         as_json: print the result as JSON, and nothing else, on stdout.
     """
     info = registry.describe(model)
@@ -64,7 +67,7 @@ def check(
         from probrev.cli.display import stages
 
         request = Request(info, assignments, settings, method, num_simulations, seed, workers)
-        with stages() as stage:
+        with stages(quiet) as stage:
             result = run(request, folder, stage)
         write(result, folder)
     show = print_json if as_json else print_calibration

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 import probrev as pr
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import print_json, print_result
+from probrev.cli.flags import AsJson, Quiet
 from probrev.cli.numbers import Count, Seed
 from probrev.cli.output import REPORT, RUN, default_folder
 from probrev.cli.plan import Plan
@@ -48,7 +49,8 @@ def compare(
     num_weights: Count = 1,
     seed: Seed = 0,
     out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> int:
     """Compares nets with a model's posterior; writes a run and a report.
 
@@ -73,6 +75,7 @@ def compare(
         seed: random seed of the observations and the samplers.
         out: folder for run.nc and report.html; by default runs/<model>-<UTC time>. Interrupted, the
             same command with the same folder goes on from its checkpoints there.
+        quiet: say nothing on stderr but errors.
         as_json: print the metrics as JSON, and nothing else, on stdout.
     """
     check_path("model", model)
@@ -102,7 +105,7 @@ def compare(
         with claim(folder, plan.identity) as claimed:
             from probrev.cli.net_run import run_net
 
-            read, result = run_net(plan, claimed.checkpoints)
+            read, result = run_net(plan, claimed.checkpoints, quiet)
             write(result, folder, claimed)
     else:
         _refuse_net(model, any(value is not None for value in net))
@@ -112,7 +115,7 @@ def compare(
         with claim(folder, plan.identity) as claimed:
             from probrev.cli.run import run
 
-            result = run(plan, claimed.checkpoints)
+            result = run(plan, claimed.checkpoints, quiet)
             write(result, folder, claimed)
     show = print_json if as_json else print_result
     show(result, folder, read)

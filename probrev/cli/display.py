@@ -12,19 +12,27 @@ from rich.table import Table
 
 from probrev.cli.console import Console
 from probrev.cli.output import REPORT, RUN
+from probrev.cli.pace import Pace
 
 if TYPE_CHECKING:
     from probrev import Comparison
 
 
 class Stages:
-    """What long work tells stderr: its stages, and lines between them."""
+    """What long work tells stderr: its stages, and lines between them.
 
-    def __init__(self, bars: Progress):
-        self._bars = bars
+    Args:
+        bars: of a terminal.
+        quiet: whether nothing is said.
+    """
+
+    def __init__(self, bars: Progress, quiet: bool):
+        self._bars, self._quiet = bars, quiet
 
     def __call__(self, name: str) -> Callable[[int, int], None]:
         """Begins a stage by name; what it returns is told how far the stage is: done, in all."""
+        if not self._bars.console.is_terminal:
+            return Pace(name, self.say)
         for earlier in self._bars.task_ids:
             self._bars.update(earlier, total=1, completed=1)
         task = self._bars.add_task(name, total=None)
@@ -32,12 +40,13 @@ class Stages:
 
     def say(self, line: str) -> None:
         """A line of its own, terminal or not."""
-        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if not self._quiet:
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def stages() -> Iterator[Stages]:
-    """Shows each stage of long work with its rate and time left, if stderr is a terminal."""
+def stages(quiet: bool = False) -> Iterator[Stages]:
+    """Shows each stage of long work with its rate and time left: bars on a terminal, else lines."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -45,8 +54,9 @@ def stages() -> Iterator[Stages]:
         TaskProgressColumn(show_speed=True),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        yield Stages(bars)
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden) as bars:
+        yield Stages(bars, quiet)
 
 
 def print_result(result: "Comparison", folder: Path, read: str | None = None) -> None:

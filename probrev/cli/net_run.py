@@ -20,12 +20,13 @@ from probrev.plumbing.surroundings import surroundings
 from probrev.runs.net_run import judge_level
 
 
-def run_net(plan: NetPlan, checkpoints: Path) -> tuple[str, pr.Comparison]:
+def run_net(plan: NetPlan, checkpoints: Path, quiet: bool = False) -> tuple[str, pr.Comparison]:
     """Reads a net, fits it and judges one of its layers.
 
     Args:
         plan: what was asked for.
         checkpoints: folder in which Gibbs saves its chains on their way, and finds them.
+        quiet: whether nothing is said on the way.
 
     Returns:
         What was read, in a line, and the comparison.
@@ -42,12 +43,13 @@ def run_net(plan: NetPlan, checkpoints: Path) -> tuple[str, pr.Comparison]:
     layer = _choose(plan, layers, hidden)
     widths = [layers[0].n_visible, *(one.n_hidden for one in layers)]
     read = f"a ReLU net {'-'.join(map(str, widths))}, read from {plan.file}"
-    with stages() as stage:
+    with stages(quiet) as stage:
         stage.say(read)
         _say_what_was_read(layers, stage)
         net = pr.fit_net(
             layers, x, held_out, layer=layer, seed=plan.seed, progress=stage("fit of the layers")
         )
+        _say_identity(net.levels[0], stage)
         level = net.judged
         stage.say(f"{level.name} is judged, {len(net.levels)} of {len(hidden)} layers fitted")
         result = judge_level(
@@ -61,6 +63,12 @@ def run_net(plan: NetPlan, checkpoints: Path) -> tuple[str, pr.Comparison]:
             },
         )  # fmt: skip
     return f"{read[0].upper()}{read[1:]}; {level.name} is judged.", result
+
+
+def _say_identity(lowest: pr.FittedLevel, stage: Stages) -> None:
+    """That inputs below 0, such as standardised ones, have no ReLU on their way down."""
+    if str(lowest.fit.layer.activation) == "identity":
+        stage.say("x is below 0 in places: on the way down an identity stands for ReLU next to x")
 
 
 def _infer(

@@ -3,12 +3,11 @@
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from probrev.cli import INCONCLUSIVE
 from probrev.cli.display import stages
+from probrev.cli.flags import AsJson, Quiet
 from probrev.cli.numbers import Count
 from probrev.cli.output import check_place
 from probrev.plumbing.refusal import Refusal
@@ -29,7 +28,8 @@ def sweep(
     scheduler: str | None = None,
     shard: str = "1/1",
     out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> int:
     """Computes a grid of comparisons into one zarr store, or goes on where it was left.
 
@@ -40,6 +40,7 @@ def sweep(
         scheduler: address of a running Dask scheduler whose workers compute.
         shard: I/N, to compute only every N-th batch, beginning with the I-th: for job arrays.
         out: the store; by default runs/<name of the grid>.zarr.
+        quiet: say nothing on stderr but errors.
         as_json: print what was done as JSON, and nothing else, on stdout.
     """
     found = SHARD.fullmatch(shard)
@@ -60,7 +61,7 @@ def sweep(
 
     numpyro.enable_x64()
     keep_programs()
-    with stages() as stage:
+    with stages(quiet) as stage:
         result = pr.sweep(
             given,
             store,

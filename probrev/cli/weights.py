@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from probrev.cli.flags import AsJson, Quiet
 from probrev.cli.numbers import Seed
 from probrev.cli.output import check_folder, default_folder
 from probrev.nets.weights.initializers import check_initializer
@@ -20,7 +21,8 @@ def weights(
     unfolded: Annotated[bool, Parameter(negative="")] = False,
     seed: Seed = 0,
     out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Holds the trained weights in a file against random ones, layer by layer; writes a page.
 
@@ -36,6 +38,7 @@ def weights(
         unfolded: leave batch normalisations out; by default they are folded into the weights.
         seed: random seed of the controls.
         out: folder for report.html; by default runs/<file>-<UTC time>.
+        quiet: say nothing on stderr but errors.
         as_json: print every measure as JSON, and nothing else, on stdout.
     """
     check_path("file", file)
@@ -51,7 +54,7 @@ def weights(
     from probrev.nets.weights.layers import read_layers
 
     trained = read_layers(path, tensor, initializer)
-    with stages() as stage:
+    with stages(quiet) as stage:
         layers = weigh(trained, unfolded, seed, stage(f"layers of {path.name}"))
     page = write(layers, folder, path, file, initializer, unfolded, seed)
     if as_json:

@@ -1,8 +1,13 @@
 import contextlib
 import io
+import json
+import math
+from importlib.resources import files
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from probrev import cli
 
@@ -24,6 +29,8 @@ def run_in(folder, *tokens):
         contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        # How far slow work is depends on the machine.
+        mock.patch("probrev.cli.pace.FIRST_SECONDS", math.inf),
     ):
         status = cli.main([str(token) for token in tokens])
     return Done(status, out.getvalue(), err.getvalue())
@@ -38,6 +45,20 @@ def probrev(tmp_path, monkeypatch):
         return run_in(tmp_path, *tokens)
 
     return run
+
+
+@pytest.fixture
+def read_json():
+    """Reads what a command printed with --json, and holds it against its schema."""
+    return _read_json
+
+
+def _read_json(command, text):
+    schema = json.loads((files(cli) / "schemas" / f"{command}.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    said = json.loads(text)
+    Draft202012Validator(schema).validate(said)
+    return said
 
 
 @pytest.fixture(scope="session")

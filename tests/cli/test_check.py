@@ -1,7 +1,5 @@
 """`probrev check`, as typed."""
 
-import json
-
 import pytest
 
 import probrev as pr
@@ -58,12 +56,12 @@ def test_a_right_method_is_calibrated(probrev, tmp_path, plain_gibbs):
     assert (folder / "report.html").read_text().count("<svg") == page.count("<svg")
 
 
-def test_a_wrong_one_is_miscalibrated_with_exit_status_3(probrev, tmp_path, plain_gibbs):
+def test_a_wrong_one_is_miscalibrated_with_exit_status_3(probrev, tmp_path, plain_gibbs, read_json):
     (tmp_path / "plain.py").write_text(MODEL)
     plain_gibbs["widened"] = 1.6
     done = probrev("check", "plain.py", "--num-simulations", "120", "--out", "wide", "--json")
     assert done.status == 3
-    said = json.loads(done.out)
+    said = read_json("check", done.out)
     assert said["word"] == "miscalibrated"
     assert said["quantities"][0]["adjusted_p"] < 1e-3
     assert said["claimed_over_actual"][0]["low"] > 1.5

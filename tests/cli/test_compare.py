@@ -75,11 +75,11 @@ def test_a_run_can_be_repeated_from_its_record(small_run, tmp_path, probrev):
     pd.testing.assert_frame_equal(metrics(folder / "first"), metrics(tmp_path / "second"))
 
 
-def test_json_is_all_that_stdout_holds(small_run, probrev, tmp_path, monkeypatch):
+def test_json_is_all_that_stdout_holds(small_run, probrev, tmp_path, monkeypatch, read_json):
     result = pr.load(small_run[0] / "first" / RUN)
-    monkeypatch.setattr(run, "run", lambda plan, checkpoints: result)
+    monkeypatch.setattr(run, "run", lambda *_: result)
     done = probrev("compare", "one_layer", "--json")
-    said = json.loads(done.out)
+    said = read_json("compare", done.out)
     assert (done.status, done.err, said["conclusive"]) == (0, "", True)
     assert said["metrics"]
     assert files(tmp_path / "runs") == sorted(
@@ -234,7 +234,7 @@ def test_interrupted_writing_leaves_no_half_written_file(
             raise KeyboardInterrupt
 
     result = pr.load(small_run[0] / "first" / RUN)
-    monkeypatch.setattr(run, "run", lambda plan, checkpoints: result)
+    monkeypatch.setattr(run, "run", lambda *_: result)
     module = netcdf if moment == "save" else writing
     monkeypatch.setattr(module, "replacing", interrupted)
     done = probrev("compare", "one_layer", "--out", "o")
@@ -283,7 +283,7 @@ def test_an_untrusted_posterior_is_status_3(probrev, monkeypatch):
     class Result:
         conclusive = False
 
-    monkeypatch.setattr(run, "run", lambda plan, checkpoints: Result())
+    monkeypatch.setattr(run, "run", lambda *_: Result())
     monkeypatch.setattr(compare, "write", lambda *_: None)
     monkeypatch.setattr(compare, "print_result", lambda result, folder, read: print("why"))
     done = probrev("compare", "one_layer")

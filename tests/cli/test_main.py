@@ -58,6 +58,14 @@ def test_help_names_every_method_and_rung(probrev):
     assert {*METHODS, *RUNGS} <= words
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(probrev, shell):
+    done = probrev("completion", shell)
+    assert (done.status, done.err) == (0, "")
+    for word in ("compare", "sweep", "num-simulations", "quiet"):
+        assert word in done.out
+
+
 def test_models_lists_every_model_with_its_parameters(probrev):
     status, out, _ = probrev("models")
     assert status == 0

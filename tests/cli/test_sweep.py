@@ -66,6 +66,15 @@ def test_failed_cells_are_counted_and_explained(grid, probrev):
 
 
 @pytest.mark.usefixtures("quick_cells")
+def test_quiet_says_nothing_on_the_way(grid, probrev, read_json):
+    loud = probrev("sweep", grid, "--out", "s.zarr", "--json")
+    assert loud.err.startswith("4 cells in 1 batch")
+    quiet = probrev("sweep", grid, "--out", "t.zarr", "--json", "--quiet")
+    assert quiet.err == ""
+    assert read_json("sweep", quiet.out) == json.loads(loud.out.replace("s.zarr", "t.zarr"))
+
+
+@pytest.mark.usefixtures("quick_cells")
 def test_a_shard_leaves_the_rest(grid, probrev):
     grid.write_text("batch_size = 1" + GRID.format(second=1.6))
     done = probrev("sweep", grid, "--shard", "2/2", "--out", "s.zarr")

@@ -1,4 +1,3 @@
-import json
 import os
 import pickle
 
@@ -45,11 +44,11 @@ def test_a_table_and_a_page(probrev, net, tmp_path):
     assert [path.name for path in (tmp_path / "page").iterdir()] == ["report.html"]
 
 
-def test_json_of_one_tensor_with_its_initialiser(probrev, net):
+def test_json_of_one_tensor_with_its_initialiser(probrev, net, read_json):
     words = ("--json", "--initializer", "lecun_normal", "--out", "one")
     status, out, err = probrev("weights", f"{net}:fc2", *words)
     assert (status, err) == (0, "")
-    said = json.loads(out)
+    said = read_json("weights", out)
     (layer,) = said["layers"]
     assert (layer["name"], layer["n_visible"], layer["n_hidden"]) == ("fc2", 40, 30)
     std = layer["trained"]["std"]
