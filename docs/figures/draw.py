@@ -14,11 +14,11 @@ import probrev as pr
 from probrev.report import plots
 
 FOLDER = Path(__file__).parent
-NUM_COLOURS = 64
+NUM_COLOURS = 256
 
 
 def draw(run: str) -> None:
-    """Draws every figure of a run, in few colours: they are kept in the repository."""
+    """Draws every figure of a run, in 256 colours: they are kept in the repository."""
     result = pr.load(run)
     figures = {
         "curve": plots.plot_curve(result, "exact"),

@@ -10,18 +10,22 @@ from probrev.model.observations import Origin
 from probrev.posterior.agreement import Outcome
 from probrev.posterior.posterior import Kind
 from probrev.posterior.status import Status
+from probrev.report.advice import advise
 from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, duration, plain, with_error, with_interval
 from probrev.report.summary import Summary
+from probrev.report.words import INVERSES, OWN
 
 
 class Answer(NamedTuple):
     """The answer, as the page opens with it.
 
     Attributes:
-        word: the verdict's word, or why there is none.
+        word: the verdict's word on the net, or why there is none.
         headline: the answer in a line, the same as the terminal's.
-        sentence: the first verdict in full.
+        net: which net is “the net”.
+        sentences: the verdict of the net in full, and of the best inverse.
+        steps: what to do next.
         cost: what net and posterior cost per observation.
         standing: whether the run is conclusive.
         trust: why or why not.
@@ -31,7 +35,9 @@ class Answer(NamedTuple):
 
     word: str
     headline: str
-    sentence: str
+    net: str
+    sentences: list[str]
+    steps: list[str]
     cost: str
     standing: str
     trust: list[str]
@@ -41,8 +47,11 @@ class Answer(NamedTuple):
 
 def answer(summary: Summary) -> Answer:
     """What the run says of the net, how sure it is, and what it costs."""
-    first = summary.verdicts[0]
+    first, best = summary.of_net, summary.best
     word = next((doubt.word for doubt in summary.result.doubts.values()), first.word)
+    sentences = [f"The net: {first.sentence}."]
+    if best.inverse != first.inverse:
+        sentences.append(f"The best of {len(summary.own_verdicts)} inverses: {best.sentence}.")
     rows = [
         [one.inverse, one.posterior, str(one.num_obs), one.word, "yes" if one.planned else "no",
          with_interval(one.ratio, one.low, one.high, most=2),
@@ -55,9 +64,16 @@ def answer(summary: Summary) -> Answer:
         "posterior's time",
     ]  # fmt: skip
     return Answer(
-        word, summary.result.headline, first.sentence, _cost(summary), _standing(summary),
-        _trust(summary), summary.result.conclusive, Table(header, rows, _caption(summary)),
+        word, summary.result.headline, _say_net(summary), sentences, advise(summary),
+        _cost(summary), _standing(summary), _trust(summary), summary.result.conclusive,
+        Table(header, rows, _caption(summary)),
     )  # fmt: skip
+
+
+def _say_net(summary: Summary) -> str:
+    """Which net the page is about."""
+    what = INVERSES.get(summary.net, OWN)
+    return f"On this page “the net” is {summary.net}. {what}"
 
 
 def _caption(summary: Summary) -> str:
@@ -100,9 +116,9 @@ def _standing(summary: Summary) -> str:
     """Whether the run is conclusive, in a sentence."""
     if not summary.result.conclusive:
         return "Not conclusive: not every posterior can be trusted and fits."
-    if summary.verdicts[0].word is Word.UNDECIDED:
+    if summary.of_net.word is Word.UNDECIDED:
         return "Every posterior can be trusted, but there are too few observations to decide."
-    if summary.verdicts[0].word is Word.UNJUDGED:
+    if summary.of_net.word is Word.UNJUDGED:
         return "Every posterior can be trusted, but no word may be said of these observations."
     return "Conclusive: every posterior can be trusted."
 
@@ -210,6 +226,7 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+# What metrics are called at the head of a column.
 COLUMNS = (
     ("relative risk", "relative_risk"),
     ("R", "risk_ratio"),
@@ -245,6 +262,8 @@ def headline(summary: Summary) -> Section:
 
 def _cell(summary: Summary, metric: str, name: str) -> str:
     row = summary.get(metric, name)
+    if metric.startswith("support") and name in summary.never_zero:
+        return ABSENT
     if row is None:
         is_own = metric.startswith("risk_ratio") and name == POSTERIOR
         return "1" if is_own else ABSENT

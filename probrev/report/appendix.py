@@ -15,15 +15,16 @@ def full_table(summary: Summary) -> Section:
     rows = [
         [metric, subject, against or ABSENT, *(plain(number, 4) for number in row[2:])]
         for (metric, subject, against), row in summary.rows.items()
+        if not (metric.startswith("support_") and subject in summary.never_zero)
     ]
     header = ["metric", "of", "against", "value", "std. error", "95 % low", "95 % high"]
     return Section("All numbers", tables=[Table(header, rows)], folded=True)
 
 
 def glossary(summary: Summary) -> Section:
-    """The metrics that this run has."""
+    """The metrics that this run has; the words that are linked are put before them."""
     rows = [[name, text] for name, text in summary.result.glossary.items()]
-    return Section("Glossary", tables=[Table(["metric", "meaning"], rows)])
+    return Section("Glossary", tables=[Table(["metric", "meaning"], rows)], has_words=True)
 
 
 def provenance(summary: Summary) -> list[Section]:

@@ -6,10 +6,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from probrev.report.plots.canvas import data_uri
-
-# Inches; a wider figure is scrolled, not shrunk, on narrow screens.
-NARROW = 5
+from probrev.report.plots.drawing import drawing
 
 
 class Table(NamedTuple):
@@ -30,16 +27,12 @@ class Image(NamedTuple):
     """A figure inside the page.
 
     Attributes:
-        source: the image itself, as a data URI.
-        alt: what it shows, for those who cannot see it.
+        markup: the figure itself.
         caption: what is seen and how to read it.
-        wide: whether it would be unreadable on the width of a telephone.
     """
 
-    source: str
-    alt: str
+    markup: str
     caption: str
-    wide: bool
 
 
 @dataclass
@@ -53,6 +46,8 @@ class Section:
         tables: tables.
         folded: whether it is closed until it is clicked on.
         code: preformatted text.
+        has_words: whether the words that the page links are explained here.
+        any_observation: whether the page's script shows one of many observations at its end.
     """
 
     title: str
@@ -61,6 +56,8 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     folded: bool = False
     code: str = ""
+    has_words: bool = False
+    any_observation: bool = False
 
     @property
     def anchor(self) -> str:
@@ -69,5 +66,11 @@ class Section:
 
 
 def image(figure: Figure, alt: str, caption: str) -> Image:
-    """Puts a figure into the page."""
-    return Image(data_uri(figure), alt, caption, wide=figure.get_figwidth() > NARROW)
+    """Puts a figure into the page.
+
+    Args:
+        figure: the figure.
+        alt: what is to be seen in it, in words.
+        caption: how to read it.
+    """
+    return Image(drawing(figure, alt), caption)

@@ -34,7 +34,7 @@ def gap(summary: Summary) -> list[Section]:
         "beside the sum, not in it."
     )
     figure = image(
-        plot_gap(parts, summary.judge), "Parts of the gap between the net and Bayes", caption
+        plot_gap(parts, summary.judge), f"Parts of the gap: {_say_largest(parts)}", caption
     )
     return [
         Section(

@@ -1,28 +1,32 @@
 """Single observations: a typical one and the worst one."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from probrev.posterior.posterior import Kind
 from probrev.report.blocks import Section, image
 from probrev.report.numbers import percent, plain
 from probrev.report.plots import plot_observation
+from probrev.report.plots.observation import look_at
 from probrev.report.summary import Summary
+from probrev.report.units import net_error
 
 
 def observations(summary: Summary) -> list[Section]:
     """The typical observation and the worst, or the only one."""
-    found = summary.result.tree[f"metrics/{summary.judge}"].to_dataset()
-    name = "squared_error" if "squared_error" in found else "excess_risk"
-    error = found[name].sel(inverse=summary.net)
+    error = net_error(summary)
     order = error["obs"].to_numpy()[np.argsort(error.to_numpy(), kind="stable")]
     if order.size == 1:
         return [_section(summary, "The only observation", int(order[0]), "")]
-    what = "squared error" if name == "squared_error" else "excess risk"
+    what = str(error.name).replace("_", " ")
     typical = f"Its {what} of {summary.net} is the median of {order.size} observations. "
     worst = f"Its {what} of {summary.net} is the largest of {order.size} observations. "
     return [
         _section(summary, "A typical observation", int(order[(order.size - 1) // 2]), typical),
-        _section(summary, "The worst observation", int(order[-1]), worst),
+        replace(
+            _section(summary, "The worst observation", int(order[-1]), worst), any_observation=True
+        ),
     ]
 
 
@@ -32,13 +36,23 @@ def _section(summary: Summary, title: str, number: int, why: str) -> Section:
     caption = (
         f"Observation {number}, unit by unit. Bars: central 90 % of p(hᵢ | x); dashes: its mean; "
         f"points: estimates of the inverses{truth}. An estimate outside a bar is one that the "
-        "posterior all but rules out."
+        "posterior all but rules out. Units that everybody leaves at 0 are one line."
     )
-    alt = f"Posterior intervals and estimates of the units of observation {number}"
+    alt = f"Intervals and estimates of observation {number}: {_say_outside(summary, number)}"
     return Section(
         title, [why + _errors(summary, number), _circumstances(summary, number)],
         [image(figure, alt, caption)],
     )  # fmt: skip
+
+
+def _say_outside(summary: Summary, number: int) -> str:
+    """In which units the net lies outside the posterior's interval."""
+    one = look_at(summary.result, summary.judge, number)
+    net = one.estimates[summary.result.inverses.index(summary.net)]
+    outside = np.flatnonzero((net < one.low) | (net > one.high))
+    which = ", ".join(map(str, outside[:12])) + (", …" if len(outside) > 12 else "")
+    where = f"outside the 90 % interval in units {which}" if which else "inside every 90 % interval"
+    return f"{summary.net} lies {where}"
 
 
 def _errors(summary: Summary, number: int) -> str:

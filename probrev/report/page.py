@@ -3,8 +3,9 @@
 from typing import Any
 
 from probrev.comparison.comparison import Comparison
+from probrev.comparison.glossary import SENTENCES
 from probrev.comparison.metrics.case import POSTERIOR
-from probrev.report.answer import answer, headline, setting
+from probrev.report.answer import COLUMNS, answer, headline, setting
 from probrev.report.appendix import full_table, glossary, provenance
 from probrev.report.blocks import Section, Table, image
 from probrev.report.fit import fit
@@ -24,6 +25,8 @@ from probrev.report.priors import priors
 from probrev.report.random_inverses import random_inverses
 from probrev.report.samplers import samplers
 from probrev.report.summary import Summary
+from probrev.report.units import describe_units
+from probrev.report.words import INVERSES, OWN, PAPER, POSTERIORS, TERMS, Linker
 from probrev.theory.state_evolution import SAME_RISK
 
 
@@ -34,7 +37,6 @@ def describe(result: Comparison) -> dict[str, Any]:
         setting(summary),
         *fit(summary),
         headline(summary),
-        *curve(summary),
         *over_weights(summary),
         *priors(summary),
         *observations(summary),
@@ -54,14 +56,31 @@ def describe(result: Comparison) -> dict[str, Any]:
         "title": str(known.get("model", "comparison")),
         "created": str(known.get("created", "")),
         "answer": answer(summary),
+        "curve": curve(summary),
         "sections": sections,
+        "linked": Linker(meanings(summary)),
+        "units": describe_units(summary),
+        "paper": PAPER,
     }
 
 
-def curve(summary: Summary) -> list[Section]:
+def meanings(summary: Summary) -> dict[str, str]:
+    """Of the run's inverses, its posteriors, and the columns of its tables."""
+    result = summary.result
+    names = {name: INVERSES.get(name, OWN) for name in (*result.inverses, *result.random_inverses)}
+    methods = {name: one.method for name, one in summary.posteriors.items()}
+    posteriors = {
+        name: POSTERIORS.get(method, f"A posterior by {method}.")
+        for name, method in methods.items()
+    }
+    columns = {title: SENTENCES[metric] for title, metric in COLUMNS if title not in TERMS}
+    return {**columns, **posteriors, **names}
+
+
+def curve(summary: Summary) -> Section | None:
     """The risk ratio over noise_std, where the model has a curve."""
     if "curve" not in summary.result.tree:
-        return []
+        return None
     own = f"{own_noise(summary.result):.3g}"
     caption = (
         "Risk over Bayes risk against the noise of the layer, both logarithmic. Lines: the net's "
@@ -71,9 +90,7 @@ def curve(summary: Summary) -> list[Section]:
         f"measured on both sides, all at noise_std = {own} and drawn side by side. Dotted: 1.1, "
         "below which a net is as good as Bayes, and 1.5, above which it is far."
     )
-    figure = image(
-        plot_curve(summary.result, summary.judge), "Risk ratio of nets over noise_std", caption
-    )
+    figure = image(plot_curve(summary.result, summary.judge), _say_curve(summary), caption)
     lines = [
         f"The setting decides the answer: this run's noise_std is {own}, other noise, other R."
     ]
@@ -87,7 +104,21 @@ def curve(summary: Summary) -> list[Section]:
                 "all but determined by x there, and yet beyond what any quick method finds. The "
                 "lines are for what can be found."
             )
-    return [Section("The answer over noise_std", lines, [figure])]
+    return Section("The answer over noise_std", lines, [figure])
+
+
+def _say_curve(summary: Summary) -> str:
+    """Where the curve begins and ends, and this run on it."""
+    found = summary.result.tree["curve"].to_dataset()
+    rule = summary.net if summary.net in found["rule"] else str(found["rule"][0].item())
+    ratio = found["risk_ratio"].sel(rule=rule).to_numpy()
+    noise = found["noise_std"].to_numpy()
+    one = summary.of_net
+    return (
+        f"R of {rule} is {plain(float(ratio[0]))} at noise_std {noise[0]:.3g} and "
+        f"{plain(float(ratio[-1]))} at {noise[-1]:.3g}; in this run, at "
+        f"{own_noise(summary.result):.3g}, that of {one.inverse} is {plain(one.ratio)}."
+    )
 
 
 def over_weights(summary: Summary) -> list[Section]:
@@ -155,7 +186,8 @@ def _coverage(summary: Summary) -> str:
 def _inclusion_curve(summary: Summary):
     return image(
         plot_calibration(summary.result, summary.judge),
-        "Share of units active against their inclusion probability, with a consistency band",
+        "Share of units active against their inclusion probability, with the band of a calibrated "
+        f"posterior. {_coverage(summary)}",
         "How often units were active, against the inclusion probability that the posterior gave "
         "them (all units and observations pooled, made monotone). The shaded band is where the "
         "curve of a calibrated posterior lies 95 % of the time, point by point; the line should "
@@ -166,7 +198,8 @@ def _inclusion_curve(summary: Summary):
 def _pit(summary: Summary):
     return image(
         plot_pit(summary.result, summary.judge),
-        "Difference between the distribution of the truth's PIT and a uniform one",
+        "Difference between the distribution of the truth's PIT and a uniform one, with the p of "
+        "its test",
         "Rank of the true hᵢ among the posterior's draws, ties at 0 broken at random: its "
         "cumulative distribution minus the uniform one. 0 throughout for a perfect posterior; p is "
         "ArviZ's test of uniformity, and points are marked where it fails.",
@@ -179,29 +212,43 @@ def support(summary: Summary) -> list[Section]:
         return []
     names = summary.result.inverses
     probs = [(name, summary.get("support_prob", name)) for name in names]
-    rows = [[name, with_error(row.value, row.std_error)] for name, row in probs if row]
+    full = summary.never_zero
+    rows = [
+        [name, with_error(row.value, row.std_error)]
+        for name, row in probs
+        if row and name not in full
+    ]
     caption = (
         "Posterior probability of exactly the estimate's active units, mean over observations."
     )
     section = Section("Support", tables=[Table(["inverse", "support probability"], rows, caption)])
-    estimates = summary.result.tree["inverses/h"]
-    full = [name for name in names if bool((estimates.sel(inverse=name) > 0).all())]
     if full:
         section.lines.append(
-            f"{', '.join(full)} never say{'s' * (len(full) == 1)} exactly 0, so every unit counts "
-            "as active there: a support says nothing about such an estimate."
+            f"{', '.join(full)} never say{'s' * (len(full) == 1)} exactly 0: no support says "
+            "anything about such an estimate, and none is shown."
         )
     if summary.has_truth:
         section.images.append(
             image(
                 plot_support(summary.result, summary.judge),
-                "Precision, recall, F1 and exact match of every inverse and the posterior",
+                _say_support(summary),
                 "How well active units are recovered, pooled over observations, with 95 % "
                 "intervals; right is better. The posterior's guess is every unit with inclusion "
                 "probability above ½.",
             )
         )
     return [section]
+
+
+def _say_support(summary: Summary) -> str:
+    """F1 of those that have one, the best first."""
+    found = {
+        name: summary.value("support_f1", name)
+        for name in (*summary.result.inverses, POSTERIOR)
+        if name not in summary.never_zero
+    }
+    said = [f"{name} {plain(found[name], 2)}" for name in sorted(found, key=lambda n: -found[n])]
+    return f"F1 of the recovered support: {', '.join(said)}."
 
 
 def ladder(summary: Summary) -> Section:
@@ -213,7 +260,7 @@ def ladder(summary: Summary) -> Section:
         "over observations; left is better. Dotted: Bayes. Only the posterior mean is guaranteed "
         "to be lowest, on average over the model."
     )
-    section = Section("The ladder", images=[image(figure, f"{what} of every inverse", caption)])
+    section = Section("The ladder", images=[image(figure, _say_ladder(summary, what), caption)])
     own, claimed = summary.get("relative_risk"), summary.get("claimed_relative_risk")
     if own and claimed:
         section.lines.append(
@@ -221,6 +268,17 @@ def ladder(summary: Summary) -> Section:
             f"posterior itself expects {with_error(claimed.value, claimed.std_error)}."
         )
     return section
+
+
+def _say_ladder(summary: Summary, what: str) -> str:
+    """The figures of every inverse, and of the posterior mean."""
+    metric = "relative_risk" if summary.has_truth else "risk_ratio"
+    names = [*summary.result.inverses, *([POSTERIOR] if summary.has_truth else [])]
+    said = [
+        f"{'posterior mean' if name == POSTERIOR else name} {plain(summary.value(metric, name))}"
+        for name in names
+    ]
+    return f"The {what}: {', '.join(said)}."
 
 
 SURPRISES = {
@@ -259,5 +317,5 @@ def predictive(summary: Summary) -> list[Section]:
         "(band). Diamonds: outside their bar."
     )
     figure = plot_predictive(summary.result, summary.judge)
-    alt = "Observed statistics of x on their posterior and prior predictive intervals"
+    alt = f"Statistics of each x and what is predicted of them. {line}"
     return [Section("What the model predicts of x", [line], [image(figure, alt, caption)])]

@@ -40,7 +40,8 @@ def _section(summary: Summary, name: str) -> Section:
     header = ["statistic", name, "two halves of the posterior", "ratio"]
     figure = image(
         plot_spreads(summary.result, summary.judge, name),
-        f"Mean and standard deviation of the units under {name} against {summary.judge}",
+        f"Mean and standard deviation of the units under {name} against {summary.judge}. "
+        f"{_finding(summary, name)}",
         f"One point per unit and observation: mean and standard deviation of the samples of {name} "
         f"against those of {summary.judge}. A posterior sampler's points lie on the dotted line.",
     )

@@ -11,7 +11,7 @@ from probrev.posterior.posterior import Kind, Posterior
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import duration, percent, plain
 from probrev.report.plots import plot_ranks
-from probrev.report.plots.ranks import worst_units
+from probrev.report.plots.ranks import NUM_UNITS, worst_units
 from probrev.report.summary import Summary
 
 NUM_SUMMARISED = 8
@@ -158,9 +158,10 @@ def _summary_table(worst: xr.DataArray) -> Table:
 
 def _ranks(summary: Summary, name: str, worst: xr.DataArray):
     """Rank plots of the very worst."""
+    units = ", ".join(worst["unit"].to_numpy()[:NUM_UNITS])
     return image(
         plot_ranks(summary.result, name),
-        f"Rank plots of the units of {name} that mix worst",
+        f"Rank plots of the units of {name} that mix worst, the worst first: {units}",
         "Rank plots of the units that mix worst, a line per chain: the difference between the "
         "distribution of a chain's ranks among all chains' draws and a uniform one. Chains that "
         "explore the same distribution stay around 0; p is ArviZ's test of that. Equal draws are "

@@ -11,6 +11,9 @@ from probrev.comparison.verdict import Verdict
 from probrev.posterior.posterior import Posterior
 from probrev.report.plots.rows import rows_of
 
+# Of several nets it is the one that the paper is about.
+PAPERS_NET = "universal"
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -54,8 +57,33 @@ class Summary:
 
     @property
     def net(self) -> str:
-        """Name of the inverse that the report is about: the first."""
-        return self.result.inverses[0]
+        """Name of the net that the report is about: the paper's, or else the first planned."""
+        return self.of_net.inverse
+
+    @property
+    def of_net(self) -> Verdict:
+        """The verdict of the net."""
+        own = self.own_verdicts
+        planned = [one for one in own if one.planned] or own
+        return next((one for one in planned if one.inverse == PAPERS_NET), planned[0])
+
+    @property
+    def best(self) -> Verdict:
+        """The verdict of the inverse that is nearest to Bayes."""
+        known = [one for one in self.own_verdicts if one.ratio == one.ratio]
+        return min(known or self.own_verdicts, key=lambda one: one.ratio)
+
+    @property
+    def own_verdicts(self) -> list[Verdict]:
+        """Those against the most trusted posterior."""
+        return [one for one in self.verdicts if one.posterior == self.judge]
+
+    @cached_property
+    def never_zero(self) -> list[str]:
+        """Inverses that never say exactly 0, of which a support says nothing."""
+        estimates = self.result.tree["inverses"].to_dataset()["h"]
+        full = (estimates > 0).all(["obs", "hidden"]).to_numpy()
+        return [name for name, one in zip(self.result.inverses, full, strict=True) if one]
 
     @property
     def has_truth(self) -> bool:

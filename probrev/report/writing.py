@@ -1,10 +1,14 @@
 """Templates filled in: one self-contained HTML file, whole or not at all."""
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from probrev.plumbing.refusal import MissingFileRefusal
 from probrev.plumbing.replacing import replacing
@@ -28,6 +32,15 @@ def write_page(template: str, describe: Callable[[], Mapping[str, Any]], path: s
         loader=PackageLoader("probrev.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    html = templates.get_template(template).render(describe())
+    content = describe()
+    # Text between the tags must be what the hash is of, to the letter.
+    script = (files("probrev.report") / "templates" / "page.js").read_text(encoding="utf-8").strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    templates.globals |= {
+        "linked": content.get("linked", Markup.escape),
+        "script": Markup(script),
+        "script_hash": Markup(f"sha256-{digest}"),
+    }
+    html = templates.get_template(template).render(content)
     with replacing(path) as partial:
         partial.write_text(html, encoding="utf-8")

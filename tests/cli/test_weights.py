@@ -38,7 +38,7 @@ def test_a_table_and_a_page(probrev, net, tmp_path):
     assert "Of 3 layers: 1 random-like; 1 spikes on a random bulk; 1 too small to say." in lines
     assert lines[-1] == "page/report.html"
     page = (tmp_path / "page" / "report.html").read_text()
-    assert page.count("data:image") == 3
+    assert page.count('<figure class="picture">') == 3
     assert "net.npz, SHA-256" in page
     assert "probrev weights net.npz --seed 0" in page
     assert [path.name for path in (tmp_path / "page").iterdir()] == ["report.html"]

@@ -39,10 +39,10 @@ def test_every_part_is_on_the_page(page):
         "From the truth and blind", "Random inverses", "The posteriors", "Provenance",
     ):  # fmt: skip
         assert f"<h2>{title}</h2>" in text
-    assert '<p class="word">Miscalibrated</p>' in text
+    assert '<p class="verdict">Miscalibrated</p>' in text
     assert result.sentence.replace("'", "&#39;") in text
     assert "for 32 of the simulations, held against the blind ones: agrees" in text
-    assert text.count("data:image") == 5
+    assert text.count('<figure class="picture">') == 5
 
 
 def test_the_page_asks_for_no_other_file(page):

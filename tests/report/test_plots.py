@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import matplotlib
@@ -10,8 +11,9 @@ import probrev as pr
 from probrev.inverses.ladder.layered import RUNGS
 from probrev.posterior.posterior import from_draws
 from probrev.report import plots
-from probrev.report.plots.canvas import data_uri, marks, styled
-from probrev.report.plots.observation import MAX_UNITS, shown_units
+from probrev.report.plots.canvas import marks, styled
+from probrev.report.plots.drawing import HOVER, drawing
+from probrev.report.plots.observation import MAX_UNITS, fold_units, look_at
 from probrev.report.plots.ranks import _untied_ranks, worst_units
 from probrev.report.plots.rows import rows_of
 from tests import small_runs
@@ -41,9 +43,9 @@ def test_a_figure_leaves_no_trace_and_is_the_same_again(name):
     first = DRAWN[name](small_runs.full())
     assert isinstance(first, Figure)
     assert pyplot.get_fignums() == []
-    text = data_uri(first)
-    assert text.startswith("data:image/")
-    assert text == data_uri(DRAWN[name](small_runs.full()))
+    text = drawing(first, "said")
+    assert text.startswith(('<svg role="img" aria-label="said"', '<img alt="said"'))
+    assert text == drawing(DRAWN[name](small_runs.full()), "said")
     assert dict(matplotlib.rcParams) == settings
 
 
@@ -55,7 +57,7 @@ def test_a_figure_is_the_same_under_a_user_s_own_settings():
         return figure
 
     def drawn():
-        return data_uri(titled())
+        return drawing(titled(), "titled")
 
     first = drawn()
     own = {"text.usetex": True, "axes.grid": True, "figure.dpi": 7, "font.size": 70}
@@ -66,19 +68,42 @@ def test_a_figure_is_the_same_under_a_user_s_own_settings():
 def test_dense_figures_become_pixels():
     figure = Figure()
     figure.add_subplot().scatter(*np.random.default_rng(0).random((2, 5000)))
-    assert data_uri(figure).startswith("data:image/png")
-    assert data_uri(Figure()).startswith("data:image/svg+xml")
+    assert 'src="data:image/png' in drawing(figure, "dense")
+
+
+def test_a_drawing_is_small_says_what_it_shows_and_shares_no_id():
+    figure = Figure(figsize=(4, 3))
+    ax = figure.add_subplot()
+    (line,) = ax.plot([0.0, 1.0], [0.12345678, 2.0], "o")
+    line.set_gid(f"{HOVER}a <b> 0.12345678")
+    ax.set_title("0.12345678 <script>")
+    svg = drawing(figure, 'alt "quoted" <script>')
+    assert svg.startswith(
+        '<svg role="img" aria-label="alt &quot;quoted&quot; &lt;script&gt;" width="384"'
+    )
+    assert "<script" not in svg
+    assert "http" not in svg
+    assert "<style" not in svg
+    assert "<title>a &lt;b&gt; 0.12345678</title>" in svg
+    assert ">0.12345678 &lt;script&gt;<" in svg
+    ids = re.findall(r' id="([^"]*)"', svg)
+    assert ids
+    assert {name[:6] for name in ids} == {ids[0][:6]}
+    assert {*re.findall(r'(?:url\(|href=")#([^)"]+)', svg)} == {*ids}
+    ax.set_title("other")
+    assert not {*re.findall(r' id="([^"]*)"', drawing(figure, "other"))} & {*ids}
 
 
 def test_observation_shows_the_posterior_the_estimates_and_the_truth():
     run = small_runs.full()
     drawn = lines_of(plots.plot_observation(run, "exact", 3))
     h = run.tree["truth/h"].to_numpy()[3]
-    np.testing.assert_array_equal(drawn["truth"].get_ydata(), np.where(h == 0, np.nan, h))
-    estimate = run.tree["inverses/h"].sel(inverse="net", obs=3)
-    np.testing.assert_array_equal(drawn["net"].get_ydata(), estimate)
-    mean = small_runs.exact().mean.sel(obs=3)
-    np.testing.assert_array_equal(drawn["exact, mean"].get_ydata(), mean)
+    units = look_at(run, "exact", 3).units.shown
+    np.testing.assert_array_equal(drawn["truth"].get_xdata(), np.where(h == 0, np.nan, h)[units])
+    estimate = run.tree["inverses/h"].sel(inverse="net", obs=3)[units]
+    np.testing.assert_array_equal(drawn["net"].get_xdata(), estimate)
+    mean = small_runs.exact().mean.sel(obs=3)[units]
+    np.testing.assert_array_equal(drawn["exact, mean"].get_xdata(), mean)
     assert drawn["net"].get_color() == marks(run)["net"].color
 
 
@@ -89,19 +114,23 @@ def test_observation_without_truth_shows_none():
 
 def test_the_units_shown_are_those_where_anything_is_largest():
     values = np.zeros((2, MAX_UNITS + 3))
-    values[0, [0, 7]], values[1, 30] = 0.01, -4
-    values[0, 8:30] = 1
-    values[0, 31:] = 2
-    shown = shown_units(values)
-    assert len(shown) == MAX_UNITS
-    assert list(shown) == sorted(shown)
-    assert {0, 7, 30, MAX_UNITS + 2} <= set(shown)
+    values[0, [0, 7]], values[1, 20] = 0.05, -4
+    values[0, [9, 22]], values[1, 5] = 1, 0.09
+    shown, folded, most = fold_units(values)
+    assert list(shown) == [5, 9, 20, 22]
+    assert sorted([*shown, *folded]) == list(range(MAX_UNITS + 3))
+    assert most == 0.05
+    many = fold_units(np.arange(1.0, 40)[None])
+    assert list(many.shown) == list(range(39 - MAX_UNITS, 39))
+    assert many.line == "15 others, all ≤ 15"
+    # A line about one unit would take as much room as the unit.
+    assert list(fold_units(np.array([[0.0, 1.0, 1.0]])).shown) == [0, 1, 2]
 
 
 def test_curve_puts_the_run_at_its_own_noise():
     run = small_runs.full()
     drawn = lines_of(plots.plot_curve(run, "exact"))
-    point = drawn["net, this run"]
+    point = drawn["net"]
     ratio = next(one.ratio for one in run.verdicts if one.inverse == "net")
     np.testing.assert_array_equal(point.get_ydata(), [ratio])
     assert np.asarray(point.get_xdata()).item() == pytest.approx(0.8, rel=0.15)

@@ -1,7 +1,5 @@
-"""What all figures share: one look, one colour per name, and saving to text or bytes."""
+"""What all figures share: one look, and one colour per name."""
 
-import base64
-import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -40,14 +38,13 @@ LOOK: dict[Any, Any] = {
     "lines.markersize": 3,
     "legend.frameon": False,
     "savefig.facecolor": "white",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "svg.hashsalt": "probrev",
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
 }
-# An SVG of more bytes than this is kept as pixels.
-SVG_LIMIT = 150_000
-WIDTH = 8.6
+# Inches: what a telephone shows at three quarters of its size.
+WIDTH = 5.2
 
 
 class Mark(NamedTuple):
@@ -86,19 +83,3 @@ def figure_of(collection: Any) -> Figure:
     figure = collection.get_viz("figure")
     pyplot.close(figure)
     return figure
-
-
-def data_uri(figure: Figure) -> str:
-    """A figure as the source of an HTML image: SVG if small, PNG if dense; the same on each run."""
-    with our_look():
-        text = io.BytesIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-        if text.tell() <= SVG_LIMIT:
-            return _uri("svg+xml", text.getvalue())
-        pixels = io.BytesIO()
-        figure.savefig(pixels, format="png", dpi=170)
-        return _uri("png", pixels.getvalue())
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -15,7 +15,7 @@ BAND_PROB = 0.95
 # Of uniform ranks, to find the band.
 NUM_SIMULATED = 1000
 CONVICTED_COLOR = "#b4512b"
-COLUMNS, ROW_HEIGHT = 4, 1.75
+COLUMNS, ROW_HEIGHT = 3, 1.6
 
 
 @styled

@@ -1,20 +1,74 @@
 """One observation, unit by unit: what the posterior allows, what the nets said, what was true."""
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from probrev.comparison.comparison import Comparison
-from probrev.report.plots.canvas import POSTERIOR_COLOR, TRUTH_COLOR, WIDTH, marks, styled
+from probrev.report.numbers import plain
+from probrev.report.plots.canvas import (
+    MUTED,
+    POSTERIOR_COLOR,
+    TRUTH_COLOR,
+    WIDTH,
+    marks,
+    styled,
+)
+from probrev.report.plots.drawing import HOVER
 
-MAX_UNITS = 32
+MAX_UNITS = 24
+# A unit where all is below so much of the largest value is one that everybody leaves at 0.
+NEXT_TO_NOTHING = 0.02
 
 
-@styled
-def plot_observation(result: Comparison, posterior: str, number: int) -> Figure:
-    """Posterior mean and central 90 % interval of each unit, every estimate, and the truth.
+class Units(NamedTuple):
+    """The units of one observation.
 
-    Where there are more than 32 units, those on which anything is largest are shown.
+    Attributes:
+        shown: numbers of those with something to see, in order.
+        folded: numbers of the others.
+        most: what nothing of them is above.
+    """
+
+    shown: np.ndarray
+    folded: np.ndarray
+    most: float
+
+    @property
+    def line(self) -> str:
+        """The others in a few words."""
+        many = "other" if len(self.folded) == 1 else "others"
+        return f"{len(self.folded)} {many}, all ≤ {plain(self.most, 2)}"
+
+
+class Looked(NamedTuple):
+    """What there is of one observation, each of all units.
+
+    Attributes:
+        low: lower end of the posterior's central 90 % interval.
+        high: upper end.
+        mean: the posterior's.
+        estimates: (inverse, unit).
+        truth: None where it is not known.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    mean: np.ndarray
+    estimates: np.ndarray
+    truth: np.ndarray | None
+
+    @property
+    def units(self) -> Units:
+        """Which to show."""
+        truth = [] if self.truth is None else [self.truth]
+        return fold_units(np.vstack([self.low, self.high, self.mean, self.estimates, *truth]))
+
+
+def look_at(result: Comparison, posterior: str, number: int) -> Looked:
+    """What a comparison has of one observation.
 
     Args:
         result: a comparison.
@@ -22,45 +76,80 @@ def plot_observation(result: Comparison, posterior: str, number: int) -> Figure:
         number: number of the observation; the posterior must cover it.
     """
     measured = result.tree[f"metrics/{posterior}"].to_dataset().sel(obs=number)
-    low, high = measured["interval_low"].to_numpy(), measured["interval_high"].to_numpy()
-    mean = result.posteriors[posterior].mean.sel(obs=number).to_numpy()
-    estimates = result.tree["inverses/h"].sel(obs=number).to_numpy()
-    truth = result.tree["truth/h"].to_numpy()[number] if "truth" in result.tree else None
-    units = shown_units(np.vstack([high, mean, estimates, *([] if truth is None else [truth])]))
-    figure = Figure(figsize=(WIDTH, 3.5))
+    return Looked(
+        measured["interval_low"].to_numpy(),
+        measured["interval_high"].to_numpy(),
+        result.posteriors[posterior].mean.sel(obs=number).to_numpy(),
+        result.tree["inverses"].to_dataset()["h"].sel(obs=number).to_numpy(),
+        result.tree["truth/h"].to_numpy()[number] if "truth" in result.tree else None,
+    )
+
+
+@styled
+def plot_observation(result: Comparison, posterior: str, number: int) -> Figure:
+    """Posterior mean and central 90 % interval of each unit, every estimate, and the truth.
+
+    Units that everybody leaves next to 0 are one line, and so are those beyond the 24 on which
+    anything is largest.
+
+    Args:
+        result: a comparison.
+        posterior: name of the posterior.
+        number: number of the observation; the posterior must cover it.
+    """
+    one = look_at(result, posterior, number)
+    units = one.units
+    rows = len(units.shown) + bool(len(units.folded))
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.34 * rows))
     ax = figure.add_subplot()
-    place = np.arange(len(units))
-    ax.vlines(place, low[units], high[units], color=POSTERIOR_COLOR, lw=7, alpha=0.3,
-              label=f"{posterior}, 90 % interval")  # fmt: skip
-    ax.plot(place, mean[units], "_", ms=11, mew=2, color=POSTERIOR_COLOR,
+    place = np.arange(len(units.shown))
+    ax.hlines(place, one.low[units.shown], one.high[units.shown], color=POSTERIOR_COLOR, lw=9,
+              alpha=0.3, label=f"{posterior}, 90 % interval")  # fmt: skip
+    ax.plot(one.mean[units.shown], place, "|", ms=12, mew=2, color=POSTERIOR_COLOR,
             label=f"{posterior}, mean")  # fmt: skip
-    _scatter_estimates(ax, result, estimates[:, units])
-    if truth is not None:
+    _scatter_estimates(ax, result, one.estimates[:, units.shown])
+    if one.truth is not None:
         # A cross on every 0 would hide the estimates there.
-        crosses = np.where(truth[units] == 0, np.nan, truth[units])
-        ax.plot(place, crosses, "x", ms=8, mew=1.8, color=TRUTH_COLOR, label="truth", zorder=5)
-    ax.set_xticks(place, [str(unit) for unit in units], fontsize=8)
-    ax.set(xlabel="unit", ylabel="$h_i$", xlim=(-0.7, len(units) - 0.3))
-    ax.grid(axis="y", color="#eeeeee", lw=0.8)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+        own = one.truth[units.shown]
+        crosses = np.where(own == 0, np.nan, own)
+        ax.plot(crosses, place, "x", ms=8, mew=1.8, color=TRUTH_COLOR, label="truth", zorder=5)
+    labels = [f"unit {unit}" for unit in units.shown]
+    if len(units.folded):
+        ax.plot([0, units.most], [len(place)] * 2, color=MUTED, lw=3, solid_capstyle="butt")
+        labels.append(units.line)
+    ax.set_yticks(range(rows), labels)
+    ax.set(xlabel="$h_i$", ylim=(rows - 0.4, -0.6))
+    ax.grid(axis="x", color="#eeeeee", lw=0.8)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
 
 
-def shown_units(values: np.ndarray) -> np.ndarray:
-    """Numbers of the units to show, in order: all, or those where anything is largest."""
-    largest = np.argsort(-np.abs(values).max(0), kind="stable")
-    return np.sort(largest[:MAX_UNITS])
+def fold_units(values: np.ndarray) -> Units:
+    """Which units to show, and what is left.
+
+    Args:
+        values: all there is of each unit, (what, unit).
+    """
+    largest = np.abs(values).max(0)
+    order = np.argsort(-largest, kind="stable")
+    shown = order[:MAX_UNITS]
+    shown = shown[largest[shown] > NEXT_TO_NOTHING * largest.max()]
+    folded = np.setdiff1d(order, shown)
+    # One unit takes no more room than a line about it.
+    if len(folded) == 1 and len(shown) < MAX_UNITS:
+        shown, folded = order, folded[:0]
+    most = float(largest[folded].max()) if len(folded) else 0.0
+    return Units(np.sort(shown), folded, most)
 
 
 def _scatter_estimates(ax: Axes, result: Comparison, estimates: np.ndarray) -> None:
-    """The inverses' estimates, side by side within a unit."""
+    """The inverses' estimates, one below the other within a unit."""
     count, units = estimates.shape
-    # Close together even where there are few units.
-    reach = 0.3 * min(1.0, units / 16)
-    offsets = np.linspace(-reach, reach, count) if count > 1 else np.zeros(1)
+    offsets = np.linspace(-0.3, 0.3, count) if count > 1 else np.zeros(1)
     for name, values, offset in zip(result.inverses, estimates, offsets, strict=True):
         color, marker = marks(result)[name]
-        ax.plot(
-            np.arange(units) + offset, values, ls="none", marker=marker, ms=4.6, color=color,
+        (points,) = ax.plot(
+            values, np.arange(units) + offset, ls="none", marker=marker, ms=4.6, color=color,
             mec="white", mew=0.4, label=name, zorder=4,
         )  # fmt: skip
+        points.set_gid(f"{HOVER}{name}")

@@ -27,8 +27,8 @@ def plot_predictive(result: Comparison, posterior: str) -> Figure:
         replicated = measured[f"{name}_posterior"].to_numpy()
         prior = measured[f"{name}_prior"].to_numpy()
         _panel(ax, observed, replicated, prior)
-        ax.set(title=title, xticks=[], xlabel="observations, in order")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=4)
+        ax.set(title=title, xticks=[], xlabel="x, in order")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     return figure
 
 

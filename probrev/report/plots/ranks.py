@@ -10,8 +10,8 @@ from probrev.posterior.diagnostics import ESS_MIN, R_HAT_MAX
 from probrev.posterior.posterior import Posterior
 from probrev.report.plots.canvas import WIDTH, figure_of, styled
 
-NUM_UNITS = 4
-MAX_DRAWS = 500
+NUM_UNITS, COLUMNS = 4, 2
+MAX_DRAWS = 250
 
 
 @styled
@@ -19,7 +19,7 @@ def plot_ranks(result: Comparison, posterior: str, num_units: int = NUM_UNITS) -
     """Δ-ECDF of the ranks of each chain, for the units that mix worst.
 
     Equal draws (at the atom, or of a finite slab) are ranked at random among themselves, or every
-    chain would seem off. At most 500 evenly spaced draws of a chain are ranked.
+    chain would seem off. At most 250 evenly spaced draws of a chain are ranked.
 
     Args:
         result: a comparison.
@@ -31,10 +31,12 @@ def plot_ranks(result: Comparison, posterior: str, num_units: int = NUM_UNITS) -
     draws = worst_units(result.posteriors[posterior], num_units)
     size = draws.sizes["draw"]
     draws = draws.isel(draw=np.linspace(0, size - 1, min(size, MAX_DRAWS)).astype(int))
+    height = 3.8 if draws.sizes["unit"] > COLUMNS else 2.2
     ranks = draws.copy(data=_untied_ranks(draws.to_numpy()))
     collection = az.plot_rank(
         xr.DataTree.from_dict({"posterior": ranks.to_dataset(name="h")}),
-        backend="matplotlib", figure_kwargs={"figsize": (WIDTH, 2.4)},
+        backend="matplotlib", figure_kwargs={"figsize": (WIDTH, height)},
+        col_wrap=COLUMNS,
         visuals={"xlabel": {"text": "rank among all chains"}},
         labeller=_Units(),
     )  # fmt: skip

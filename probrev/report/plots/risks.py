@@ -8,7 +8,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from probrev.comparison.comparison import Comparison
 from probrev.comparison.metrics.case import POSTERIOR, Row
 from probrev.comparison.verdict import AS_GOOD_BELOW, NEAR_BELOW
+from probrev.report.numbers import with_interval
 from probrev.report.plots.canvas import MUTED, POSTERIOR_COLOR, WIDTH, marks, styled
+from probrev.report.plots.drawing import HOVER
 from probrev.report.plots.rows import rows_of
 
 
@@ -61,7 +63,7 @@ def plot_curve(result: Comparison, posterior: str) -> Figure:
     """
     curve = result.tree["curve"].to_dataset()
     style = marks(result)
-    figure = Figure(figsize=(WIDTH, 3.7))
+    figure = Figure(figsize=(WIDTH, 4.4))
     ax = figure.add_subplot()
     noise = curve["noise_std"].to_numpy()
     for index, rule in enumerate(curve["rule"].to_numpy().astype(str)):
@@ -83,7 +85,7 @@ def plot_curve(result: Comparison, posterior: str) -> Figure:
         color, marker = style[one.inverse]
         row = Row("risk_ratio", one.inverse, one.ratio, low=one.low, high=one.high)
         place = own_noise(result) * nudge
-        _whisker(ax, row, place, color, marker, vertical=True, label=f"{one.inverse}, this run")
+        _whisker(ax, row, place, color, marker, vertical=True, label=one.inverse)
     ax.set(xlabel="noise_std σ", ylabel="risk / Bayes risk")
     ax.set_xscale("log")
     ax.set_xticks(noise, [f"{value:.3g}" for value in noise])
@@ -91,7 +93,7 @@ def plot_curve(result: Comparison, posterior: str) -> Figure:
     ax.minorticks_off()
     _log_axis(ax, "y")
     ax.set_xlim(noise[0] / 1.15, noise[-1] * 1.3)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside right upper")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return figure
 
 
@@ -115,8 +117,10 @@ def _whisker(
     if np.all(np.isfinite(ends)):
         ax.plot(*((places, ends) if vertical else (ends, places)), color=color, lw=1.6, zorder=3)
     at = (place, row.value) if vertical else (row.value, place)
-    ax.plot(*at, ls="none", marker=marker, color=color, ms=6, mec="white", mew=0.6, zorder=4,
-            label=label)  # fmt: skip
+    (point,) = ax.plot(*at, ls="none", marker=marker, color=color, ms=7, mec="white", mew=0.5,
+                       zorder=4, label=label)  # fmt: skip
+    said = with_interval(row.value, row.low, row.high)
+    point.set_gid(f"{HOVER}{row.subject}: {said}")
 
 
 def _log_axis(ax: Axes, name: str) -> None:

@@ -25,7 +25,7 @@ def plot_spreads(result: Comparison, posterior: str, sampler: str) -> Figure:
         "mean": (mean, samples["mean"].to_numpy()),
         "standard deviation": (var**0.5, samples["std"].to_numpy()),
     }
-    figure = Figure(figsize=(WIDTH, 4.0))
+    figure = Figure(figsize=(WIDTH, 2.7))
     for ax, (name, (own, other)) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         end = 1.05 * max(own.max(), other.max(), 1e-3)
         ax.plot([0, end], [0, end], color=MUTED, lw=0.9, ls=":")

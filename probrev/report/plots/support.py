@@ -20,12 +20,15 @@ PANELS = {
 def plot_support(result: Comparison, posterior: str) -> Figure:
     """Precision, recall, F1 and exact match of every guessed support, with 95 % intervals.
 
+    Inverses that never say 0 guess none.
+
     Args:
         result: a comparison with a truth, and a posterior with an atom.
         posterior: name of the posterior; its own guess is inclusion probability > 1/2.
     """
     rows = rows_of(result)
-    names = [*result.inverses, POSTERIOR]
+    full = (result.tree["inverses"].to_dataset()["h"] > 0).all(["obs", "hidden"])
+    names = [name for name in result.inverses if not full.sel(inverse=name)] + [POSTERIOR]
     style = marks(result)
     figure = Figure(figsize=(WIDTH, 0.9 + 0.32 * len(names)))
     axes = figure.subplots(1, len(PANELS), sharey=True, sharex=True)

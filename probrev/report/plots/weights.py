@@ -22,10 +22,10 @@ def plot_weights(result: RandomLike) -> Figure:
     Args:
         result: what `random_like` found.
     """
-    figure = Figure(figsize=(WIDTH, 3.1))
-    left, right = figure.subplots(1, 2)
-    draw_entries(left, result)
-    draw_singular_values(right, result)
+    figure = Figure(figsize=(WIDTH, 5.8))
+    upper, lower = figure.subplots(2, 1)
+    draw_entries(upper, result)
+    draw_singular_values(lower, result)
     return figure
 
 
