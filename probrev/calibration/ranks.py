@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, PRNGKeyArray
 
+from probrev.plumbing.arviz_defaults import arviz_defaults
+
 # Markov chains are thinned by so many times N / ESS, to draws that are independent.
 THINNING = 3
 # Values nearer than so many roundings of the larger one are one value, computed twice.
@@ -30,6 +32,7 @@ def thinning(values: list[Values]) -> Int[np.ndarray, " obs"]:
     return np.ceil(THINNING / share).astype(int)
 
 
+@arviz_defaults()
 def _effective_share(values: Values) -> Float[np.ndarray, " obs"]:
     """Rank-normalised ESS over N of each observation; NaN where nothing varies."""
     finite = np.isfinite(values).all((0, 1))

@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 from probrev.comparison.metrics.case import Case
 from probrev.inference.partition import Estimate
 from probrev.model.observations import same_numbers
+from probrev.plumbing.arviz_defaults import arviz_defaults
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.posterior.posterior import Posterior
@@ -160,6 +161,7 @@ def _sensitivities(key: PRNGKeyArray, posterior: Posterior) -> xr.Dataset:
     return xr.Dataset({name: ("obs", values) for name, values in columns}, {"obs": numbers})
 
 
+@arviz_defaults()
 def _largest(tree: xr.DataTree) -> tuple[float, float]:
     """The sensitivities of the unit of one observation where they are largest; NaN of no unit."""
     moving = tree["posterior/h"].std(("chain", "draw")) > 0

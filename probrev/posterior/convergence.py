@@ -13,6 +13,8 @@ from scipy.fft import next_fast_len
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from probrev.plumbing.arviz_defaults import arviz_defaults
+
 # Numbers of a block of variables: few enough to stay in cache.
 BLOCK_ELEMENTS = 2**19
 
@@ -29,6 +31,7 @@ class Convergence(NamedTuple):
     ess_tail: Float[np.ndarray, "*shape"]
 
 
+@arviz_defaults()
 def measure_convergence(draws: Draws) -> Convergence:
     """Rank-normalised split R-hat, and ESS of the bulk and of ArviZ's tails.
 

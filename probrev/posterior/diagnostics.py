@@ -10,6 +10,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
+from probrev.plumbing.arviz_defaults import arviz_defaults
 from probrev.posterior.convergence import ess_of_mean, measure_convergence
 from probrev.posterior.status import Status
 
@@ -78,6 +79,7 @@ def measure_mixing(draws: xr.DataArray, sampling: Sampling) -> xr.Dataset:
     return found.assign(behaviour=(dims, behaviour))
 
 
+@arviz_defaults()
 def _mean_error(draws: xr.DataArray, sampling: Sampling) -> xr.DataArray:
     """Monte Carlo standard error of the mean, (obs, hidden)."""
     if sampling == "iid":

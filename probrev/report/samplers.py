@@ -7,6 +7,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
+from probrev.plumbing.arviz_defaults import arviz_defaults
 from probrev.posterior.posterior import Kind, Posterior
 from probrev.report.blocks import Section, Table, image
 from probrev.report.numbers import duration, percent, plain
@@ -138,6 +139,7 @@ def _agreement(summary: Summary, name: str) -> list[str]:
     return lines
 
 
+@arviz_defaults()
 def _summary_table(worst: xr.DataArray) -> Table:
     """ArviZ's summary of the units that mix worst."""
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -36,6 +36,7 @@ def test_settings_that_change_numbers_are_gone(monkeypatch):
 def test_a_command_computes_the_same_in_an_odd_environment(small_run, tmp_path):
     folder, _ = small_run
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.family: no such\n")
+    (tmp_path / "arvizrc").write_text("data.sample_dims: draw\nstats.ci_prob: 0.5\n")
     rungs = ("--inverse", "universal", "--inverse", "calibrated", "--inverse", "first_step")
     words = ("compare", "one_layer", *SMALL, "--posterior", "exact", *rungs, "--out", "odd")
     done = subprocess.run(

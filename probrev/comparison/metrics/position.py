@@ -6,10 +6,12 @@ import xarray as xr
 
 from probrev.comparison.metrics.case import POSTERIOR, Case, Measured, row_of_share
 from probrev.comparison.metrics.family import MetricFamily
+from probrev.plumbing.arviz_defaults import arviz_defaults
 
 CREDIBLE_PROB = 0.9
 
 
+@arviz_defaults()
 def position(case: Case) -> Measured:
     """Randomised PIT, z-score, and shares inside the central 90 % interval of each unit.
 

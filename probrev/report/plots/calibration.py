@@ -6,6 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probrev.comparison.comparison import Comparison
+from probrev.plumbing.arviz_defaults import arviz_defaults
 from probrev.report.plots.canvas import POSTERIOR_COLOR, figure_of, styled
 
 NUM_DRAWS = 500
@@ -13,6 +14,7 @@ BAND_PROB = 0.95
 
 
 @styled
+@arviz_defaults()
 def plot_calibration(result: Comparison, posterior: str) -> Figure:
     """Inclusion probabilities against how often their units were active (PAV-adjusted).
 
@@ -45,6 +47,7 @@ def plot_calibration(result: Comparison, posterior: str) -> Figure:
 
 
 @styled
+@arviz_defaults()
 def plot_pit(result: Comparison, posterior: str) -> Figure:
     """Δ-ECDF of the truth's randomised PIT: 0 everywhere for a perfect posterior.
 

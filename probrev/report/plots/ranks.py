@@ -6,6 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probrev.comparison.comparison import Comparison
+from probrev.plumbing.arviz_defaults import arviz_defaults
 from probrev.posterior.diagnostics import ESS_MIN, R_HAT_MAX
 from probrev.posterior.posterior import Posterior
 from probrev.report.plots.canvas import WIDTH, figure_of, styled
@@ -15,6 +16,7 @@ MAX_DRAWS = 250
 
 
 @styled
+@arviz_defaults()
 def plot_ranks(result: Comparison, posterior: str, num_units: int = NUM_UNITS) -> Figure:
     """Δ-ECDF of the ranks of each chain, for the units that mix worst.
 
