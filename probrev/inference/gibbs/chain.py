@@ -161,7 +161,8 @@ def _advance_all(
     with ThreadPoolExecutor(len(groups)) as pool:
         results = list(pool.map(run, groups))
     draws = jax.tree.map(
-        lambda *leaves: np.concatenate([np.asarray(leaf[:num_steps]) for leaf in leaves], axis=1),
+        # NumPy's slices: JAX would compile one for every number of steps.
+        lambda *leaves: np.concatenate([np.asarray(leaf)[:num_steps] for leaf in leaves], axis=1),
         *(draws for *_, draws in results),
     )
     return [(state, sums) for state, sums, _ in results], draws
