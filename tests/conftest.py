@@ -28,6 +28,14 @@ def pytest_configure(config):
     os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level={level}"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A parameter of a slow test that is a proof is slow no more: `-m slow` leaves it out."""
+    for item in items:
+        if item.get_closest_marker("proof"):
+            item.own_markers = [mark for mark in item.own_markers if mark.name != "slow"]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _free_compiled_programs():
     """Compiled programs hold memory maps; a process that has used up its number of them crashes."""

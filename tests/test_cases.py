@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.marks import by_hand
+
 CASES = Path(__file__).with_name("cases")
 
 
@@ -73,8 +75,6 @@ def the_readable_layer(out):
     [
         ("agreement_blind", neither_agrees),
         ("constant_draws", inconclusive),
-        ("exact_ridge", within_its_claim),
-        ("misfit_breast_cancer", misfits),
         ("observation_labels", aligned),
         ("checkpoint_other_process", goes_on),
         ("safetensors_order", in_order),
@@ -82,6 +82,7 @@ def the_readable_layer(out):
         ("optimizer_state", the_layer_alone),
         ("one_odd_tensor", the_good_layer),
         ("float8_safetensors", the_readable_layer),
+        *by_hand(("exact_ridge", within_its_claim), ("misfit_breast_cancer", misfits)),
     ],
 )
 def test_case(monkeypatch, capsys, name, check):

@@ -14,7 +14,8 @@ import probrev as pr
 from probrev.inference.gibbs.layered_sweep import init_layered, layered_step
 from probrev.inference.gibbs.surrogate import fit_surrogate, log_neglected, surrogate_rows
 from probrev.inference.messages.messages import init_messages, iterate_messages
-from tests.plain_unit import ACTIVATIONS, Plain, likelihood, simulate, some_now
+from tests.marks import by_hand
+from tests.plain_unit import ACTIVATIONS, Plain, likelihood, simulate
 
 VALUES, PROBS = np.array([0.6, 1.5]), np.array([0.7, 0.3])
 FINITE = pr.FiniteSlab(VALUES, PROBS)
@@ -45,8 +46,8 @@ def sum_states(name, weights, bias, x, unit=UNIT):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", some_now("clipped"))
-@pytest.mark.parametrize("keep_prob", [0.6, pytest.param(1.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("keep_prob", [0.6, pytest.param(1.0, marks=pytest.mark.proof)])
 def test_enumeration_is_the_sum_over_states(name, keep_prob):
     """One observation and several, which are summed in different ways."""
     unit = UNIT._replace(keep_prob=keep_prob)
@@ -88,7 +89,7 @@ def integrate_supports(name, weights, bias, x, unit, scale=0.8, num_nodes=400):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "keep_prob"),
-    [("relu", 0.6), ("leaky", 0.6), ("clipped", 0.6), ("threshold", 1.0), ("tanh", 1.0)],
+    [("relu", 0.6), ("tanh", 1.0), *by_hand(("leaky", 0.6), ("clipped", 0.6), ("threshold", 1.0))],
 )
 def test_integration_is_the_integral(name, keep_prob):
     unit = Plain(0.8, keep_prob, 1.7)
@@ -119,7 +120,7 @@ def test_a_flat_between_two_points_is_not_integrated():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["relu", "leaky", "clipped", "threshold", "tanh", "soft threshold"]
+    "name", ["clipped", "soft threshold", *by_hand("relu", "leaky", "threshold", "tanh")]
 )
 def test_gibbs_agrees_with_exact(name):
     model, *_ = build(name, n_visible=12, unit=Plain(1.2, 0.6, 1.7))
@@ -185,7 +186,7 @@ def test_two_layers_with_biases():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["leaky", "clipped"])
+@pytest.mark.parametrize("name", ["clipped", *by_hand("leaky")])
 def test_hmc_runs_the_program(name):
     model, weights, bias = build(name, n_visible=6, n_hidden=2)
     obs = model.simulate(jax.random.key(6), 1)
@@ -243,7 +244,7 @@ def test_messages_are_those_of_the_definition(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["leaky", "clipped", "threshold", "soft threshold"])
+@pytest.mark.parametrize("name", ["leaky", "threshold", *by_hand("clipped", "soft threshold")])
 def test_message_passing_is_near_exact_where_rows_are_many(name):
     model, *_ = build(name, unit=Plain(2.5, 0.6, 1.0), n_visible=120, n_hidden=6)
     obs = model.simulate(jax.random.key(8), 4)

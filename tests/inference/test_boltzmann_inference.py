@@ -8,6 +8,7 @@ import probrev as pr
 from probrev.inference.exact.enumeration.enumeration import enumerate_posterior
 from probrev.inference.exact.exact_result import ExactOptions
 from tests import plain_machine
+from tests.marks import by_hand
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_sigmoid_pass_is_the_enumerated_mean_of_a_restricted_machine():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("widths", [(6, 5), (6, 5, 4), (5, 4, 3, 2)])
+@pytest.mark.parametrize("widths", [(6, 5), (5, 4, 3, 2), *by_hand(((6, 5, 4),))])
 def test_block_gibbs_agrees_with_exact(widths):
     machine = pr.BoltzmannMachine(*plain_machine.random_machine(11, widths, scale=1.2))
     obs = machine.simulate(jax.random.key(0), 8)

@@ -12,6 +12,7 @@ from scipy.stats import kstest
 
 import probrev as pr
 from tests.inference.gibbs.test_gibbs import joint_law_z_scores, one_layer, two_layers
+from tests.marks import by_hand
 
 FINITE = pr.FiniteSlab([0.4, 0.9, 1.7], [0.5, 0.3, 0.2])
 PRIORS = {
@@ -19,9 +20,6 @@ PRIORS = {
     "finite, capped": pr.SpikeAndSlab(8, 0.3, FINITE, max_active=3),
     "exactly k": pr.KSparse(8, 2, HalfNormal(0.9)),
 }
-
-
-NAMES = [*PRIORS, "two layers"]
 
 
 def model_of(name):
@@ -58,7 +56,9 @@ def randomized_ranks(model, num_obs: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", ["half-normal", "exactly k", *by_hand("finite, capped", "two layers")]
+)
 def test_simulation_based_calibration(name):
     model = model_of(name)
     for functional, ranks in randomized_ranks(model, 500).items():
@@ -66,7 +66,9 @@ def test_simulation_based_calibration(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", ["finite, capped", "two layers", *by_hand("half-normal", "exactly k")]
+)
 def test_geweke(name):
     model = model_of(name)
     z_scores = joint_law_z_scores(model, num_pairs=20_000, num_steps=30)
@@ -88,7 +90,7 @@ GIVEN = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("name", ["hierarchical", *by_hand("rectified Gaussian")])
 def test_what_units_are_given_is_calibrated_too(name):
     layer = pr.Layer(np.random.default_rng(5).normal(0.2, 1, (10, 4)), 0.6, 0.8, 0.7)
     model = pr.LayeredModel(GIVEN[name], [layer])

@@ -12,6 +12,7 @@ from numpyro.infer import NUTS, DiscreteGibbs, DiscreteHMCGibbs
 import probrev as pr
 from probrev.inference.hmc import check_program, choose_kernel, sampled_program
 from tests.inference import brute_force
+from tests.marks import by_hand
 
 WEIGHTS = np.random.default_rng(2).normal(0.1, 1, (14, 3))
 FINITE = pr.FiniteSlab([0.6, 1.4], [0.6, 0.4])
@@ -32,7 +33,11 @@ EASY = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EASY)
+@pytest.mark.parametrize(
+    "name",
+    ["finite, capped", "half-normal",
+     *by_hand("finite", "finite, one unit at most", "half-normal, rare")],
+)  # fmt: skip
 def test_agrees_on_easy_cases(name):
     prior = EASY[name]
     model = model_of(prior)

@@ -268,7 +268,7 @@ def half_normal():
         return numpyro.sample("value", dist.HalfNormal(1.0))
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_hmc_under_a_prior_without_an_atom():
     weights = np.random.default_rng(0).normal(1, 0.3, (20, 3))  # alike, so that units compete
     model = pr.LayeredModel(half_normal, [pr.Layer(weights, 0.8, 0.4, 0.5)])

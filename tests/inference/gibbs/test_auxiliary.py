@@ -22,6 +22,7 @@ from probrev.inference.gibbs.auxiliary_step import (
 from probrev.inference.gibbs.coordinate import CoupledPrior, Rows, update_coupled_units
 from probrev.model.prior_program import read_program
 from tests.inference.gibbs.test_gibbs import joint_law_z_scores
+from tests.marks import by_hand
 
 M = 4
 MEAN = np.array([0.3, -0.5, 0.1, -0.2])
@@ -204,13 +205,17 @@ def compare_with_numpy(name, num_layers, **settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize(
+    "name",
+    ["rectified Gaussian", "scale", "neighbours", "classes",
+     *by_hand("in factor form", "rate", "groups")],
+)  # fmt: skip
 def test_gibbs_agrees_with_weighted_draws(name):
     compare_with_numpy(name, 1, num_samples=8000)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["rectified Gaussian", "scale"])
+@pytest.mark.parametrize("name", ["scale", *by_hand("rectified Gaussian")])
 def test_through_two_layers(name):
     compare_with_numpy(name, 2, num_samples=15_000)
 
@@ -224,7 +229,7 @@ def light_scale():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "prior",
-    [PRIORS["rectified Gaussian"][0], light_scale, neighbours],
+    [PRIORS["rectified Gaussian"][0], light_scale, *by_hand(neighbours)],
     ids=["gaussian", "scale", "neighbours"],
 )
 def test_geweke(prior):
@@ -288,7 +293,7 @@ def precision():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", [light_scale, pytest.param(precision, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("program", [light_scale, *by_hand(precision)])
 def test_rescaled_draws_are_draws(program):
     """H and u from the prior and x from h are one exact draw each: moved, they still are."""
     model, num = setting(1).model(program), 10_000

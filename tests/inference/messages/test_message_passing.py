@@ -226,7 +226,7 @@ def test_accuracy_at_small_size_is_what_it_says():
     assert np.quantile(gaps, 0.9) < 0.2
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_agrees_with_gibbs_at_1000_by_200():
     """Within .02 in inclusion, as far as Gibbs can tell: its own error is up to .01 here.
 
