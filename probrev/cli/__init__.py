@@ -60,7 +60,10 @@ app.command(
 app.command(
     "probrev.cli.completion:completion",
     name="completion",
-    help="Print a script that lets a shell complete commands and options.",
+    help="Print a script that lets a shell complete commands and options.\n\n"
+    "bash: > ~/.local/share/bash-completion/completions/probrev\n\n"
+    "zsh: > _probrev, in a folder of $fpath\n\n"
+    "fish: > ~/.config/fish/completions/probrev.fish",
 )
 
 

@@ -10,8 +10,8 @@ FIRST_SECONDS, MOST_SECONDS = 10.0, 300.0
 class Pace:
     """Told how far a stage is, says so now and then, with the time that is left as measured.
 
-    The time is that of what was done since the first report: what was found done, and what was
-    compiled before it, count for nothing.
+    What was found done at the first report counts for nothing. The first work after it may have
+    been compiled, and took the longer: where there is no other yet, its time is a bound.
 
     Args:
         name: of the stage.
@@ -24,18 +24,20 @@ class Pace:
     ):
         self._name, self._say, self._clock = name, say, clock
         self._wait, self._due = FIRST_SECONDS, clock() + FIRST_SECONDS
-        self._first: tuple[float, int] | None = None
+        self._marks: list[tuple[float, int]] = []  # the first report, and the first of more done
 
     def __call__(self, done: int, total: int) -> None:
         """Takes the units of work done so far and in all."""
         now = self._clock()
-        if self._first is None:
-            self._first = now, done
-        begun, before = self._first
-        if now < self._due or not before < done < total:
+        if not self._marks or (len(self._marks) < 2 and done > self._marks[0][1]):
+            self._marks.append((now, done))
+        known = [mark for mark in self._marks if mark[1] < done]
+        if now < self._due or done >= total or not known:
             return
-        left = (now - begun) / (done - before) * (total - done)
-        self._say(f"{self._name}: {done} of {total}, about {in_words(left)} left")
+        begun, before = known[-1]
+        left = in_words((now - begun) / (done - before) * (total - done))
+        about = "about" if len(known) > 1 else "at most about"
+        self._say(f"{self._name}: {done} of {total}, {about} {left} left")
         self._due, self._wait = now + self._wait, min(2 * self._wait, MOST_SECONDS)
 
 

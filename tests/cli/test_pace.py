@@ -12,22 +12,15 @@ from probrev.cli.pace import Pace, in_words
 def test_it_speaks_now_and_then_and_says_what_it_measured():
     lines, at = [], [0.0]
     pace = Pace("gibbs", lines.append, lambda: at[0])
-    for seconds, done in (
-        (4, 100),
-        (6, 102),
-        (12, 104),
-        (13, 105),
-        (23, 115),
-        (44, 136),
-        (45, 200),
-    ):
+    times, counts = (4, 6, 12, 13, 23, 44, 45), (100, 102, 104, 105, 115, 136, 200)
+    for seconds, done in zip(times, counts, strict=True):
         at[0] = seconds
         pace(done, 200)
-    # What was there at the first report, after 4 seconds, took another time.
+    # What was there at the first report took another time, and what came next was compiled.
     assert lines == [
-        "gibbs: 104 of 200, about 3 min left",
+        "gibbs: 104 of 200, about 5 min left",
         "gibbs: 115 of 200, about 2 min left",
-        "gibbs: 136 of 200, about 71 s left",
+        "gibbs: 136 of 200, about 72 s left",
     ]
 
 
@@ -47,5 +40,5 @@ def test_lines_stand_for_bars_where_there_is_no_terminal(quiet, monkeypatch):
         report = stage("grid: batches")
         report(0, 4)
         report(1, 4)
-    said = ["4 batches", "grid: batches: 1 of 4, about 1 s left"]
+    said = ["4 batches", "grid: batches: 1 of 4, at most about 1 s left"]
     assert err.getvalue().splitlines() == ([] if quiet else said)
