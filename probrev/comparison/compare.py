@@ -35,6 +35,7 @@ from probrev.model.observations import Observations
 from probrev.model.protocol import Model
 from probrev.nets.fitting.checks import Check
 from probrev.plumbing import door
+from probrev.plumbing.readable import summarize
 from probrev.plumbing.streams import stream
 from probrev.plumbing.surroundings import surroundings
 from probrev.posterior.external import External
@@ -201,9 +202,9 @@ def _provenance(
 
 
 def _in_words(model: Any) -> str:
-    """Its repr in a line, which of one's own class may be anything."""
+    """A model in a line; that of a class which cannot be written out is its name."""
     try:
-        return " ".join(repr(model).split())[:LONGEST_WORDS]
+        return summarize(model, LONGEST_WORDS)
     except Exception:
         return type(model).__name__
 

@@ -194,10 +194,10 @@ def setting(summary: Summary) -> Section:
     if not summary.has_truth:
         source = "given without their h: real data, or data whose h was not kept"
     rows = [
-        ["model", str(known.get("model", "not recorded"))],
+        ["model", str(known.get("model", known.get("model_in_words", "not recorded")))],
         ["observations", f"{data['obs']}, {source}"],
         ["n_visible, n_hidden", f"{data['visible']}, {hidden}"],
-        ["seed", str(known.get("seed", "not recorded"))],
+        ["seed", str(known.get("seed", known.get("comparison_seed", "not recorded")))],
     ]
     for name, posterior in summary.posteriors.items():
         rows.append([f"posterior {name}", _method(posterior)])

@@ -41,6 +41,9 @@ def provenance_sections(provenance: Mapping[str, Any]) -> list[Section]:
     if isinstance(command, list):
         command = shlex.join(map(str, command))
     lines = ["The command that repeats this run:"] if command else ["No command was recorded."]
+    if not command and "call" in known:
+        lines = ["The call that this run is of, made from Python:"]
+        command = known.pop("call")
     for name in ("parameters", "model"):
         known.pop(name, None)
     rows = []

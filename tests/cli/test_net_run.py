@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 
 import jax
 import numpy as np
@@ -59,7 +60,7 @@ def test_from_a_file_to_a_page(files, probrev, tmp_path):
     page = (tmp_path / "o" / "report.html").read_text()
     for words in ("Whether the layer fits", "What the verdict hangs on", "kappa"):
         assert words in page
-    shown = html.unescape(page)
+    shown = html.unescape(re.sub(r"</?a\b[^>]*>", "", page))  # words are linked
     for sentence in checks["sentence"]:
         assert sentence in shown
 

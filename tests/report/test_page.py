@@ -172,6 +172,14 @@ def test_a_page_holds_the_units_of_its_observations_for_its_script():
     np.testing.assert_allclose(worst["truth"], truth, rtol=6e-3, atol=1e-4)
 
 
+def test_a_run_from_python_says_where_it_comes_from():
+    page = outline_of("without_truth").text
+    assert "The call that this run is of, made from Python:" in page
+    assert "probrev.compare of inverses: net, dense; posteriors: gibbs" in page
+    for said in ("LayeredModel(prior=SpikeAndSlab(", "versions: jax", "platform", "process"):
+        assert said in page
+
+
 def test_every_inverse_and_method_has_its_entry():
     assert {*RUNGS, "as_trained"} <= set(INVERSES)
     assert {*METHODS} <= set(POSTERIORS)

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from probrev.comparison.comparison import Comparison
+from probrev.posterior.posterior import Kind, Posterior
 from probrev.report.numbers import plain
 from probrev.report.plots.canvas import (
     MUTED,
@@ -75,14 +76,21 @@ def look_at(result: Comparison, posterior: str, number: int) -> Looked:
         posterior: name of the posterior.
         number: number of the observation; the posterior must cover it.
     """
-    measured = result.tree[f"metrics/{posterior}"].to_dataset().sel(obs=number)
+    measured = result.tree[f"metrics/{posterior}"].to_dataset()
     return Looked(
-        measured["interval_low"].to_numpy(),
-        measured["interval_high"].to_numpy(),
-        result.posteriors[posterior].mean.sel(obs=number).to_numpy(),
+        measured["interval_low"].sel(obs=number).to_numpy(),
+        measured["interval_high"].sel(obs=number).to_numpy(),
+        _mean_of(result.posteriors[posterior], number),
         result.tree["inverses"].to_dataset()["h"].sel(obs=number).to_numpy(),
         result.tree["truth/h"].to_numpy()[number] if "truth" in result.tree else None,
     )
+
+
+def _mean_of(posterior: Posterior, number: int) -> np.ndarray:
+    """The mean of one observation; that of all would go through every draw."""
+    if posterior.kind is Kind.SAMPLED:
+        return posterior.draws.sel(obs=number).mean(("chain", "draw")).to_numpy()
+    return posterior.mean.sel(obs=number).to_numpy()
 
 
 @styled

@@ -253,7 +253,8 @@ class _Saved:
         arrays = [
             _aligned(f"{key} against {name}", kept[name].get(key), array)
             for name, found in measured.items()
-            for key, array in found.arrays.items()
+            # As a run keeps them: what some observations have not is NaN there.
+            for key, array in xr.Dataset(found.arrays).items()
         ]
         yield hold("metrics of observations", FROM_DRAWS, arrays)
         costs = tabulate_costs(
