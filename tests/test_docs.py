@@ -20,7 +20,7 @@ PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.
 # One script, in this order: README's prior is where the guide to priors goes on from.
 SESSION = (
     "docs/start.md", "README.md", "docs/guides/prior.md", "docs/guides/elsewhere.md",
-    "docs/guides/calibration.md",
+    "docs/guides/calibration.md", "docs/reference/command_line.md",
 )  # fmt: skip
 
 
