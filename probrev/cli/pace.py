@@ -35,6 +35,8 @@ class Pace:
         if now < self._due or done >= total or not known:
             return
         begun, before = known[-1]
+        if len(known) < 2 and now - begun < FIRST_SECONDS:  # quick work: the next report is near
+            return
         left = in_words((now - begun) / (done - before) * (total - done))
         about = "about" if len(known) > 1 else "at most about"
         self._say(f"{self._name}: {done} of {total}, {about} {left} left")

@@ -16,6 +16,10 @@ def test_it_speaks_now_and_then_and_says_what_it_measured():
     for seconds, done in zip(times, counts, strict=True):
         at[0] = seconds
         pace(done, 200)
+    quick = Pace("quick", lines.append, lambda: at[0])
+    for seconds, done in ((61, 50), (62, 148)):  # due, but nothing is known but the first stretch
+        at[0] = seconds
+        quick(done, 1500)
     # What was there at the first report took another time, and what came next was compiled.
     assert lines == [
         "gibbs: 104 of 200, about 5 min left",
