@@ -8,7 +8,7 @@ import pytest
 from analyses import boltzmann
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_computed_and_plotted(tmp_path, capsys):
     boltzmann.compute(
         tmp_path, num_steps=150, num_obs=30, num_layered=3, widths={"RBM": (5,), "DBM": (5, 4)},

@@ -9,7 +9,7 @@ from analyses import depth
 from probrev.runs import registry
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_computed_and_plotted(tmp_path, capsys):
     stack = {"n_hidden": 5, "ratio": 3, "n_active": 2.0, "max_depth": 2, "num_samples": 20}
     depth.compute(tmp_path, stacks=(stack,), num_obs=4, num_weights=2)

@@ -89,8 +89,8 @@ GIVEN = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["hierarchical", *by_hand("rectified Gaussian")])
+@pytest.mark.proof
+@pytest.mark.parametrize("name", GIVEN)
 def test_what_units_are_given_is_calibrated_too(name):
     layer = pr.Layer(np.random.default_rng(5).normal(0.2, 1, (10, 4)), 0.6, 0.8, 0.7)
     model = pr.LayeredModel(GIVEN[name], [layer])

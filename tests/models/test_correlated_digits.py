@@ -8,7 +8,7 @@ import probrev as pr
 from models.digits import build, train_layer
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_claimed_risk_is_the_actual_risk():
     pytest.importorskip("sklearn")
     trained, layers = train_layer(0), build().layers
