@@ -47,6 +47,8 @@ def overridden(one: Any, names: Iterable[str], since: type | Iterable[str]) -> t
 def law_of(kind: type, aside: Iterable[str] = ()) -> tuple[str, ...]:
     """Names of the methods and properties of a class: what its law is made of.
 
+    How it is shown in a notebook is no part of it.
+
     Args:
         kind: the class.
         aside: names that say nothing of the law.
@@ -58,7 +60,8 @@ def law_of(kind: type, aside: Iterable[str] = ()) -> tuple[str, ...]:
         name
         for name, member in members.items()
         if (callable(member) or isinstance(member, property))
-        and (name == "__call__" or not name.startswith("__"))
+        and (name == "__call__" or not name.startswith(("__", "_repr_")))
+        and name != "_table"
         and name not in aside
     )
 
