@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
@@ -40,6 +41,8 @@ def describe(value: Any) -> str:
     if isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(
         value, jax.core.Tracer
     ):
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return f"{value.dtype}{describe(jax.random.key_data(value))}"
         array = np.asarray(value)
         return f"{array.dtype}{array.shape}{hashlib.sha256(array.tobytes()).hexdigest()}"
     if hasattr(type(value), FIELDS):

@@ -113,3 +113,12 @@ def test_what_a_function_closes_over_is_told_apart():
     ]
     assert len({describe(holding(one)) for one in held}) == len(held)
     assert describe(holding(Wider(large))) == describe(holding(Wider(large.copy())))
+
+
+def test_functions_over_other_keys_are_told_apart():
+    def over(key):
+        return lambda x: x + jax.random.normal(key)
+
+    keys = [jax.random.key(1), jax.random.key(2), jax.random.key(1, impl="rbg")]
+    assert len({describe(over(key)) for key in keys}) == 3
+    assert describe(over(jax.random.key(1))) == describe(over(keys[0]))
