@@ -67,7 +67,7 @@ def run_net(plan: NetPlan, checkpoints: Path, quiet: bool = False) -> tuple[str,
 
 def _say_identity(lowest: pr.FittedLevel, stage: Stages) -> None:
     """That inputs below 0, such as standardised ones, have no ReLU on their way down."""
-    if str(lowest.fit.layer.activation) == "identity":
+    if not lowest.fit.layer.activation.flats:
         stage.say("x is below 0 in places: on the way down an identity stands for ReLU next to x")
 
 

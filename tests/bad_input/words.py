@@ -64,6 +64,8 @@ ROWS: list[Row] = [
     *expand("check one_layer --out {}", [p for p in PLACES if p != "run"], "--out"),
     *expand("report {}", ("none.nc", "''", ".", "pipe", "'a\0b'", LONG, "/dev/zero", "linked"),
             "run"),
+    *expand("verify {}", ("none.nc", "''", ".", "pipe", "'a\0b'", LONG, "/dev/zero", "linked"),
+            "run"),
     *expand("report taken --out {}", ("nowhere/page.html", ".", "taken", "'a\0b'", LONG), "--out"),
     *expand("weights {}", ("none.npz", "''", "'a\0b'", LONG, "linked", "loop"), "file"),
     *expand("weights net.npz --initializer {}", ("he", "zeros", "' '"), "initializer"),
@@ -77,6 +79,6 @@ ROWS: list[Row] = [
     Row("sweep good.toml --workers 1 --scheduler tcp://127.0.0.1:1", "--workers and --scheduler"),
     *expand("sweep good.toml --out {}", ("taken/deeper", "linked", "loop", "'a\0b'", LONG),
             "--out"),
-    *expand("{}", ("compar one_layer", "--vers", "verify", "models extra"), "Unknown", "Unused",
+    *expand("{}", ("compar one_layer", "--vers", "verfy", "models extra"), "Unknown", "Unused",
             "did"),
 ]  # fmt: skip
