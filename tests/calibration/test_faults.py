@@ -64,7 +64,7 @@ def two_layers():
     return pr.LayeredModel(pr.SpikeAndSlab(3, 0.4, HalfNormal(0.9)), [below, above])
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_factor_between_layers_left_out(plant):
     """rho / alpha = 1/6: visible in the layer between, and through it at the top."""
     right = pr.check_calibration(KEY, two_layers(), by_gibbs, num_simulations=120)
@@ -94,7 +94,7 @@ def test_relocation_forgotten_where_nothing_else_moves(plant):
     assert "the truth is no draw from its posterior" in found.sentence
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_class_sampler_that_never_changes_class():
     right = pr.check_calibration(KEY, mixture.MODEL, mixture.exact_draws, num_simulations=100)
     assert right.word is Word.CALIBRATED

@@ -164,7 +164,7 @@ def test_what_it_refuses():
         evolve_state(FINITE, [pr.Layer(np.ones((9, 5)), 0.7, 1.0), linear])
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_message_passing_at_4000_errs_as_predicted():
     prior = pr.SpikeAndSlab(800, 0.05, HalfNormal(1 / np.sqrt(40)))
     weights = np.random.default_rng(0).normal(size=(4000, 800))
@@ -230,7 +230,7 @@ def test_predicts_message_passing_with_a_bias(activation):
     assert same == (not activation.flats)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_two_layers_with_biases_are_predicted():
     rng = np.random.default_rng(2)
     widths, prior = (1200, 500, 120), pr.SpikeAndSlab(120, 0.1, pr.FiniteSlab([1.0], [1.0]))

@@ -114,7 +114,7 @@ def test_linear_layer_has_the_exact_gaussian_mean():
 # Several layers
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_two_layers_at_the_edge_of_one():
     """A first layer without noise to speak of shows h_1: then only the second layer counts."""
     upper, prior = one_layer(n_visible=16).layers[0], one_layer().prior
