@@ -5,8 +5,10 @@ import numpy as np
 from jaxtyping import Float
 
 import probrev as pr
+from probrev.plumbing import door
 
 
+@door.guard(n_visible=door.count(), n_hidden=door.count())
 def build(
     n_visible: int = 100,
     n_hidden: int = 16,

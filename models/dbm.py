@@ -4,8 +4,10 @@ import jax
 import numpy as np
 
 import probrev as pr
+from probrev.plumbing import door
 
 
+@door.guard(n_visible=door.count(), n_intermediate=door.count(), n_top=door.count())
 def build(
     n_visible: int = 30,
     n_intermediate: int = 12,

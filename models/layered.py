@@ -5,8 +5,15 @@ import numpy as np
 from numpyro.distributions import HalfNormal
 
 import probrev as pr
+from probrev.plumbing import door
 
 
+@door.guard(
+    n_visible=door.count(),
+    n_intermediate=door.count(),
+    n_hidden=door.count(),
+    num_layers=door.count(),
+)
 def build(
     n_visible: int = 400,
     n_intermediate: int = 100,
@@ -30,8 +37,6 @@ def build(
         relative_noise: noise_std of a layer over the root mean square norm of its input.
         weight_seed: seed of the N(0, 1) weights.
     """
-    if num_layers < 1:
-        raise ValueError(f"num_layers must be at least 1; got {num_layers}")
     from_top = np.geomspace(n_hidden, n_intermediate, num_layers).round().astype(int)
     widths = [n_visible, *(int(width) for width in reversed(from_top))]
     prior = pr.SpikeAndSlab(n_hidden, n_active / n_hidden, HalfNormal(1.0))

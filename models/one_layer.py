@@ -6,8 +6,10 @@ from jaxtyping import Float
 from scipy.stats import halfnorm
 
 import probrev as pr
+from probrev.plumbing import door
 
 
+@door.guard(n_visible=door.count(), n_hidden=door.count(), num_values=door.count())
 def build(
     n_visible: int = 400,
     n_hidden: int = 24,
