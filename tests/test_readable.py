@@ -96,7 +96,7 @@ OWN = {
     "Posterior": lambda: from_draws(HOSTILE, np.ones((2, 300, 1, 2)), np.ones((1, 3))),
     "RandomLike": lambda: pr.RandomLike(4, 3, {}, None, "", f"{HOSTILE} " * 30),
     "TrainedLayers": lambda: pr.TrainedLayers(
-        (pr.TrainedLayer(HOSTILE, LARGE[0], LARGE[0, 0], LARGE[0]),) * 30
+        (pr.TrainedLayer(HOSTILE, LARGE[0], LARGE[0, 0]),) * 30
     ),
     "Verdict": verdict,
     "Verification": lambda: pr.Verification((Agreed(HOSTILE, "", 3, 0.1, 0.1, HOSTILE),) * 30, {}),

@@ -2,9 +2,9 @@
 
     uv run python -m tests.bad_input.memory
 
-Prints a line for each file, and exits with 1 where the memory is 4 times the size of the file or
-more. Files below 64 MB count as 64 MB. An honest file is one whose arrays are plausible for its
-size; its size is theirs.
+Prints two lines for each file, of its tensors and of its layers, and exits with 1 where the memory
+is 4 times the size of the file or more. Files below 64 MB count as 64 MB. An honest file is one
+whose arrays are plausible for its size; its size is theirs.
 """
 
 import os
@@ -13,13 +13,15 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
 from probrev.nets.weights.files import read_tensors
+from probrev.nets.weights.layers import read_layers
 from probrev.plumbing.refusal import REFUSALS
 from tests.bad_input.weight_files import (
     archive,
@@ -43,6 +45,9 @@ MANY = 2**19
 def honest() -> dict[str, Callable[[], bytes]]:
     """Files of 64 MB."""
     weights = np.random.default_rng(0).normal(size=(SIDE, SIDE)).astype("f4")
+    wide = np.tile(weights, 2).astype(jnp.bfloat16)
+    statistics = dict.fromkeys(("running_mean", "running_var"), np.ones(SIDE, "f4"))
+    norm = {f"1.{name}": value for name, value in statistics.items()}
     member = npy(described(shape=(SIDE, SIDE)), weights.tobytes())
     made = lambda: hdf5(lambda file: file.create_dataset("layers/dense/vars/0", data=weights))  # noqa: E731
     state = lambda: torch_pickles.state_dict({"w.weight": weights})  # noqa: E731
@@ -50,6 +55,13 @@ def honest() -> dict[str, Callable[[], bytes]]:
         "npy": lambda: member,
         "npz": lambda: archive({"w.npy": member}),
         "safetensors": lambda: safetensors.numpy.save({"w": weights}),
+        "safetensors, bfloat16": lambda: safetensors.numpy.save({"w": wide}),
+        "safetensors, float16": lambda: safetensors.numpy.save({"w": wide.astype("f2")}),
+        "normalised, bfloat16": lambda: safetensors.numpy.save({"0.weight": wide, **norm}),
+        "weight normalisation, bfloat16": lambda: safetensors.numpy.save(
+            {"0.weight_v": wide, "0.weight_g": wide[:, :1]}
+        ),
+        "normalised input, bfloat16": lambda: safetensors.numpy.save({"2.weight": wide.T, **norm}),
         "torch": lambda: torch_pickles.archive(*state()),
         "old torch": lambda: torch_pickles.legacy(*state()),
         "HDF5": made,
@@ -103,7 +115,7 @@ def memory(name: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def peak(path: Path) -> tuple[int, str]:
+def peak(read: Callable[[Path], Sized], path: Path) -> tuple[int, str]:
     """Bytes that reading a file takes at most, and what came of it."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -111,7 +123,7 @@ def peak(path: Path) -> tuple[int, str]:
         Path("/proc/self/clear_refs").write_text("5")  # begins VmHWM anew
         before = memory("VmRSS")
         try:
-            said = f"read, {len(read_tensors(path))} arrays"
+            said = f"read, {len(read(path))} of them"
         except REFUSALS as error:
             said = str(error)
         os.write(writer, f"{memory('VmHWM') - before} {said}".encode())
@@ -131,15 +143,16 @@ def main() -> int:
         for name, make in {**honest(), **hostile()}.items():
             path.write_bytes(make())
             size = path.stat().st_size
-            start = time.monotonic()
-            taken, said = peak(path)
-            times = taken / max(size, LEAST)
-            worst = max(worst, times)
-            print(
-                f"{name}: {size / 2**20:.1f} MB took {taken / 2**20:.0f} MB, {times:.2f} times, "
-                f"{time.monotonic() - start:.1f} s: {said[:90]}",
-                flush=True,
-            )
+            for what, read in (("tensors", read_tensors), ("layers", read_layers)):
+                start = time.monotonic()
+                taken, said = peak(read, path)
+                times = taken / max(size, LEAST)
+                worst = max(worst, times)
+                print(
+                    f"{what} of {name}: {size / 2**20:.1f} MB took {taken / 2**20:.0f} MB, "
+                    f"{times:.2f} times, {time.monotonic() - start:.1f} s: {said[:90]}",
+                    flush=True,
+                )
     print(f"at most {worst:.2f} times")
     return int(worst >= TIMES)
 

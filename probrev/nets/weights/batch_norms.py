@@ -68,7 +68,7 @@ def fold_after(layer: TrainedLayer, norm: BatchNorm) -> TrainedLayer:
     """The layer with a batch normalisation of its pre-activations: W' = W scale."""
     return replace(
         layer,
-        weights=layer.weights * norm.scale,
+        column_scale=layer.column_scale * norm.scale,
         bias=layer.bias * norm.scale + norm.shift,
         norms=(*layer.norms, _folded(norm, False)),
     )
@@ -81,8 +81,9 @@ def fold_before(layer: TrainedLayer, norm: BatchNorm) -> TrainedLayer:
     """
     return replace(
         layer,
-        weights=norm.scale[:, None] * layer.weights,
-        bias=layer.bias + norm.shift @ layer.weights,
+        row_scale=norm.scale,
+        # Not `@`, which makes float64 of all the kernel first.
+        bias=layer.bias + np.einsum("v,vh->h", norm.shift, layer.kernel),
         norms=(*layer.norms, _folded(norm, True)),
     )
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from tokenize import TokenError
 from zipfile import BadZipFile
 
-import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 
 from probrev.nets.weights.archive import Archive
-from probrev.nets.weights.content import Content
+from probrev.nets.weights.content import Content, without_bfloat16
 from probrev.nets.weights.keras_files import CONFIG, VARIABLES, read_hdf5, read_keras_archive
 from probrev.nets.weights.npy_files import read_npy, read_npz
 from probrev.nets.weights.safetensors_files import join_shards, read_index, read_safetensors
@@ -58,7 +57,10 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: it is none of these, is truncated, or asks for more than data; the message
             names the file, what was expected and what came.
     """
-    return dict(read_content(path).tensors)
+    tensors = dict(read_content(path).tensors)
+    for name in tensors:
+        tensors[name] = without_bfloat16(tensors[name])
+    return tensors
 
 
 def read_content(path: str | Path) -> Content:
@@ -86,9 +88,7 @@ def read_content(path: str | Path) -> Content:
         said = f"expected {FORMATS} with arrays of numbers; got {kind} with none"
         raise Refusal(f"{path}: {said}{why}")
     tensors = {
-        name: _plain(array)
-        for name, array in content.tensors.items()
-        if array.itemsize <= _MOST_ITEMSIZE
+        name: array for name, array in content.tensors.items() if array.itemsize <= _MOST_ITEMSIZE
     }
     left_out = {**content.left_out, **dict.fromkeys(content.tensors.keys() - tensors.keys(), LONG)}
     is_part = SHARD.search(path.name) is not None and read is not _read_shards
@@ -112,11 +112,6 @@ def _memory() -> float:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return float("inf")
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    """An array without the one type that NumPy does not know by itself."""
-    return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
 
 
 def _reader(beginning: bytes) -> tuple[str, Callable[[Path], Content]]:

@@ -219,7 +219,7 @@ def _drop_twins(found: Findings) -> None:
         if np.ptp(kernel):
             digest = hashlib.sha256()
             for row in kernel:  # not all at once: a transposed one would be copied
-                digest.update(np.ascontiguousarray(row))
+                digest.update(np.ascontiguousarray(row, float))
             key = kernel.shape, digest.digest()
             first = seen.setdefault(key, place.layer.name)
             if first != place.layer.name:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from probrev.nets.weights.content import without_bfloat16
 from probrev.nets.weights.modules import CONVOLUTIONS, DENSE_CLASS, Module
 from probrev.nets.weights.names import BIAS, KERNEL, WEIGHT, WEIGHTS, snake
 from probrev.nets.weights.trained_layer import ATTENTION, CONVOLUTION, DENSE, TrainedLayer
@@ -157,7 +158,6 @@ def _layer(
     module: Module, matrix: np.ndarray, bias: np.ndarray | None, size: int, kind: str,
     assumed: tuple[str, ...],
 ) -> TrainedLayer:  # fmt: skip
-    kernel = np.asarray(matrix, float)
-    shift = np.zeros(kernel.shape[1]) if bias is None else np.asarray(bias, float)
-    name = module.parts[WEIGHTS]
-    return TrainedLayer(name, kernel, shift, kernel, size, kind=kind, assumed=assumed)
+    shift = np.zeros(matrix.shape[1]) if bias is None else np.asarray(bias, float)
+    name, kernel = module.parts[WEIGHTS], without_bfloat16(matrix)
+    return TrainedLayer(name, kernel, shift, size, kind=kind, assumed=assumed)

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from probrev.nets.weights.content import without_bfloat16
 from probrev.nets.weights.matrices import ROWS
 from probrev.nets.weights.trained_layer import TrainedLayer
 
@@ -38,10 +39,10 @@ def read_plain(
     biases: Iterator[str | None] = iter(vectors if fitting else [None] * len(matrices))
     layers = []
     for name, bias in zip(matrices, biases, strict=True):
-        kernel = np.asarray(tensors[name] if units else tensors[name].T, float)
+        kernel = without_bfloat16(tensors[name] if units else tensors[name].T)
         shift = np.zeros(kernel.shape[1]) if bias is None else np.asarray(tensors[bias], float)
         said = (assumed,) if assumed else ()
-        layers.append(TrainedLayer(name, kernel, shift, kernel, assumed=said))
+        layers.append(TrainedLayer(name, kernel, shift, assumed=said))
     return layers, {} if fitting else dict.fromkeys(vectors, NO_MATRIX)
 
 

@@ -62,10 +62,15 @@ def _is_size(size: np.ndarray, direction: np.ndarray) -> bool:
 
 def _scaled(size: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """Directions at the lengths that belong to them: g v / |v|."""
-    axes = tuple(axis for axis in range(direction.ndim) if not size.ndim or size.shape[axis] == 1)
-    length = np.sqrt((np.asarray(direction, float) ** 2).sum(axes, keepdims=True))
+    every = [*range(direction.ndim)]
+    axes = tuple(axis for axis in every if not size.ndim or size.shape[axis] == 1)
+    rest = [axis for axis in every if axis not in axes]
+    # Sums of float64 without a copy of the directions in it.
+    squares = np.einsum(direction, every, direction, every, rest, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return size * direction / length
+        factor = size / np.expand_dims(np.sqrt(squares), axes)
+        dtype = np.result_type(direction, np.float32)
+        return np.multiply(direction, factor, dtype=dtype, casting="same_kind")
 
 
 def _target(name: str) -> str:

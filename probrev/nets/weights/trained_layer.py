@@ -43,29 +43,40 @@ class TrainedLayer:
 
     Attributes:
         name: of its weights in the file.
-        weights: W, (n_visible, n_hidden); for a convolution (k * k * c_in, c_out). The batch
-            normalisations in `norms` are folded in.
-        bias: of each hidden unit; 0 if the layer has none.
-        kernel: the weights as they were trained, before the folding.
+        kernel: the weights as they were trained, (n_visible, n_hidden); for a convolution
+            (k * k * c_in, c_out). In the precision of the file, but bfloat16 as float32.
+        bias: of each hidden unit, with the batch normalisations in `norms`; 0 if the layer has
+            none.
         kernel_size: k * k for a convolution, else 1.
         initializer: what drew the weights before training; "" if the file does not say.
         kind: "dense", "convolution", or "attention": a matrix of queries, keys, values or outputs.
         activation: the function after the layer ("relu", "linear", ...); "" if the file does not
             say, as only a Keras model does.
         norms: what was folded in.
+        row_scale: what that multiplies the rows of the kernel by; 1 if nothing does.
+        column_scale: the same for its columns.
         assumed: sentences on what the file does not say and was taken so.
     """
 
     name: str
-    weights: Float[np.ndarray, "visible hidden"]
-    bias: Float[np.ndarray, " hidden"]
     kernel: Float[np.ndarray, "visible hidden"]
+    bias: Float[np.ndarray, " hidden"]
     kernel_size: int = 1
     initializer: str = ""
     kind: str = DENSE
     activation: str = ""
     norms: tuple[FoldedNorm, ...] = ()
+    row_scale: Float[np.ndarray, " visible"] | float = 1.0
+    column_scale: Float[np.ndarray, " hidden"] | float = 1.0
     assumed: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> Float[np.ndarray, "visible hidden"]:
+        """W: the kernel with the batch normalisations folded in; float64, made at each call."""
+        weights = self.kernel.astype(float)
+        weights *= np.reshape(self.row_scale, (-1, 1))
+        weights *= self.column_scale
+        return weights
 
     @property
     def label(self) -> str:
@@ -80,12 +91,12 @@ class TrainedLayer:
     @property
     def n_visible(self) -> int:
         """Units of x, or of the layer below; entries of its patch for a convolution."""
-        return self.weights.shape[0]
+        return self.kernel.shape[0]
 
     @property
     def n_hidden(self) -> int:
         """Units of h, or channels."""
-        return self.weights.shape[1]
+        return self.kernel.shape[1]
 
     @property
     def num_channels(self) -> int:
@@ -103,7 +114,7 @@ class TrainedLayer:
     @property
     def init_share(self) -> float | None:
         """Share of the variance of `kernel` that its initialisation alone would give."""
-        variance = float(self.kernel.var())
+        variance = float(self.kernel.var(dtype=float))
         return None if self.init_var is None or not variance else self.init_var / variance
 
 

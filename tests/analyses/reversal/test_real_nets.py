@@ -79,7 +79,7 @@ def test_sound_goes_through_convolutions_to_the_dense_layers(packages, monkeypat
     layers = []
     for name, shape, size in shapes:
         W = rng.normal(size=shape)
-        layers.append(real_nets.pr.TrainedLayer(name, W, np.ones(shape[1]), W, size))
+        layers.append(real_nets.pr.TrainedLayer(name, W, np.ones(shape[1]), size))
     mels, files = rng.normal(size=(8, 5, 5)), np.repeat(np.arange(4), 2)
     patches = sound.Patches(mels, np.zeros(8, int), files)
     monkeypatch.setattr(real_nets.pr, "read_layers", lambda path: layers)

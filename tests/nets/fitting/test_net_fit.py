@@ -113,7 +113,7 @@ def test_one_layer_alone(fitted):
 
 def layer_of(shape, **about):
     weights = np.ones(shape)
-    return pr.TrainedLayer("fc.weight", weights, np.zeros(shape[1]), weights, **about)
+    return pr.TrainedLayer("fc.weight", weights, np.zeros(shape[1]), **about)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import json
 
 import h5py
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from probrev.nets.weights import layers as weights_layers
 from probrev.nets.weights.content import Content
@@ -61,6 +63,35 @@ def test_torch_layers_with_batch_norms_are_folded():
     expected = relu(relu(normed(x @ first.T + bias, **norm, epsilon=1e-5)) @ second.T)
     np.testing.assert_allclose(up(layers, x), expected)
     np.testing.assert_array_equal(layers[0].kernel, first.T)
+
+
+def test_layers_keep_the_numbers_of_their_file(tmp_path):
+    """Until their weights are asked for, in float64: all of a net at once may not fit."""
+    kernel = RNG.normal(size=(4, 5)).astype(jnp.bfloat16)
+    save_file({"0.weight": kernel, "1.weight": -kernel.astype("f2")}, tmp_path / "net.safetensors")
+    wide, half = read_layers(tmp_path / "net.safetensors")
+    assert (wide.kernel.dtype, half.kernel.dtype) == (np.float32, np.float16)
+    assert wide.weights.dtype == half.weights.dtype == np.float64
+    np.testing.assert_array_equal(wide.weights, kernel.T.astype(float))
+    np.testing.assert_array_equal(half.weights, -kernel.astype("f2").T.astype(float))
+
+
+def test_norms_on_both_sides_of_a_layer():
+    first, bias = RNG.normal(size=(5, 4)), RNG.normal(size=5)
+    before, after = batch_norm(4), batch_norm(5)
+    names = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "variance": "running_var"}
+    norms = {
+        f"{number}.{names[key]}": value
+        for number, norm in ((0, before), (2, after))
+        for key, value in norm.items()
+    }
+    (layer,) = find_layers({"1.weight": first, "1.bias": bias, **norms})
+    x = RNG.normal(size=(6, 4))
+    hidden = normed(x, **before, epsilon=1e-5) @ first.T + bias
+    np.testing.assert_allclose(
+        x @ layer.weights + layer.bias, normed(hidden, **after, epsilon=1e-5)
+    )
+    np.testing.assert_array_equal(layer.kernel, first.T)
 
 
 def keras_file(path, kernel, norm):

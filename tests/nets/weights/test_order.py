@@ -9,7 +9,7 @@ from probrev.nets.weights.trained_layer import CONVOLUTION, TrainedLayer
 def layer(name, n_visible, n_hidden, size=0):
     kernel = np.ones((n_visible * max(size, 1), n_hidden))
     kind = {"kernel_size": size, "kind": CONVOLUTION} if size else {}
-    return TrainedLayer(name, kernel, np.zeros(n_hidden), kernel, **kind)
+    return TrainedLayer(name, kernel, np.zeros(n_hidden), **kind)
 
 
 @pytest.mark.parametrize(
