@@ -11,17 +11,22 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import PRNGKeyArray
 
-from probrev.comparison.compare import compare
 from probrev.comparison.comparison import Comparison
 from probrev.comparison.looks import LOOKS, Inference, Look, compare_until
-from probrev.comparison.metrics.case import POSTERIOR
+from probrev.comparison.metrics import MetricFamily
+from probrev.comparison.metrics.case import POSTERIOR, make_case
+from probrev.comparison.metrics.family import measure
+from probrev.comparison.metrics.predictive import PREDICTIVE
+from probrev.comparison.metrics.risk import RISK
 from probrev.inference.gibbs.gibbs import gibbs
+from probrev.inverses.estimates import run_inverses
 from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.nets.fitting.net_fit import PRIORS, FittedLevel
 from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
+from probrev.posterior.posterior import Posterior
 
 # Bootstrap refits of layer and prior, and held-out observations of everything beside the verdict.
 NUM_REFITS, NUM_BESIDE = 3, 32
@@ -160,14 +165,28 @@ def _aside(
     assert obs.h is not None
     made = model.observe_from(stream(key, "simulate"), obs.h)
     posterior = beside_gibbs(stream(key, f"beside/{what}"), model, made)
-    found = compare(model, made, level.inverses, {"gibbs": posterior}, seed=seed, checks=())
-    table = found.table().set_index(["metric", "subject"])
+    table = _measure(level, model, made, posterior, RISK, seed=seed)
     ratio = table.loc[("risk_ratio", "as_trained")]
     claim = table.loc[("claimed_over_actual", POSTERIOR)]
     return Aside(
         what, float(ratio["value"]), float(ratio["low"]), float(ratio["high"]),
         float(claim["value"]), str(posterior.status),
     )  # fmt: skip
+
+
+def _measure(
+    level: FittedLevel,
+    model: LayeredModel,
+    obs: Observations,
+    posterior: Posterior,
+    *families: MetricFamily,
+    seed: int,
+) -> pd.DataFrame:
+    """Rows of the families, by metric and subject: what stands beside a verdict needs no more."""
+    estimates = run_inverses(model, obs, level.inverses)
+    case = make_case(model, obs, estimates.h, posterior, seed)
+    found = measure(case, {str(number): one for number, one in enumerate(families)})
+    return pd.DataFrame(found.rows).set_index(["metric", "subject"])
 
 
 def _look_at_real_x(
@@ -178,14 +197,13 @@ def _look_at_real_x(
     chosen = rows[:NUM_BESIDE]
     obs = Observations(jnp.asarray(level.held_out.x[chosen]), jnp.asarray(level.held_out.h[chosen]))
     posterior = beside_gibbs(stream(key, "beside/real x"), model, obs)
-    found = compare(model, obs, level.inverses, {"gibbs": posterior}, seed=seed, checks=())
-    table = found.table().query(f"subject == {POSTERIOR!r}").set_index("metric")
-    claim = table.loc["claimed_over_actual"]
+    table = _measure(level, model, obs, posterior, RISK, PREDICTIVE, seed=seed)
+    claim = table.loc[("claimed_over_actual", POSTERIOR)]
     listed = [("kappa", 1 / claim["value"], 1 / claim["high"], 1 / claim["low"])]
     for statistic in STATISTICS:
         name = f"predictive_p_{statistic}"
-        if name in table.index:
-            listed.append((name, table.loc[name]["value"], np.nan, np.nan))
+        if (name, POSTERIOR) in table.index:
+            listed.append((name, table.loc[(name, POSTERIOR)]["value"], np.nan, np.nan))
     return pd.DataFrame(listed, columns=["metric", "value", "low", "high"]).assign(
         status=str(posterior.status)
     )
