@@ -30,7 +30,7 @@ app.command(
     "probrev.cli.compare:compare",
     name="compare",
     help="Compare nets with a model's posterior; write a run and a report.\n\n"
-    "Exit status: 0 done, 3 inconclusive (a posterior is not to be trusted), 2 bad input.",
+    "Exit status: 0 done, 3 inconclusive or misfit (no verdict stands), 2 bad input.",
 )
 app.command(
     "probrev.cli.check:check",
@@ -74,9 +74,9 @@ def main(tokens: Sequence[str] | None = None) -> int:
         tokens: the command's words; by default those of this process.
 
     Returns:
-        0 done, 3 inconclusive, 2 bad input or no room on a disk (said in one line on stderr), 130
-        interrupted. A defect of ours leaves as an exception, which Python turns into a traceback
-        and status 1.
+        0 done, 3 inconclusive or misfit, 2 bad input or no room on a disk (said in one line on
+        stderr), 130 interrupted. A defect of ours leaves as an exception, which Python turns into a
+        traceback and status 1.
     """
     try:
         status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")

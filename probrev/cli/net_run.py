@@ -52,6 +52,9 @@ def run_net(plan: NetPlan, checkpoints: Path, quiet: bool = False) -> tuple[str,
         _say_identity(net.levels[0], stage)
         level = net.judged
         stage.say(f"{level.name} is judged, {len(net.levels)} of {len(hidden)} layers fitted")
+        for check in level.checks:
+            if not check.holds:
+                stage.say(f"no verdict will stand: {check.sentence}")
         result = judge_level(
             jax.random.key(plan.seed), level, prior=plan.prior, num_obs=plan.num_obs,
             infer=partial(_infer, stage, checkpoints), seed=plan.seed, stage=stage,

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from probrev.inverses.estimates import (
 )
 from probrev.model import door as model_door
 from probrev.model.observations import Observations
+from probrev.model.prior_program import describe_prior
 from probrev.model.protocol import Model
 from probrev.nets.fitting.checks import Check
 from probrev.plumbing import door
@@ -184,8 +185,12 @@ def _provenance(
     """What was given, what `probrev.runs.verification` needs, and of a call from Python the rest.
 
     That is `call`, with the names of what was compared, `process`, the words that started Python,
-    `model_in_words`, and `surroundings`.
+    `model_in_words`, and `surroundings`. `prior_in_words` is kept of every call.
     """
+    prior = getattr(decision.model, "prior", None)
+    kept: dict[str, Any] = {"comparison_seed": seed}
+    if prior is not None:
+        kept["prior_in_words"] = _in_words(prior, describe_prior)
     asked: dict[str, Any] = {}
     if "command" not in given:
         inverses = [str(name) for name in decision.estimates.h["inverse"].to_numpy()]
@@ -198,15 +203,15 @@ def _provenance(
             "model_in_words": _in_words(decision.model),
             **surroundings(),
         }
-    return {**asked, **given, "comparison_seed": seed}
+    return {**asked, **given, **kept}
 
 
-def _in_words(model: Any) -> str:
-    """A model in a line; that of a class which cannot be written out is its name."""
+def _in_words(value: Any, write: Callable[[Any, int], str] = summarize) -> str:
+    """A model or prior in a line; that of a class which cannot be written out is its name."""
     try:
-        return summarize(model, LONGEST_WORDS)
+        return write(value, LONGEST_WORDS)
     except Exception:
-        return type(model).__name__
+        return type(value).__name__
 
 
 def _record(decision: Decision) -> dict[str, xr.Dataset]:

@@ -181,7 +181,7 @@ def _wanted(number: int) -> str:
 def _why_unjudged(ratio: Ratio) -> str:
     """Why no word may be said; empty if one may."""
     if ratio.origin is Origin.ELSEWHERE:
-        return "the model's layers did not make x"
+        return "the model's layers are not known to have made x; obs.simulated_by(model) says so"
     if ratio.num_obs < FEWEST_OBSERVATIONS:
         return f"{ratio.num_obs} observations, wanted at least {FEWEST_OBSERVATIONS}"
     if not ratio.low <= ratio.high:

@@ -23,10 +23,12 @@ from probrev.plumbing import door
 from probrev.plumbing.refusal import Refusal
 from probrev.posterior.posterior import Posterior
 
-# What a default may cost for each observation, of one method.
-MAX_SECONDS = 10.0
+# What a default may cost for each observation, of one method; and what the best one may where the
+# units are too few for message passing, which would be quick.
+MAX_SECONDS, MAX_SECONDS_OF_FEW = 10.0, 100.0
 # What serves a model that no other method does.
 LAST_RESORT = "hmc"
+APPROXIMATION = "message_passing"
 # Settings with which a method covers every observation, where by default it does not: a judge must.
 EVERY_OBS = {"hmc": {"num_obs": None}}
 # From here on independent units are a fair approximation (see `message_passing`).
@@ -104,7 +106,8 @@ def choose_methods(model: Model) -> dict[str, str]:
     """The best methods for a model of its size, the most trusted first, each with the reason.
 
     Exact inference where it takes seconds; Gibbs where that does, as a check of it or in its
-    place; message passing where the units are many. Where none is quick, the quickest; where none
+    place; message passing where the units are many, or few and Gibbs would take minutes for each
+    observation. Where none is quick, the quickest; where none
     serves, NumPyro's own kernels on the model's program.
 
     Args:
@@ -128,8 +131,13 @@ def choose_methods(model: Model) -> dict[str, str]:
     if not candidates:
         raise Refusal("no inference method here serves this model: " + "; ".join(refusals))
     quick = {name for name, candidate in candidates.items() if candidate.is_quick}
-    if model.n_hidden < MANY_UNITS and len(quick) > 1:
-        quick.discard("message_passing")
+    if model.n_hidden < MANY_UNITS:
+        others = {name: one.seconds for name, one in candidates.items() if name != APPROXIMATION}
+        best = min(others, key=lambda name: others[name], default=APPROXIMATION)
+        if quick == {APPROXIMATION} and others.get(best, math.nan) <= MAX_SECONDS_OF_FEW:
+            quick.add(best)
+        if len(quick) > 1:
+            quick.discard(APPROXIMATION)
     chosen = quick or {min(candidates, key=lambda name: candidates[name].seconds)}
     return {name: reason for name, (_, reason) in candidates.items() if name in chosen}
 

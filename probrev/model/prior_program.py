@@ -9,6 +9,7 @@ in closed form where that is known, and else by NUTS on the program with h held.
 """
 
 import functools
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from probrev.model.auxiliary_updates import POWERS, Conjugacy, find_conjugacies,
 from probrev.model.conditional_prior import Auxiliary, ConditionalPrior, Unconditional
 from probrev.model.priors import Prior, SparsePrior, is_spike_and_slab, own_sites
 from probrev.plumbing.pytree import pytree
+from probrev.plumbing.readable import cut, summarize
 from probrev.plumbing.refusal import Refusal
 
 # Values of discrete variables together that are enumerated.
@@ -305,6 +307,24 @@ def find_switches(name: str, key: str, site: Mapping[str, Any]) -> Switches:
             "integers in a row"
         )
     return Switches(key, np.size(site["value"]), num_values, first)
+
+
+def describe_prior(prior: Any, longest: int) -> str:
+    """A prior in a line; of a program its first paragraph, and what it draws, in that order.
+
+    Args:
+        prior: the prior.
+        longest: characters of the line.
+    """
+    if not inspect.isroutine(prior):
+        return summarize(prior, longest)
+    about = (inspect.getdoc(prior) or "").split("\n\n")[0]
+    drawn = [
+        f"{name} ~ {summarize(site['fn'])}"
+        for name, site in _trace(prior, {}).items()
+        if site["type"] == "sample"
+    ]
+    return cut(f"{prior.__name__}{about and f' ({about})'}: {'; '.join(drawn)}", longest)
 
 
 def conditional_prior(prior: Prior) -> ConditionalPrior:

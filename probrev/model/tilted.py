@@ -46,6 +46,7 @@ __all__ = [
     "slab_moments",
     "tilted",
     "unit_slab",
+    "weigh_and_invert",
 ]
 
 
@@ -164,7 +165,25 @@ def invert_tilted(
         return _invert_finite(u, logit, slab, r, inv_v, was_active)
     if isinstance(slab, LogQuadraticSlab):
         return _invert_log_quadratic(u, logit, slab, r, inv_v, was_active)
-    return _invert_by_quadrature(u, logit, slab, r, inv_v, was_active)
+    return _invert_by_quadrature(u, logit, slab, r, inv_v, was_active)[1]
+
+
+def weigh_and_invert(
+    u: Float[Array, "..."], inclusion_logit: ArrayLike, slab: Slab, r: ArrayLike, v: ArrayLike
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """`log_slab_ratio` and `invert_tilted` at the price of one of them where that is a quadrature.
+
+    Args:
+        u: as in `invert_tilted`.
+        inclusion_logit: as in `tilted`.
+        slab: as in `tilted`.
+        r: as in `tilted`.
+        v: as in `tilted`.
+    """
+    if isinstance(slab, FiniteSlab | LogQuadraticSlab):
+        return log_slab_ratio(slab, r, v), invert_tilted(u, inclusion_logit, slab, r, v)
+    logit, r, inv_v = _natural_arguments(inclusion_logit, slab, r, v)
+    return _invert_by_quadrature(u, logit, slab, r, inv_v, None)
 
 
 def _active_prob(post_logit: Array, was_active: Array | None) -> Array:
@@ -266,15 +285,23 @@ def _invert_by_quadrature(
     r: Array,
     inv_v: Array,
     was_active: Array | None,
-) -> Array:
+) -> tuple[Array, Array]:
+    """The log ratio of slab to spike by the likelihood alone, and h."""
     check_slab(slab)
-    r, inv_v = jnp.broadcast_to(r, u.shape), jnp.broadcast_to(inv_v, u.shape)
-    log_shape, *_ = integrate(slab, r, inv_v)
-    log_ratio = _with_constants(log_shape, r, r, r, inv_v).log_ratio
-    active_prob = _active_prob(logit + log_ratio, was_active)
-    active = u < active_prob
-    _, value = integrate_and_invert(slab, jnp.where(active, u / active_prob, 1.0), r, inv_v)
-    return jnp.where(active, value, 0.0)
+
+    def active_prob(log_shape: Array, r: Array, inv_v: Array, logit: Array, *was: Array) -> Array:
+        log_ratio = _with_constants(log_shape, r, r, r, inv_v).log_ratio
+        return _active_prob(logit + log_ratio, *was, *([] if was else [None]))
+
+    def level(log_shape: Array, r: Array, inv_v: Array, u: Array, *given: Array) -> Array:
+        prob = active_prob(log_shape, r, inv_v, *given)
+        return jnp.where(u < prob, u / prob, 1.0)
+
+    given = (logit,) if was_active is None else (logit, was_active)
+    r, inv_v, *given = (jnp.broadcast_to(a, u.shape) for a in (r, inv_v, *given))
+    log_shape, value = integrate_and_invert(slab, level, r, inv_v, u, *given)
+    is_active = u < active_prob(log_shape, r, inv_v, *given)
+    return _with_constants(log_shape, r, r, r, inv_v).log_ratio, jnp.where(is_active, value, 0.0)
 
 
 def _with_constants(

@@ -66,38 +66,42 @@ def integrate(
         Log integral, mean and variance of h under the tilted slab.
     """
 
-    def moments(nodes: _Nodes, _: Array) -> tuple[Array, Array, Array]:
+    def moments(nodes: _Nodes, *_: Array) -> tuple[Array, Array, Array]:
         weights = jnp.exp(nodes.log_weight - jnp.max(nodes.log_weight))
         total = jnp.sum(weights)
         mean = jnp.sum(weights * nodes.value) / total
         var = jnp.sum(weights * jnp.square(nodes.value - mean)) / total
         return _log_integral(nodes), mean, var
 
-    return _map_elements(slab, moments, r, inv_v, jnp.zeros_like(r))
+    return _map_elements(slab, moments, r, inv_v)
 
 
 def integrate_and_invert(
     slab: dist.Distribution,
-    u: Float[Array, "..."],
+    level: Callable[..., Float[Array, ""]],
     r: Float[Array, "..."],
     inv_v: Float[Array, "..."],
+    *more: Float[Array, "..."],
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Integrate as `integrate` does, and map uniforms through the inverse distribution function.
+    """Integrate as `integrate` does, and map levels through the inverse distribution function.
 
     The distribution function is of fourth order at the 1025 nodes of `integrate`, and its density
     is linear between them: it is off by less than 1e-4 for smooth slabs.
 
     Args:
         slab: Continuous scalar distribution with batch_shape ().
-        u: Uniform variates in (0, 1].
-        r: Locations of the likelihood, of the same shape.
+        level: (log integral, r, inv_v, *more) -> level in (0, 1], of one element.
+        r: Locations of the likelihood.
         inv_v: 1 / v >= 0, of the same shape.
+        more: what else levels depend on, of the same shape.
 
     Returns:
-        Log integral, and positive draws from the tilted slab.
+        Log integral, and the positive values at those levels of the tilted slab.
     """
 
-    def quantile(nodes: _Nodes, uniform: Array) -> tuple[Array, Array]:
+    def quantile(nodes: _Nodes, *element: Array) -> tuple[Array, Array]:
+        log_integral = _log_integral(nodes)
+        wanted = level(log_integral, *element)
         weights = jnp.exp(nodes.log_weight - jnp.max(nodes.log_weight))
         cells = 0.5 * (weights[1:] + weights[:-1])
         # Euler-Maclaurin: the trapezoidal rule up to an inner node errs by slope / 12
@@ -105,17 +109,17 @@ def integrate_and_invert(
         cumulative = jax.lax.cummax(jnp.cumsum(cells) - (correction[1:] - correction[0]))
         upper = cumulative / cumulative[-1]
         lower = jnp.concatenate([jnp.zeros_like(upper[:1]), upper[:-1]])
-        cell = jnp.clip(jnp.searchsorted(upper, uniform), 0, cells.size - 1)
+        cell = jnp.clip(jnp.searchsorted(upper, wanted), 0, cells.size - 1)
         width = jnp.maximum(upper[cell] - lower[cell], jnp.finfo(upper.dtype).tiny)
-        inside = jnp.clip((uniform - lower[cell]) / width, 0.0, 1.0) * cells[cell]
+        inside = jnp.clip((wanted - lower[cell]) / width, 0.0, 1.0) * cells[cell]
         left, right = weights[cell], weights[cell + 1]
         root = jnp.sqrt(jnp.maximum(left * left + 2.0 * (right - left) * inside, 0.0))
         share = 2.0 * inside / jnp.maximum(left + root, jnp.finfo(left.dtype).tiny)
         step = nodes.position[1] - nodes.position[0]
         position = nodes.position[cell] + jnp.minimum(share, 1.0) * step
-        return _log_integral(nodes), biject_to(slab.support)(position)
+        return log_integral, biject_to(slab.support)(position)
 
-    return _map_elements(slab, quantile, r, inv_v, u)
+    return _map_elements(slab, quantile, r, inv_v, *more)
 
 
 def _log_integral(nodes: _Nodes) -> Array:
@@ -124,17 +128,17 @@ def _log_integral(nodes: _Nodes) -> Array:
 
 def _map_elements(
     slab: dist.Distribution,
-    function: Callable[[_Nodes, Array], tuple[Array, ...] | Array],
+    function: Callable[..., tuple[Array, ...]],
     r: Array,
     inv_v: Array,
-    extra: Array,
+    *more: Array,
 ):
     """Apply a function of the final nodes to each element, a bounded number at a time."""
     wide = jnp.linspace(-1.0, 1.0, _WIDE_NODES, dtype=r.dtype) * _span(r.dtype)
     wide_value, wide_log_prior = _log_prior(slab, wide)
 
-    def one(element: tuple[Array, Array, Array]):
-        location, precision, more = element
+    def one(element: tuple[Array, ...]):
+        location, precision, *_ = element
 
         def log_integrand(position: Array) -> tuple[Array, Array]:
             value, log_prior = _log_prior(slab, position)
@@ -146,10 +150,10 @@ def _map_elements(
             position = jnp.linspace(*bracket, _ZOOM_NODES, dtype=r.dtype)
             bracket = _bracket(position, log_integrand(position)[1])
         position = jnp.linspace(*bracket, _FINE_NODES, dtype=r.dtype)
-        return function(_Nodes(position, *log_integrand(position)), more)
+        return function(_Nodes(position, *log_integrand(position)), *element)
 
     shape = r.shape
-    flat = tuple(jnp.ravel(a) for a in (r, inv_v, extra))
+    flat = tuple(jnp.ravel(a) for a in (r, inv_v, *more))
     result = jax.lax.map(one, flat, batch_size=_BATCH_SIZE)
     return jax.tree.map(lambda leaf: leaf.reshape(shape), result)
 

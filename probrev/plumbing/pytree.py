@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeVar
 
 import jax
@@ -112,6 +112,10 @@ def pytree(data: tuple[str, ...] = (), meta: tuple[str, ...] = ()) -> Callable[[
             return node
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+        if is_dataclass(cls) and issubclass(cls, Distribution):
+            # NumPyro's metaclass wrote down that of its own base before @dataclass made this one.
+            _, *own = inspect.signature(cls.__init__).parameters.values()
+            setattr(cls, "__signature__", inspect.Signature(own))  # noqa: B010
         return readable(cls)
 
     return register

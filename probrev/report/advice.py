@@ -23,8 +23,9 @@ def advise(summary: Summary) -> list[str]:
 _OF_DOUBTS = {
     Word.INCONCLUSIVE: "Do not read R yet. Give the posterior more draws, or another method, until "
     "nothing below speaks against it.",
-    Word.MISFIT: "Do not read R as an answer about these data: another prior, or other layers, "
-    "must first describe them.",
+    Word.MISFIT: "Do not read R as an answer about these data: another model must first describe "
+    "them. Of a net, judge another of its layers (--layer), or give it more inputs; of a model of "
+    "your own, change its prior or its layer.",
 }
 
 

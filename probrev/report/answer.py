@@ -195,6 +195,7 @@ def setting(summary: Summary) -> Section:
         source = "given without their h: real data, or data whose h was not kept"
     rows = [
         ["model", str(known.get("model", known.get("model_in_words", "not recorded")))],
+        *([["prior", str(known["prior_in_words"])]] if "prior_in_words" in known else []),
         ["observations", f"{data['obs']}, {source}"],
         ["n_visible, n_hidden", f"{data['visible']}, {hidden}"],
         ["seed", str(known.get("seed", known.get("comparison_seed", "not recorded")))],

@@ -50,6 +50,8 @@ def test_from_a_file_to_a_page(files, probrev, tmp_path):
     checks = result.tree["checks"].to_dataset().to_dataframe()
     failed = checks[~checks["holds"].astype(bool)]
     assert (result.verdicts[0].word is Word.MISFIT) or failed.empty
+    for sentence in failed["sentence"]:
+        assert f"no verdict will stand: {sentence}" in done.err
     fitted = json.loads(result.tree.attrs["fitted"])
     assert (fitted["num_train"], fitted["num_held_out"]) == (280, 120)
     asides = result.tree["fit/asides"].to_dataset().to_dataframe()

@@ -52,7 +52,10 @@ def test_sentence_says_what_the_ratio_is():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"origin": Origin.ELSEWHERE}, "the model's layers did not make x"),
+        (
+            {"origin": Origin.ELSEWHERE},
+            "the model's layers are not known to have made x; obs.simulated_by(model) says so",
+        ),
         ({"num_obs": FEWEST_OBSERVATIONS - 1}, "15 observations, wanted at least 16"),
     ],
 )

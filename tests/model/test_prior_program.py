@@ -12,7 +12,7 @@ from scipy import stats
 import probrev as pr
 from probrev.model.auxiliary_updates import CLOSED_FORMS, nuts_step
 from probrev.model.prior_density import auxiliary_values, log_prior_prob, prior_states
-from probrev.model.prior_program import read_program
+from probrev.model.prior_program import describe_prior, read_program
 
 HALF = dist.HalfNormal(0.8)
 H = jnp.array([0.0, 0.4, 0.0, 1.3, 0.2])
@@ -286,3 +286,20 @@ def test_a_spike_and_slab_is_a_distribution():
     assert (prior.batch_shape, prior.event_shape) == ((), (4,))
     density, _ = log_density(lambda: numpyro.sample("h", prior), (), {}, {"h": draws[0, 0]})
     assert np.isclose(float(density), float(prior.log_prob(draws[0, 0])))
+
+
+def test_a_program_in_words_says_what_it_draws():
+    def neighbours():
+        """Units come in pairs.
+
+        More of it.
+        """
+        on = numpyro.sample("on", dist.Bernoulli(0.2))
+        return numpyro.sample("h", pr.SpikeAndSlab(3, 0.1 + 0.5 * on, dist.Gamma(2.0, 3.0)))
+
+    said = describe_prior(neighbours, 1000)
+    assert said.startswith("neighbours (Units come in pairs.): on ~ Bernoulli")
+    assert "h ~ SpikeAndSlab(n_hidden=3, " in said
+    assert len(describe_prior(neighbours, 40)) <= 40
+    plain = pr.SpikeAndSlab(3, 0.1, dist.HalfNormal(1.0))
+    assert describe_prior(plain, 1000) == repr(plain)

@@ -1,5 +1,6 @@
 """Classes as pytrees: their fields, those of their bases, and functions among them."""
 
+import inspect
 from dataclasses import dataclass, replace
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpyro.distributions import HalfNormal
 
+import probrev as pr
 from probrev.plumbing.pytree import check_registered, describe, pytree
 
 
@@ -122,3 +124,15 @@ def test_functions_over_other_keys_are_told_apart():
     keys = [jax.random.key(1), jax.random.key(2), jax.random.key(1, impl="rbg")]
     assert len({describe(over(key)) for key in keys}) == 3
     assert describe(over(jax.random.key(1))) == describe(over(keys[0]))
+
+
+@pytest.mark.parametrize(
+    ("cls", "names"),
+    [
+        (pr.SpikeAndSlab, ["n_hidden", "inclusion_prob", "slab", "max_active"]),
+        (pr.KSparse, ["n_hidden", "n_active", "slab"]),
+    ],
+)
+def test_priors_show_their_own_arguments(cls, names):
+    """And not those of NumPyro's base, which its metaclass writes down."""
+    assert list(inspect.signature(cls).parameters) == names

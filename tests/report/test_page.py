@@ -119,6 +119,7 @@ def test_the_page_opens_with_the_verdict_and_what_it_costs():
     first = run.verdicts[0]
     assert text.index(run.headline) < text.index(first.sentence) < text.index("Setting")
     assert "per observation, the posterior exact" in text
+    assert "priorSpikeAndSlab(n_hidden=" in text
     assert "On this page “the net” is net. Given by whoever made this run." in text
     best = min(run.verdicts[:2], key=lambda one: one.ratio)
     assert best == first or f"The best of 2 inverses: {best.sentence}." in text

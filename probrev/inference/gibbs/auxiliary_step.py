@@ -14,7 +14,7 @@ from probrev.model.layer import Layer
 from probrev.model.prior_program import conditional_prior
 from probrev.model.priors import Prior, check_spike_and_slab, is_sparse
 from probrev.model.slabs import has_closed_form
-from probrev.model.tilted import Slab, invert_tilted, log_slab_ratio, unit_slab
+from probrev.model.tilted import Slab, log_slab_ratio, unit_slab, weigh_and_invert
 from probrev.numerics.truncated_normal import open_uniform
 from probrev.plumbing.refusal import Refusal
 
@@ -201,14 +201,16 @@ def switch_jointly(
         z_bare = z_now - (h - bare) @ weights.T
         residual = rows.residual - rows.precision * (z_bare - z)
         alone = gaussian(residual @ weights, information)
-        worth = jnp.maximum(*(_log_odds(law, *alone) for law in (now, then)))
+        worth = _greatest_log_odds(now, then, *alone)
         order = jnp.argsort(jnp.where(decided, -worth, jnp.inf), axis=1)
         places = _Places(weights.T, information, rows.precision, residual, order, decided.sum(1))
         uniform = open_uniform(key_units, h.T.shape, h.dtype)
         case = jnp.arange(len(h))
-        _, _, worth_now = places.fill(now, bare, lambda step, unit, *law: h[case, unit])
+        _, _, worth_now = places.fill(
+            now, bare, lambda step, unit, logit, *law: (log_slab_ratio(*law), h[case, unit])
+        )
         new, shift, worth_then = places.fill(
-            then, bare, lambda step, unit, *law: invert_tilted(uniform[step], *law)
+            then, bare, lambda step, unit, *law: weigh_and_invert(uniform[step], *law)
         )
         z_new = z_bare + shift
         log_ratio = worth_then - worth_now + _log_prob(prior, other, new) - _log_prob(prior, u, h)
@@ -241,14 +243,15 @@ class _Places(NamedTuple):
     num_units: Int[Array, " case"]
 
     def fill(
-        self, law: UnitPrior, h: Float[Array, "case hidden"], value: Callable[..., Array]
+        self, law: UnitPrior, h: Float[Array, "case hidden"], value: Callable[..., tuple]
     ) -> tuple[Array, Array, Float[Array, " case"]]:
         """Puts the units in, each at a value, given those already in.
 
         Args:
             law: of the units.
             h: without them.
-            value: (step, unit, log odds, slab, r, v) -> its value in each case.
+            value: (step, unit, log odds, slab, r, v) -> `log_slab_ratio`, and its value in each
+                case.
 
         Returns:
             h; what W h has gained; and the log product of the normalisers on the way.
@@ -262,17 +265,23 @@ class _Places(NamedTuple):
             linear = ((self.residual - self.precision * shift) * column).sum(1)
             r, v = gaussian(linear, self.information[case, unit])
             logit, slab = law.inclusion_logit[case, unit], unit_slab(law.slab, unit)
-            log_on = log_sigmoid(logit) + log_slab_ratio(slab, r, v)
-            log_worth += jnp.where(is_left, jnp.logaddexp(log_sigmoid(-logit), log_on), 0.0)
-            new = jnp.where(is_left, value(step, unit, logit, slab, r, v), 0.0)
+            log_ratio, new = value(step, unit, logit, slab, r, v)
+            normaliser = jnp.logaddexp(log_sigmoid(-logit), log_sigmoid(logit) + log_ratio)
+            log_worth += jnp.where(is_left, normaliser, 0.0)
+            new = jnp.where(is_left, new, 0.0)
             return h.at[case, unit].add(new), shift + new[:, None] * column, log_worth
 
         start = h, jnp.zeros_like(self.residual), jnp.zeros(len(h), h.dtype)
         return jax.lax.fori_loop(0, self.num_units.max(), put, start)
 
 
-def _log_odds(law: UnitPrior, r: Array, v: Array) -> Array:
-    return law.inclusion_logit + log_slab_ratio(law.slab, r, v)
+def _greatest_log_odds(now: UnitPrior, then: UnitPrior, r: Array, v: Array) -> Array:
+    """Of each unit alone, under either law."""
+    if not has_closed_form(now.slab):  # it depends on nothing, and costs a quadrature
+        logit = jnp.maximum(now.inclusion_logit, then.inclusion_logit)
+        return logit + log_slab_ratio(now.slab, r, v)
+    odds = (law.inclusion_logit + log_slab_ratio(law.slab, r, v) for law in (now, then))
+    return jnp.maximum(*odds)
 
 
 def _differ(
@@ -281,7 +290,7 @@ def _differ(
     """The units whose law is another one."""
     found = now.inclusion_logit != then.inclusion_logit
     for one, other in zip(jax.tree.leaves(now.slab), jax.tree.leaves(then.slab), strict=True):
-        if one.ndim >= h.ndim:  # else all cases share it
+        if jnp.ndim(one) >= h.ndim:  # else all cases share it
             found |= (one != other).reshape(*h.shape, -1).any(-1)
     return found
 

@@ -25,12 +25,12 @@ from probrev.inference.gibbs.surrogate import (
     surrogate_rows,
 )
 from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
-from probrev.model.conditional_prior import Auxiliary
+from probrev.model.conditional_prior import Auxiliary, sample_jointly
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.model.prior_program import conditional_prior
-from probrev.model.slabs import rectified_slab
+from probrev.model.slabs import has_closed_form, rectified_slab
 from probrev.plumbing.refusal import Refusal
 
 # Sweeps after warm-up that draw the latents of silent rows. Those with a surrogate mix some three
@@ -336,5 +336,8 @@ def check_layered(model: LayeredModel, method: str = "gibbs") -> None:
 def layered_sweep(model: LayeredModel) -> Sweep:
     """The sweep of a LayeredModel."""
     check_layered(model)
-    sweep = weights_sweep(init_layered, layered_step, model.num_weights)
+    prior = conditional_prior(model.prior)
+    _, drawn = sample_jointly(jax.random.key(0), prior, 1)
+    num_each = 0 if has_closed_form(units_given(prior, drawn).slab) else 1 + prior.num_switches
+    sweep = weights_sweep(init_layered, layered_step, model.num_weights, num_each * model.n_hidden)
     return sweep._replace(lay_out=jax.jit(lay_out))

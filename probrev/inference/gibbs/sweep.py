@@ -51,14 +51,17 @@ class Sweep(NamedTuple):
     lay_out: Callable[[Any], Any] = _as_it_is
 
 
-# Of a sweep over weights, for each of them at default settings: rounded up from runs on 2 CPU
-# cores.
-SECONDS_PER_WEIGHT = 1.5e-5
+# Of a sweep over weights, for each of them at default settings, and for each quadrature of a sweep:
+# rounded up from runs on 2 CPU cores.
+SECONDS_PER_WEIGHT, SECONDS_PER_QUADRATURE = 1.5e-5, 0.2
 
 
-def weights_sweep(init: Callable[..., Any], step: Callable[..., Any], num_weights: int) -> Sweep:
-    """A sweep that costs what its weights cost."""
-    return Sweep(init, step, num_weights * SECONDS_PER_WEIGHT, f"{num_weights:,} weights")
+def weights_sweep(
+    init: Callable[..., Any], step: Callable[..., Any], num_weights: int, num_quadratures: int = 0
+) -> Sweep:
+    """A sweep that costs what its weights cost, and the slabs that have no closed form."""
+    seconds = num_weights * SECONDS_PER_WEIGHT + num_quadratures * SECONDS_PER_QUADRATURE
+    return Sweep(init, step, seconds, f"{num_weights:,} weights")
 
 
 @Question("gibbs_sweep", Sweep)

@@ -1,12 +1,13 @@
 """What a fitted layer must show before it may judge a net, and what else is said of it.
 
-Source: our theory notes, section 16; Dunn and Smyth 1996 for randomised quantile residuals.
+Source: Dunn and Smyth 1996 for randomised quantile residuals.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from scipy.special import expit, log_expit, log_ndtr, ndtr, ndtri
 
@@ -153,6 +154,16 @@ def check_layer(
     ]
 
 
+def tabulate_checks(checks: Sequence[Check]) -> pd.DataFrame:
+    """Checks as a table: check, value, std_error, wanted, holds, sentence.
+
+    `holds` is empty where nothing is asked.
+    """
+    table = pd.DataFrame(list(checks), columns=["check", *Check._fields[1:]])
+    table["holds"] = table["holds"].astype(object).where(table["wanted"] != "", "")
+    return table
+
+
 def _check_density(x: np.ndarray) -> Check:
     value, share = most_repeated(x)
     holds = share <= MOST_REPEATED
@@ -198,7 +209,7 @@ def _check_zeros(zeros: tuple[float, float]) -> Check:
     holds = abs(gap) <= MOST_ZERO_GAP
     said = f"A share of {actual:.3f} of held-out x is 0; the layer says {predicted:.3f}."
     if not holds:
-        said += " Its dropout or its noise is not that of x."
+        said += " Its dropout or its noise is not that of x. Try another layer of the net."
     return Check("zeros", gap, np.nan, f"within {MOST_ZERO_GAP:g}", holds, said)
 
 
@@ -208,7 +219,7 @@ def _check_spread(residuals: Residuals) -> Check:
         f"Quantile residuals of held-out x have standard deviation {residuals.std:.3f}, wanted 1."
     )
     if not holds:
-        said += " The noise is not that of x."
+        said += " The noise is not that of x. Try another layer of the net."
     wanted = f"{LEAST_SPREAD:g} to {MOST_SPREAD:g}"
     return Check("residual spread", residuals.std, np.nan, wanted, holds, said)
 

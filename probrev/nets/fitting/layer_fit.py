@@ -17,6 +17,7 @@ from probrev.nets.fitting.checks import (
     Residuals,
     check_layer,
     draw_residuals,
+    tabulate_checks,
     tied_share,
     zero_share,
 )
@@ -80,9 +81,7 @@ class LayerFit:
 
     def summary(self) -> pd.DataFrame:
         """The checks as a table: check, value, std_error, wanted, holds, sentence."""
-        return pd.DataFrame(self.checks, columns=list(Check._fields)).rename(
-            columns={"name": "check"}
-        )
+        return tabulate_checks(self.checks)
 
     @property
     def about(self) -> str:
@@ -179,7 +178,7 @@ def fit_layer(
             cannot give, that is all 0 or that follows from h without noise, an activation of
             another form, or a keep_prob outside (0, 1] or a noise_std or gain not above 0.
 
-    Source: our theory notes, section 16; Tobin 1958 and Olsen 1978 for rows that are censored.
+    Source: Tobin 1958 and Olsen 1978 for rows that are censored.
     """
     activation = as_activation(activation)
     weights = _as_matrix("weights", weights)

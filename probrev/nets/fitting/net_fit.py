@@ -16,7 +16,7 @@ from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.model.priors import SpikeAndSlab
 from probrev.model.rectified_gaussian import RectifiedGaussian
-from probrev.nets.fitting.checks import Check
+from probrev.nets.fitting.checks import Check, tabulate_checks
 from probrev.nets.fitting.hidden_layers import read_hidden
 from probrev.nets.fitting.layer_fit import SHOWN, LayerFit, fit_layer
 from probrev.nets.fitting.likelihood import read_pairs
@@ -145,8 +145,8 @@ class FittedLevel:
         return f"{self.name}: {self.fit}\n{self._tell_priors().sentence}"
 
     def _table(self) -> Table:
-        checks = pd.DataFrame(self.checks, columns=["check", *Check._fields[1:]])
-        return Table(f"{self.name}: {self.fit.about}; {self.fit.outcome}", checks.loc[:, [*SHOWN]])
+        shown = tabulate_checks(self.checks).loc[:, [*SHOWN]]
+        return Table(f"{self.name}: {self.fit.about}; {self.fit.outcome}", shown)
 
 
 @readable
@@ -204,11 +204,8 @@ class FittedNet:
 
     def summary(self) -> pd.DataFrame:
         """All checks: level, check, value, std_error, wanted, holds, sentence."""
-        tables = [
-            pd.DataFrame(level.checks, columns=list(Check._fields)).assign(level=level.name)
-            for level in self.levels
-        ]
-        table = pd.concat(tables, ignore_index=True).rename(columns={"name": "check"})
+        tables = [tabulate_checks(level.checks).assign(level=level.name) for level in self.levels]
+        table = pd.concat(tables, ignore_index=True)
         return table.loc[:, ["level", "check", *Check._fields[1:]]]
 
     @property

@@ -105,6 +105,20 @@ def draw_classes(rng, size):
     return value * (rng.uniform(size=(size, M)) < prob), u[:, None].astype(float)
 
 
+def gammas():
+    """Slabs that take a quadrature, their numbers plain floats, in groups."""
+    with numpyro.plate("group", 2):
+        u = numpyro.sample("u", dist.Bernoulli(jnp.array([0.3, 0.6])))
+    prob = jnp.where(u[OF_GROUP] > 0, 0.8, 0.1)
+    return numpyro.sample("h", pr.SpikeAndSlab(M, prob, dist.Gamma(2.0, 2.5)))
+
+
+def draw_gammas(rng, size):
+    u = rng.uniform(size=(size, 2)) < [0.3, 0.6]
+    active = rng.uniform(size=(size, M)) < np.where(u[:, OF_GROUP], 0.8, 0.1)
+    return rng.gamma(2.0, 1 / 2.5, size=(size, M)) * active, u.astype(float)
+
+
 def draw_gaussian(covariance, rng, size):
     v = rng.multivariate_normal(MEAN, covariance, size)
     return np.maximum(v, 0), np.zeros((size, 0))
@@ -124,6 +138,7 @@ PRIORS = {
     "groups": (groups, draw_groups),
     "neighbours": (neighbours, draw_neighbours),
     "classes": (classes, draw_classes),
+    "gammas": (gammas, draw_gammas),
 }  # fmt: skip
 
 
@@ -207,11 +222,11 @@ def compare_with_numpy(name, num_layers, **settings):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["rectified Gaussian", "scale", "neighbours", "classes",
+    ["rectified Gaussian", "scale", "neighbours", "classes", "gammas",
      *by_hand("in factor form", "rate", "groups")],
 )  # fmt: skip
 def test_gibbs_agrees_with_weighted_draws(name):
-    compare_with_numpy(name, 1, num_samples=8000)
+    compare_with_numpy(name, 1, num_samples=3000 if name == "gammas" else 8000)
 
 
 @pytest.mark.slow

@@ -148,7 +148,7 @@ def test_what_is_said():
     assert "W^T is not its way down" in said["above null"]
     assert said["zeros"] == (
         "A share of 0.300 of held-out x is 0; the layer says 0.500. Its dropout or its noise is "
-        "not that of x."
+        "not that of x. Try another layer of the net."
     )
     assert said["keep_prob"] == "x is masked in a share 0.2000 of its entries."
 

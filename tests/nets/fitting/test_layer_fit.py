@@ -65,6 +65,7 @@ def test_summary_and_repr(fitted):
     assert list(table.columns) == ["check", *Check._fields[1:]]
     assert len(table) == len(fit.checks)
     assert table["wanted"].astype(bool).sum() == GATES
+    assert {*table.loc[table["wanted"] == "", "holds"]} == {""}
     assert repr(fit) == f"{fit.about}; every gate holds"
     text = str(fit)
     assert text.startswith("LayerFit of 16 x 4, 200 pairs: keep_prob 0.")
