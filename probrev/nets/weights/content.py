@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import jax.numpy as jnp
 import numpy as np
 
 from probrev.nets.weights.keras_config import KerasGraph
@@ -37,4 +36,4 @@ class Content:
 
 def without_bfloat16(array: np.ndarray) -> np.ndarray:
     """The same numbers as float32 where they have the one type that NumPy does not know itself."""
-    return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
