@@ -289,28 +289,30 @@ def _invert_by_quadrature(
     """The log ratio of slab to spike by the likelihood alone, and h."""
     check_slab(slab)
 
-    def active_prob(log_shape: Array, r: Array, inv_v: Array, logit: Array, *was: Array) -> Array:
-        log_ratio = _with_constants(log_shape, r, r, r, inv_v).log_ratio
-        return _active_prob(logit + log_ratio, *was, *([] if was else [None]))
-
-    def level(log_shape: Array, r: Array, inv_v: Array, u: Array, *given: Array) -> Array:
-        prob = active_prob(log_shape, r, inv_v, *given)
+    def level(
+        log_shape: Array, r: Array, inv_v: Array, u: Array, logit: Array, was: Array | None = None
+    ) -> Array:
+        prob = _active_prob(logit + _log_ratio(log_shape, r, inv_v), was)
         return jnp.where(u < prob, u / prob, 1.0)
 
-    given = (logit,) if was_active is None else (logit, was_active)
-    r, inv_v, *given = (jnp.broadcast_to(a, u.shape) for a in (r, inv_v, *given))
-    log_shape, value = integrate_and_invert(slab, level, r, inv_v, u, *given)
-    is_active = u < active_prob(log_shape, r, inv_v, *given)
-    return _with_constants(log_shape, r, r, r, inv_v).log_ratio, jnp.where(is_active, value, 0.0)
+    r, inv_v, logit = (jnp.broadcast_to(a, u.shape) for a in (r, inv_v, logit))
+    more = () if was_active is None else (jnp.broadcast_to(was_active, u.shape),)
+    log_shape, value = integrate_and_invert(slab, level, r, inv_v, u, logit, *more)
+    log_ratio = _log_ratio(log_shape, r, inv_v)
+    is_active = u < _active_prob(logit + log_ratio, was_active)
+    return log_ratio, jnp.where(is_active, value, 0.0)
 
 
 def _with_constants(
     log_shape: Array, mean: Array, var: Array, r: Array, inv_v: Array
 ) -> _TiltedSlab:
     """Put back the constants that `log_likelihood_shape` leaves out."""
-    r_above, r_below = jnp.maximum(r, 0.0), jnp.minimum(r, 0.0)
-    log_mass = log_shape - 0.5 * inv_v * jnp.square(r_below)
-    return _TiltedSlab(log_mass, log_shape + 0.5 * inv_v * jnp.square(r_above), mean, var)
+    log_mass = log_shape - 0.5 * inv_v * jnp.square(jnp.minimum(r, 0.0))
+    return _TiltedSlab(log_mass, _log_ratio(log_shape, r, inv_v), mean, var)
+
+
+def _log_ratio(log_shape: Array, r: Array, inv_v: Array) -> Array:
+    return log_shape + 0.5 * inv_v * jnp.square(jnp.maximum(r, 0.0))
 
 
 class _TruncatedNormal(NamedTuple):
