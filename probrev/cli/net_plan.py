@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from probrev.nets.weights.npy_files import read_npy_file
 from probrev.nets.weights.trained_layer import RELU
+from probrev.plumbing.paths import check_path
 from probrev.plumbing.refusal import MissingFileRefusal, Refusal
 
 FEWEST_INPUTS, FEWEST_HELD_OUT, HELD_OUT_SHARE = 200, 64, 0.3
@@ -44,6 +46,11 @@ class NetPlan:
     def __post_init__(self):
         if not self.file.is_file():
             raise MissingFileRefusal(f"no file {self.file}: give a net's file of weights")
+        for option, path in (("--data", self.data), ("--test-data", self.test_data)):
+            if path is not None:
+                check_path(option, path)
+                if not path.is_file():
+                    raise MissingFileRefusal(f"{option} {path}: no such file; expected a .npy file")
         if self.activation.lower() in NOT_MONOTONE:
             raise Refusal(
                 f"--activation {self.activation}: it is not monotone, so that a value has several "
@@ -74,8 +81,9 @@ class NetPlan:
         held_out = read_matrix("--test-data", self.test_data)
         if len(x) + len(held_out) < FEWEST_INPUTS or len(held_out) < FEWEST_HELD_OUT:
             raise Refusal(
-                f"{len(x)} inputs and {len(held_out)} held out are too few to fit and check: at "
-                f"least {FEWEST_INPUTS} are needed, {FEWEST_HELD_OUT} of them held out"
+                f"--data {self.data}: {len(x)} inputs, and --test-data {self.test_data}: "
+                f"{len(held_out)} held out, are too few to fit and check; at least "
+                f"{FEWEST_INPUTS} are needed, {FEWEST_HELD_OUT} of them held out"
             )
         if x.shape[1] != held_out.shape[1]:
             raise Refusal(
@@ -114,20 +122,16 @@ def read_matrix(option: str, path: Path) -> np.ndarray:
     """The matrix in a .npy file.
 
     Raises:
-        FileNotFoundError: there is no such file.
         ValueError: it is no .npy file of a matrix of finite numbers.
     """
-    if not path.is_file():
-        raise MissingFileRefusal(f"{option} {path}: no such file; expected a .npy file")
     try:
-        x = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        said = " ".join(str(error).split())
-        raise Refusal(f"{option} {path}: cannot be read as a .npy file: {said}") from None
-    if not isinstance(x, np.ndarray) or x.ndim != 2 or x.dtype.kind not in "biuf":
-        got = f"shape {x.shape} of {x.dtype}" if isinstance(x, np.ndarray) else "several arrays"
+        x = read_npy_file(path)
+    except ValueError as error:
+        raise Refusal(f"{option} {path}: cannot be read as a .npy file: {error}") from error
+    if x.ndim != 2:
         raise Refusal(
-            f"{option} {path}: expected a matrix of numbers, an input in each row; got {got}"
+            f"{option} {path}: expected a matrix of numbers, an input in each row; got shape "
+            f"{x.shape} of {x.dtype}"
         )
     if not np.isfinite(x).all():
         raise Refusal(f"{option} {path}: values must be finite; got NaN or infinity")

@@ -37,9 +37,9 @@ def run_net(plan: NetPlan, checkpoints: Path, quiet: bool = False) -> tuple[str,
     """
     numpyro.enable_x64()
     keep_programs()
+    x, held_out = plan.read_inputs()
     layers = pr.read_layers(plan.file)
     hidden = hidden_layers(layers)
-    x, held_out = plan.read_inputs()
     layer = _choose(plan, layers, hidden)
     widths = [layers[0].n_visible, *(one.n_hidden for one in layers)]
     read = f"a ReLU net {'-'.join(map(str, widths))}, read from {plan.file}"

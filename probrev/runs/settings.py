@@ -249,20 +249,14 @@ def _array(text: str, shape: str | None) -> Any:
     check_path("the array file", text)
     import numpy as np
 
-    from probrev.nets.weights.npy_files import read_npy
+    from probrev.nets.weights.npy_files import read_npy_file
 
     try:
         if not Path(text).is_file():
             raise Refusal("no such file")
-        data = Path(text).read_bytes()
-        if data.startswith(b"PK"):
-            raise Refusal(f"{text} holds several arrays: save one with numpy.save")
-        content = read_npy("array", data)
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+        array = read_npy_file(text).copy()
+    except (OSError, ValueError, MemoryError) as error:
         raise Refusal(f"cannot read the array file {text}: {error}") from error
-    if not content.tensors:
-        raise Refusal(f"cannot read the array file {text}: {content.left_out['array']}")
-    array = content.tensors["array"].copy()
     axes = [] if shape is None else shape.split()
     if axes and "..." not in axes and len(axes) != array.ndim:
         raise Refusal(f"{text}: expected an array ({', '.join(axes)}); got shape {array.shape}")

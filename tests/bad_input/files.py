@@ -57,7 +57,7 @@ def write_files(folder: Path) -> None:
         "words": np.array([["a", "b"]]), "nan": np.full((4, 3), np.nan), "none": np.ones((0, 3)),
         "complex": np.ones((4, 3), complex), "records": np.zeros(3, [("a", float), ("b", int)]),
         "times": np.zeros((4, 3), "datetime64[s]"), "zeros": np.zeros((4, 3)),
-        "few": np.ones((20, 6)),
+        "few": np.ones((20, 6)), "many": np.ones((300, 6)),
     }  # fmt: skip
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
@@ -66,5 +66,8 @@ def write_files(folder: Path) -> None:
     (folder / "cut.npy").write_bytes(whole[:-8])
     (folder / "head.npy").write_bytes(whole[:30])
     (folder / "vast.npy").write_bytes(whole.replace(b"(2, 2, 2)", b"(9**9, 9)"))
+    (folder / "parens.npy").write_bytes(whole.replace(b"(2, 2, 2), }", b"((((((((((((("))
+    (folder / "zip.npy").write_bytes(b"PK\x03\x04 no archive")
     (folder / "text.npy").write_text("1 2 3")
+    np.savez(folder / "layers.npz", w1=np.ones((6, 4)), b1=np.zeros(4), w2=np.ones((4, 2)))
     (folder / "net.npz").write_bytes(b"PK\x03\x04 no archive")

@@ -10,7 +10,8 @@ PLACES = (LONG, "run", "taken", "taken/deeper", "linked", "loop", "'a\0b'", "pip
 ARRAYS = (
     "3", "''", "text", "[[1]]", "None.npy", "scalar.npy", "vector.npy", "cube.npy", "words.npy",
     "nan.npy", "none.npy", "complex.npy", "records.npy", "times.npy", "pickled.npy", "cut.npy",
-    "head.npy", "vast.npy", "text.npy", "folder.py", ".npy", f"{LONG}.npy", "'a\0b.npy'",
+    "head.npy", "vast.npy", "parens.npy", "zip.npy", "text.npy",
+    "folder.py", ".npy", f"{LONG}.npy", "'a\0b.npy'",
 )  # fmt: skip
 
 ROWS: list[Row] = [
@@ -49,6 +50,8 @@ ROWS: list[Row] = [
                                      "--prior correlated"), "--data"),
     *expand("compare taken --data few.npy {}",
             ("--set a=1", "--posterior gibbs", "--inverse universal", "--num-weights 2"), "--data"),
+    *expand("compare layers.npz --data {}", ARRAYS, "--data"),
+    *expand("compare layers.npz --data many.npy --test-data {}", ARRAYS, "--test-data"),
     *expand("compare taken --data few.npy --activation {}", ("gelu", "tanh", "''", "RELU"),
             "activation"),
     *expand("compare {} --data few.npy", ("none.npz", "''", "folder.py", "pipe", "/dev/zero", "."),

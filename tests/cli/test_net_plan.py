@@ -27,6 +27,8 @@ def files(tmp_path, monkeypatch):
     ("words", "message"),
     [
         (["none.npz", "--data", "x.npy"], "no file none.npz"),
+        (["net.npz", "--data", "none.npy"], "--data none.npy: no such file"),
+        (["net.npz", "--data", "x.npy", "--test-data", "."], "--test-data .: no such file"),
         (["net.npz"], "of a net's file of weights give its inputs too, --data X.npy"),
         (["one_layer", "--layer", "a"], "are for a net: give its inputs, --data"),
         (["net.npz", "--data", "x.npy", "--set", "a=1"], "--data the model is fitted to the net"),
@@ -47,13 +49,12 @@ def test_requests_that_cannot_be(files, probrev, words, message):
 @pytest.mark.parametrize(
     ("data", "test_data", "message"),
     [
-        ("none.npy", None, "no such file"),
         ("few.npy", None, "150 inputs are too few"),
         ("x.npy", "few.npy", None),
         ("x.npy", "wide.npy", "has 4 columns, and --data x.npy 3"),
         ("cube.npy", None, r"got shape \(300, 3, 2\) of float64"),
         ("nan.npy", None, "must be finite"),
-        ("text.npy", None, "expected a matrix of numbers"),
+        ("text.npy", None, "expected an array of numbers"),
         ("objects.npy", None, "cannot be read as a .npy file"),
         ("net.npz", None, "several arrays"),
     ],

@@ -90,7 +90,7 @@ def test_array_files_that_cannot_be_read(tmp_path):
     for name in ("objects.npy", "empty.npy", "missing.npy"):
         with pytest.raises(ValueError, match=f"cannot read the array file .*{name}"):
             parse_value(parameter("ArrayLike"), f"{tmp_path}/{name}")
-    with pytest.raises(ValueError, match=r"several\.npy holds several arrays"):
+    with pytest.raises(ValueError, match=r"several\.npy: it holds several arrays"):
         parse_value(parameter("ArrayLike"), f"{tmp_path}/several.npy")
 
 

@@ -3,12 +3,13 @@
 import math
 import warnings
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 
 from probrev.nets.weights.archive import Archive
 from probrev.nets.weights.content import Content
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import REFUSALS, Refusal
 
 
 def read_npy(name: str, data: bytes) -> Content:
@@ -23,6 +24,29 @@ def read_npy(name: str, data: bytes) -> Content:
     """
     array = _read_array(data)
     return Content({}, {name: array}) if isinstance(array, str) else Content({name: array})
+
+
+def read_npy_file(path: str | Path) -> np.ndarray:
+    """Reads the array of numbers in a .npy file.
+
+    Args:
+        path: the file, which is there.
+
+    Raises:
+        ValueError: it has none; the words do not name it.
+    """
+    try:
+        data = Path(path).read_bytes()
+        if data.startswith(b"PK"):
+            raise Refusal("it holds several arrays: save one with numpy.save")
+        array = _read_array(data)
+    except REFUSALS:
+        raise
+    except Exception as error:  # NumPy parses a header as Python, and raises what that does
+        raise Refusal(f"it is no .npy file ({error})") from error
+    if isinstance(array, str):
+        raise Refusal(array)
+    return array
 
 
 def read_npz(archive: Archive) -> Content:
