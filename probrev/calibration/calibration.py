@@ -15,8 +15,9 @@ from probrev.comparison.metrics.log_ratio import estimate_ratios
 from probrev.plumbing import door
 from probrev.plumbing.netcdf import write_netcdf
 from probrev.plumbing.readable import Table, cut, readable
+from probrev.plumbing.refusal import taken_for
 from probrev.plumbing.streams import generator
-from probrev.plumbing.trees import read_tree, taken_for
+from probrev.plumbing.trees import read_tree
 
 GROUPS = ("simulations", "quantities", "inverses")
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 import probrev as pr
 from probrev.cli.run_folder import PROGRESS
 from probrev.plumbing.paths import check_path
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import Refusal, taken_for
 
 
 def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")] = None) -> None:
@@ -27,7 +27,6 @@ def report(run: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")]
     if target.is_dir() or not target.parent.is_dir() or target.resolve() == run.resolve():
         raise Refusal(f"--out {target}: expected an HTML file in a folder that exists")
     from probrev.comparison.comparison import read  # loads JAX, which --help need not wait for
-    from probrev.plumbing.trees import taken_for
 
     try:
         check = pr.load_calibration(run)

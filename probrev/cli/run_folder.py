@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from probrev.cli.output import check_folder
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import Refusal, taken_for
 from probrev.plumbing.replacing import replacing
 
 # Inside the run's folder: its checkpoints, the command that they are of, and the lock.
@@ -102,11 +102,9 @@ def _begin(folder: Path, progress: Path, command: Mapping[str, Any]) -> int:
     path, wanted = progress / COMMAND, json.loads(json.dumps(dict(command)))
     num_resumed = 0
     if _checkpoints(progress):
-        try:
+        with taken_for(path, "the record of a run", f"delete {progress}"):
             found = json.loads(path.read_text(encoding="utf-8"))
             num_resumed = int(found.pop("num_resumed")) + 1
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise Refusal(f"{path} is no record of a run: delete {progress}") from error
         if found != wanted:
             raise Refusal(
                 f"--out {folder}: it holds checkpoints of another command, {found.get('command')}: "

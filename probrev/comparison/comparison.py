@@ -14,8 +14,8 @@ from probrev.comparison.models import MODELS, Models, tabulate_models
 from probrev.comparison.verdict import Doubt, Verdict, Word
 from probrev.plumbing.netcdf import write_netcdf
 from probrev.plumbing.readable import Table, cut, readable
-from probrev.plumbing.refusal import ExistingFileRefusal, Refusal
-from probrev.plumbing.trees import read_tree, taken_for
+from probrev.plumbing.refusal import ExistingFileRefusal, Refusal, taken_for
+from probrev.plumbing.trees import read_tree
 from probrev.posterior.posterior import Posterior
 
 # What every saved run has.

@@ -13,7 +13,7 @@ from numpyro.distributions import Distribution
 
 from probrev.plumbing.fields import FIELDS
 from probrev.plumbing.pytree import describe
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import Refusal, taken_for
 from probrev.plumbing.replacing import replacing
 
 
@@ -56,24 +56,23 @@ def load_checkpoint(path: str | Path, run: Any, kept: Any) -> tuple[Any, int, li
     Raises:
         ValueError: the file is not a checkpoint, or belongs to another run.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
+    wanted = fingerprint(run)
+    with taken_for(path, "a checkpoint", "delete it, and the run starts again"):
+        # Opened here: NumPy leaves a broken archive open.
+        with Path(path).open("rb") as source, np.load(source, allow_pickle=False) as file:
             saved = dict(file)
-        saved_for = str(saved["fingerprint"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise Refusal(f"{path} is not a checkpoint: {error}") from error
-    if saved_for != fingerprint(run):
-        raise Refusal(
-            f"the checkpoint {path} belongs to another run (other key, model, data or "
-            "settings): delete it or name another file"
-        )
-    _, start, *_ = run
-    leaves, structure = jax.tree.flatten(start)
-    restored = [_like(saved[f"state_{index}"], leaf) for index, leaf in enumerate(leaves)]
-    num_kept = jax.tree.structure(kept).num_leaves
-    draws = [saved[f"draws_{index}"] for index in range(num_kept) if f"draws_{index}" in saved]
-    trees = [jax.tree.unflatten(jax.tree.structure(kept), draws)] if draws else []
-    return jax.tree.unflatten(structure, restored), int(saved["done"]), trees
+        if str(saved["fingerprint"]) != wanted:
+            raise Refusal(
+                f"the checkpoint {path} belongs to another run (other key, model, data or "
+                "settings): delete it or name another file"
+            )
+        _, start, *_ = run
+        leaves, structure = jax.tree.flatten(start)
+        restored = [_like(saved[f"state_{index}"], leaf) for index, leaf in enumerate(leaves)]
+        num_kept = jax.tree.structure(kept).num_leaves
+        draws = [saved[f"draws_{index}"] for index in range(num_kept) if f"draws_{index}" in saved]
+        trees = [jax.tree.unflatten(jax.tree.structure(kept), draws)] if draws else []
+        return jax.tree.unflatten(structure, restored), int(saved["done"]), trees
 
 
 def fingerprint(run: Any) -> str:

@@ -5,9 +5,15 @@ exit status 2; any other error is a defect of ours, and keeps its traceback. Wha
 from a file: they are a line that can be printed, whatever that is.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 # The longest line: who reads a terminal must find what to do. What is longer is cut in its middle.
 LONGEST = 600
 _HEAD, _TAIL = 440, 155
+# No more of what a library says of a file is repeated.
+_MOST_SAID = 300
 
 
 class _Line(Exception):  # noqa: N818
@@ -43,3 +49,27 @@ class ExistingFileRefusal(_Line, FileExistsError):  # noqa: N818
 
 
 REFUSALS = (Refusal, TypeRefusal, MissingFileRefusal, ExistingFileRefusal)
+
+
+@contextmanager
+def taken_for(path: str | Path, what: str, remedy: str = "") -> Iterator[None]:
+    """Says whatever goes wrong with what a file holds in one line: it is not what it should be.
+
+    Args:
+        path: the file.
+        what: what it should be.
+        remedy: what to do, such as "delete it, and it is computed again"; "" for nothing.
+
+    Raises:
+        ValueError: anything but a refusal was raised.
+    """
+    try:
+        yield
+    except REFUSALS:
+        raise
+    except Exception as error:  # libraries raise what they like for what is broken
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_SAID]
+        to_do = f": {remedy}" if remedy else ""
+        raise Refusal(
+            f"{path} is not {what}, or another version wrote it ({said}){to_do}"
+        ) from error

@@ -3,16 +3,15 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import xarray as xr
 
-from probrev.plumbing.refusal import REFUSALS, MissingFileRefusal, Refusal
+from probrev.plumbing.refusal import MissingFileRefusal, Refusal, taken_for
 
 # What compression can make of a byte, at most, and what a tiny file may hold besides.
 MOST_INFLATION, LEAST_BYTES = 1032, 2**24
-# No more of a message is repeated.
-LONGEST = 300
 
 
 def read_tree(path: Path, what: str, groups: Sequence[str]) -> xr.DataTree:
@@ -29,9 +28,7 @@ def read_tree(path: Path, what: str, groups: Sequence[str]) -> xr.DataTree:
     """
     if not path.is_file():
         raise MissingFileRefusal(f"{path} does not exist: give the run.nc of {what}")
-    with taken_for(path, what), h5py.File(path):
-        pass  # what is no HDF5 file is not given to h5netcdf, which complains once more as it goes
-    with taken_for(path, what), _open(path) as stored:
+    with taken_for(path, what), opened(path) as source, _open(source) as stored:
         claimed = sum(node.to_dataset().nbytes for node in stored.subtree)
         if claimed > MOST_INFLATION * path.stat().st_size + LEAST_BYTES:
             raise Refusal(f"{path} claims {claimed} bytes, more than it can hold")
@@ -42,26 +39,23 @@ def read_tree(path: Path, what: str, groups: Sequence[str]) -> xr.DataTree:
     return tree
 
 
-def _open(path: Path) -> xr.DataTree:
-    # Arrays of other HDF5 files have no names for their axes, which is no more than that.
-    return xr.open_datatree(path, engine="h5netcdf", phony_dims="access")
-
-
 @contextmanager
-def taken_for(path: str | Path, what: str) -> Iterator[None]:
-    """Says whatever goes wrong with what a file holds in one line: it is not what it should be.
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A netCDF file as xarray is to read it, let go whatever is wrong with it.
+
+    By its path HDF5 would keep a broken file open, which this process then could not write again.
 
     Args:
         path: the file.
-        what: what it should be.
-
-    Raises:
-        ValueError: anything but a refusal was raised.
     """
-    try:
-        yield
-    except REFUSALS:
-        raise
-    except Exception as error:  # libraries raise what they like for what is broken
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
-        raise Refusal(f"{path} is not {what}, or another version wrote it: {said}") from error
+    with path.open("rb") as source:
+        with h5py.File(source) as file:
+            file.attrs.get(
+                "_nc3_strict"
+            )  # h5netcdf's first question: it complains twice if it fails
+        yield source
+
+
+def _open(source: BinaryIO) -> xr.DataTree:
+    # Arrays of other HDF5 files have no names for their axes, which is no more than that.
+    return xr.open_datatree(source, engine="h5netcdf", phony_dims="access")

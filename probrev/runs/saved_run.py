@@ -9,8 +9,7 @@ from typing import Any
 from probrev.comparison.comparison import Comparison, read
 from probrev.comparison.models import MODELS, Models, StoredModels
 from probrev.plumbing import door
-from probrev.plumbing.refusal import Refusal
-from probrev.plumbing.trees import taken_for
+from probrev.plumbing.refusal import Refusal, taken_for
 from probrev.runs import registry
 from probrev.runs.fault import cause
 

@@ -16,7 +16,16 @@ from pathlib import Path
 import numpyro
 
 import probrev as pr
-from tests.bad_input import arguments, commands, grids, model_files, rows, saved_files, weight_files
+from tests.bad_input import (
+    arguments,
+    commands,
+    grids,
+    model_files,
+    rows,
+    saved_files,
+    unfinished,
+    weight_files,
+)
 from tests.bad_input.files import write_files
 from tests.bad_input.rows import Answer, Row, report, summary
 from tests.bad_input.words import ROWS
@@ -56,13 +65,26 @@ def of_saved_files(folder: Path) -> Iterator[Answer]:
     yield from saved_files.answers(whole, saved_files.changes_of_models())
 
 
+def of_unfinished(folder: Path) -> Iterator[Answer]:
+    """Interrupted work that is gone on with."""
+    yield from unfinished.answers(folder / "unfinished")
+
+
 def of_weight_files(folder: Path) -> Iterator[Answer]:
     """Files of weights."""
     yield from weight_files.answers(folder, weight_files.files())
 
 
 # Words first: in a process that has loaded nothing yet.
-TABLES = (of_words, of_arguments, of_grids, of_model_files, of_weight_files, of_saved_files)
+TABLES = (
+    of_words,
+    of_arguments,
+    of_grids,
+    of_model_files,
+    of_weight_files,
+    of_saved_files,
+    of_unfinished,
+)
 
 
 def main() -> int:

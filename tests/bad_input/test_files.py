@@ -1,8 +1,8 @@
-"""Grids, every third model file and ninth saved run; `python -m tests.bad_input` has all."""
+"""Grids, some model files, saved runs and interrupted work; `python -m tests.bad_input` has all."""
 
 import pytest
 
-from tests.bad_input import grids, model_files, saved_files
+from tests.bad_input import grids, model_files, saved_files, unfinished
 from tests.bad_input.commands import ask
 from tests.bad_input.files import write_files
 from tests.bad_input.rows import Row, report
@@ -40,4 +40,10 @@ def test_saved_runs_that_were_changed_are_refused_or_read(tmp_path):
         *saved_files.answers(good, list(saved_files.changes(good))[::9]),
         *saved_files.answers(whole, list(saved_files.changes_of_models())[::3]),
     ]
+    assert not report(answers), f"\n{report(answers)}"
+
+
+@pytest.mark.slow
+def test_interrupted_work_whose_files_were_changed_goes_on_or_is_refused(tmp_path):
+    answers = list(unfinished.answers(tmp_path, every=5))
     assert not report(answers), f"\n{report(answers)}"

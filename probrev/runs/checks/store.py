@@ -7,8 +7,9 @@ from typing import Any
 import xarray as xr
 
 from probrev.plumbing.netcdf import write_netcdf
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import Refusal, taken_for
 from probrev.plumbing.replacing import clear_leftovers, replacing
+from probrev.plumbing.trees import opened
 
 IDENTITY = "check.json"
 
@@ -31,9 +32,10 @@ def prepare(folder: str | Path, identity: dict[str, Any]) -> None:
             with replacing(path) as partial:
                 partial.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
         clear_leftovers(folder)
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise Refusal(f"{folder} cannot hold a check: {error}") from error
+    with taken_for(path, "the record of a check", f"delete {folder}, or name another folder"):
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
     for name in wanted:
         if found.get(name) != wanted[name]:
             raise Refusal(
@@ -43,8 +45,15 @@ def prepare(folder: str | Path, identity: dict[str, Any]) -> None:
 
 
 def unfinished(folder: str | Path, num_batches: int) -> list[int]:
-    """Numbers of the batches that are still to do."""
-    return [batch for batch in range(num_batches) if not _path(folder, batch).exists()]
+    """Numbers of the batches that are still to do.
+
+    Raises:
+        ValueError: the file of one that is done is broken.
+    """
+    left = [batch for batch in range(num_batches) if not _path(folder, batch).exists()]
+    for batch in set(range(num_batches)).difference(left):
+        read_batch(folder, batch)  # what is broken is told before anything is computed
+    return left
 
 
 def write_batch(folder: str | Path, batch: int, found: xr.Dataset) -> None:
@@ -59,10 +68,9 @@ def read_batch(folder: str | Path, batch: int) -> xr.Dataset:
         ValueError: its file is broken.
     """
     path = _path(folder, batch)
-    try:
-        return xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError) as error:
-        raise Refusal(f"{path} is no batch of a check: delete it, and it is done again") from error
+    what, remedy = "a batch of a check", "delete it, and it is done again"
+    with taken_for(path, what, remedy), opened(path) as source:
+        return xr.load_dataset(source, engine="h5netcdf")
 
 
 def _path(folder: str | Path, batch: int) -> Path:

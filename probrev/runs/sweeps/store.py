@@ -12,9 +12,8 @@ import zarr
 
 from probrev.comparison.metrics.case import POSTERIOR
 from probrev.plumbing import door
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import Refusal, taken_for
 from probrev.plumbing.replacing import clear_leftovers, temporary_beside
-from probrev.plumbing.trees import taken_for
 from probrev.runs.provenance import surroundings
 from probrev.runs.sweeps.cell import Row
 from probrev.runs.sweeps.grid import MOST_CELLS, Grid
@@ -63,7 +62,8 @@ def prepare(path: str | Path, grid: Grid, workers: dict[str, Any]) -> None:
                 raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    attrs = _open(path, "r").attrs
+    with taken_for(path, "the store of a sweep", "delete it, or name another store"):
+        attrs = dict(_open(path, "r").attrs)
     for name, value in (("grid", grid.as_json()), ("model_source", grid.info.source)):
         if attrs.get(name) != value:
             raise Refusal(
@@ -99,9 +99,16 @@ def _create(path: Path, grid: Grid, workers: dict[str, Any]) -> None:
 
 
 def unfinished(path: str | Path) -> list[int]:
-    """Numbers of the batches that are still to do."""
-    done = _array(_open(path, "r"), "done")
-    return np.flatnonzero(~np.asarray(done[:])).tolist()
+    """Numbers of the batches that are still to do.
+
+    Raises:
+        ValueError: what is done cannot be read.
+    """
+    with taken_for(path, "the store of a sweep", "delete it, or name another store"):
+        group = _open(path, "r")
+        for name in VARIABLES:  # what cannot be read is told before anything is computed
+            _array(group, name)
+        return np.flatnonzero(~np.asarray(_array(group, "done")[:])).tolist()
 
 
 def write_batch(path: str | Path, grid: Grid, batch: int, rows: Sequence[Row]) -> None:

@@ -31,9 +31,8 @@ from probrev.model.observations import Observations, Origin
 from probrev.nets.fitting.checks import Check
 from probrev.plumbing import door
 from probrev.plumbing.readable import Table, cut, readable
-from probrev.plumbing.refusal import Refusal
+from probrev.plumbing.refusal import Refusal, taken_for
 from probrev.plumbing.streams import stream
-from probrev.plumbing.trees import taken_for
 from probrev.posterior.agreement import measure_agreement
 from probrev.posterior.diagnostics import diagnose
 from probrev.posterior.posterior import Kind, Posterior

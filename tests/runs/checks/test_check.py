@@ -138,7 +138,7 @@ def test_stopped_in_the_middle_it_goes_on(tmp_path):
 def test_a_broken_batch_is_told(tmp_path):
     check(infer, num_simulations=20, store=tmp_path)
     (tmp_path / "batch-0000.nc").write_bytes(b"half")
-    with pytest.raises(ValueError, match=r"batch-0000.nc is no batch of a check: delete it"):
+    with pytest.raises(ValueError, match=r"batch-0000.nc is not a batch of a check.*: delete it"):
         read_batch(tmp_path, 0)
 
 
