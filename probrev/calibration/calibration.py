@@ -1,6 +1,7 @@
 """The result of a check: simulations, what they say, and the answer; saved and read back."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from probrev.plumbing.streams import generator
 from probrev.plumbing.trees import read_tree
 
 GROUPS = ("simulations", "quantities", "inverses")
+SIMULATED = ("rank", "varies", "num_draws", "status", "reason", "claimed_risk", "actual_risk")
 
 
 @readable
@@ -142,5 +144,15 @@ def load_calibration(path: str | Path) -> Calibration:
     path = Path(path)
     found = Calibration(read_tree(path, "a saved check", GROUPS))
     with taken_for(path, "a saved check"):
-        _ = found.word, found.sentence, found.claimed_over_actual, found.provenance, found.table()
+        _check(found)
     return found
+
+
+def _check(found: Calibration) -> None:
+    """Raises whatever it does if something is missing, or of another kind."""
+    attrs = found.tree.attrs
+    numbers = (*found.claimed_over_actual, attrs["run_seconds"], attrs["compile_seconds"])
+    _ = found.word, found.sentence.encode(), found.starts, [math.isnan(one) for one in numbers]
+    _ = found.provenance.keys(), found.simulations[list(SIMULATED)]
+    for name, key in (("quantities", "quantity"), ("inverses", "inverse")):
+        _ = found.tree[name].to_dataset()[list(table_of([], key))]

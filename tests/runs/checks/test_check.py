@@ -13,6 +13,7 @@ import xarray as xr
 
 import probrev as pr
 from probrev.calibration.verdict import Word
+from probrev.plumbing.netcdf import write_netcdf
 from probrev.runs.checks import check as checks
 from probrev.runs.checks.store import read_batch, unfinished
 from tests.calibration.plain import MODEL, Shifted, draw, infer
@@ -133,6 +134,29 @@ def test_stopped_in_the_middle_it_goes_on(tmp_path):
     other = Shifted(MODEL.noise_std, MODEL.offset + 1.0)
     with pytest.raises(ValueError, match=r"holds another check \(its model differs"):
         pr.check_calibration(KEY, other, breaks, num_simulations=70, store=tmp_path / "check")
+
+
+def without(tree, group, name):
+    tree[group] = xr.DataTree(tree[group].to_dataset().drop_vars(name))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        partial(without, group="simulations", name="rank"),
+        partial(without, group="quantities", name="how"),
+        partial(without, group="inverses", name="adjusted_p"),
+        lambda tree: tree.attrs.update(claimed_over_actual_low="much"),
+        lambda tree: tree.attrs.update(run_seconds="long"),
+        lambda tree: tree.attrs.update(provenance="null"),
+    ],
+)
+def test_a_saved_check_that_lacks_something_is_refused(right, tmp_path, change):
+    tree = right.tree.copy()
+    change(tree)
+    write_netcdf(tree, tmp_path / "run.nc")
+    with pytest.raises(ValueError, match=r"run\.nc is not a saved check, or another version wrote"):
+        pr.load_calibration(tmp_path / "run.nc")
 
 
 def test_a_broken_batch_is_told(tmp_path):
