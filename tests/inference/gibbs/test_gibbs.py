@@ -167,8 +167,10 @@ def two_layers(prior, *, n_visible=12, n_intermediate=4, seed=0):
     "prior",
     [
         slow(pr.SpikeAndSlab(3, 0.4, HalfNormal(0.9))),
-        slow(pr.KSparse(3, 2, HalfNormal(0.9))),
-        *by_hand(pr.SpikeAndSlab(3, 0.4, pr.FiniteSlab([0.5, 1.3], [0.5, 0.5]), max_active=2)),
+        *by_hand(
+            pr.KSparse(3, 2, HalfNormal(0.9)),
+            pr.SpikeAndSlab(3, 0.4, pr.FiniteSlab([0.5, 1.3], [0.5, 0.5]), max_active=2),
+        ),
     ],
     ids=["half-normal", "exactly k", "finite, capped"],
 )
