@@ -14,12 +14,12 @@ from unittest import mock
 
 import jax
 import numpy as np
+from numpyro.distributions import HalfNormal
 
 import probrev as pr
 from probrev.cli.run_folder import COMMAND, PROGRESS, claim
 from probrev.inference.gibbs import chain
-from probrev.runs.sweeps.store import TIMINGS
-from tests import small_runs
+from probrev.runs.sweeps.cell import Row as Cell
 from tests.bad_input.rows import Answer, Row, ask
 from tests.calibration import plain
 
@@ -43,9 +43,12 @@ class Work(NamedTuple):
 
 
 def _gibbs(path: Path, progress: Callable[[int, int], None] = lambda *_: None) -> Any:
+    model = pr.LayeredModel(
+        pr.SpikeAndSlab(2, 0.4, HalfNormal(1.0)), [pr.Layer(np.eye(3, 2), 0.7, 0.5)]
+    )
     return pr.gibbs(
-        jax.random.key(0), small_runs.model(), small_runs.observations(), num_warmup=10,
-        num_samples=40, num_chains=2, checkpoint=path / "gibbs.npz", progress=progress,
+        jax.random.key(0), model, pr.Observations(np.ones((1, 3))), num_warmup=10, num_samples=40,
+        num_chains=2, checkpoint=path / "gibbs.npz", progress=progress,
     ).draws  # fmt: skip
 
 
@@ -75,8 +78,14 @@ def _grid() -> pr.Grid:
     )
 
 
+def _cell(grid: pr.Grid, number: int) -> Cell:
+    """A cell that costs nothing."""
+    return {"status": "ok", "reason": "", "energy": float(number)}
+
+
 def _sweep(path: Path) -> Any:
-    return pr.sweep(_grid(), path / "s.zarr").drop_vars(TIMINGS)["relative_risk"].to_numpy()
+    with mock.patch("probrev.runs.sweeps.cell.compute_cell", _cell):
+        return pr.sweep(_grid(), path / "s.zarr")["energy"].to_numpy()
 
 
 def _run(path: Path) -> Any:
@@ -86,7 +95,7 @@ def _run(path: Path) -> Any:
     return 0
 
 
-ARRAYS = ("relative_risk", "status", "done")
+ARRAYS = ("energy", "status", "done")
 WORKS = (
     Work("gibbs", _half, _gibbs, ("gibbs.npz",), 40),
     Work("check", _check, _check, ("check/check.json", "check/batch-0000.nc"), 0),
