@@ -45,9 +45,14 @@ class Change(NamedTuple):
 
 
 def save_run(path: Path, with_model: bool) -> None:
-    """A small comparison, saved with its model, or without: then it is read in a moment."""
+    """A small comparison, saved with its model; or one of each group and no model, read sooner."""
     run = small_runs.full()
-    (run if with_model else pr.Comparison(run.tree)).save(path)
+    if not with_model:
+        tree = small_runs.of_one().tree.copy()
+        for name in ("curve", "over_weights"):
+            tree[name] = run.tree[name].copy()
+        run = pr.Comparison(tree)
+    run.save(path)
 
 
 def _in_file(edit: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
@@ -128,7 +133,7 @@ def changes(path: Path) -> Iterator[Change]:
     for name in ("verdicts/word", "table/value", "inverses/h", "glossary/sentence"):
         yield Change(f"without {name}", _in_file(lambda f, n=name: f.pop(n)))
     for value in ATTRIBUTES:
-        for where, name in (("metrics/exact", "doubt"), ("/", "parameters")):
+        for where, name in (("metrics/gibbs", "doubt"), ("/", "parameters")):
             yield Change(
                 f"{where}@{name} = {str(value)[:9]!r}",
                 _in_file(lambda f, w=where, n=name, v=value: f[w].attrs.__setitem__(n, v)),
