@@ -102,10 +102,11 @@ def compare(
             num_obs,
             seed,
         )
+        inputs = plan.read_inputs()
         with claim(folder, plan.identity) as claimed:
             from probrev.cli.net_run import run_net
 
-            read, result = run_net(plan, claimed.checkpoints, quiet)
+            read, result = run_net(plan, inputs, claimed.checkpoints, quiet)
             write(result, folder, claimed)
     else:
         _refuse_net(model, any(value is not None for value in net))

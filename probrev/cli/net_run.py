@@ -10,7 +10,7 @@ import numpyro
 
 import probrev as pr
 from probrev.cli.display import Stages, stages
-from probrev.cli.net_plan import NetPlan
+from probrev.cli.net_plan import Inputs, NetPlan
 from probrev.cli.programs import keep_programs
 from probrev.cli.run import sample_until_converged
 from probrev.nets.fitting.hidden_layers import hidden_layers
@@ -20,11 +20,14 @@ from probrev.plumbing.surroundings import surroundings
 from probrev.runs.net_run import judge_level
 
 
-def run_net(plan: NetPlan, checkpoints: Path, quiet: bool = False) -> tuple[str, pr.Comparison]:
+def run_net(
+    plan: NetPlan, inputs: Inputs, checkpoints: Path, quiet: bool = False
+) -> tuple[str, pr.Comparison]:
     """Reads a net, fits it and judges one of its layers.
 
     Args:
         plan: what was asked for.
+        inputs: what it is fitted to, and what is held out.
         checkpoints: folder in which Gibbs saves its chains on their way, and finds them.
         quiet: whether nothing is said on the way.
 
@@ -37,7 +40,7 @@ def run_net(plan: NetPlan, checkpoints: Path, quiet: bool = False) -> tuple[str,
     """
     numpyro.enable_x64()
     keep_programs()
-    x, held_out = plan.read_inputs()
+    x, held_out = inputs
     layers = pr.read_layers(plan.file)
     hidden = hidden_layers(layers)
     layer = _choose(plan, layers, hidden)
