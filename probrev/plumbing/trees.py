@@ -49,10 +49,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         path: the file.
     """
     with path.open("rb") as source:
+        # The first question of h5netcdf, which complains once more, later, where it fails.
         with h5py.File(source) as file:
-            file.attrs.get(
-                "_nc3_strict"
-            )  # h5netcdf's first question: it complains twice if it fails
+            file.attrs.get("_nc3_strict")
         yield source
 
 
