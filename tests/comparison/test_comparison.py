@@ -190,7 +190,7 @@ def test_untrusted_posterior_makes_it_inconclusive(obs, exact):
     assert not found.conclusive
     sentences = [verdict.sentence for verdict in found.verdicts]
     assert any("shifted disagrees with exact (P(h_" in sentence for sentence in sentences)
-    assert any("jointly p = 0.0001" in sentence for sentence in sentences)
+    assert any("jointly p = 0.0005" in sentence for sentence in sentences)
     assert value_of(found, "agreement", "shifted", "exact") < 1
     assert found.tree["agreements"]["outcome"].item() == "disagrees"
 

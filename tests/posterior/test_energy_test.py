@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from probrev.posterior.energy_test import energy_test
+from probrev.posterior.energy_test import ENOUGH, NONE_OF, NUM_PERMUTATIONS, energy_test, p_value
 
 
 def plain_energy(first, second):
@@ -75,18 +75,41 @@ def test_level_with_early_stopping():
         assert abs((found <= level).mean() - level) < 4.5 * spread
 
 
+def test_p_is_the_probability_of_what_was_found_or_less():
+    """Where the laws are the same, in whichever way the drawing ends: by simulation of ranks."""
+    rng, num, share = np.random.default_rng(9), 200_000, 0.02
+    # Below the true rank lies a uniform share of permutations; of small ones only, weighed.
+    rank = share * rng.uniform(size=num)
+    first = rng.binomial(NONE_OF, rank)
+    total = first + rng.binomial(NUM_PERMUTATIONS - NONE_OF, rank)
+    stops = np.zeros(NUM_PERMUTATIONS, bool)
+    at_end = np.full(ENOUGH, np.nan)
+    for number in range(1, ENOUGH):
+        late = np.copy(stops)
+        late[NONE_OF - 1 : NONE_OF - 1 + number] = True
+        at_end[number] = p_value(late)
+    clear = p_value(stops[:NONE_OF])
+    found = np.where(first == 0, clear, at_end[np.minimum(total, ENOUGH - 1)])
+    found[(first > 0) & (total >= ENOUGH)] = 1.0
+    for level in (clear, *at_end[1:]):
+        expected, seen = level / share, (found <= level).mean()
+        assert abs(seen - expected) < 4.5 * np.sqrt(expected * (1 - expected) / num)
+    assert clear == 1 / (1 + NONE_OF)
+    assert p_value(stops[:100]) == 1 / 101
+
+
 def test_drawing_stops_only_where_all_permutations_would_not_flag():
     rng = np.random.default_rng(6)
     same = energy_test(rng, [(rng.normal(size=(60, 2)), rng.normal(size=(60, 2)))])
     assert same.p_value > 50 / 9999
     apart = energy_test(rng, [(rng.normal(size=(60, 2)), rng.normal(1, 1, size=(60, 2)))])
-    assert apart.p_value == 1 / 10_000
+    assert apart.p_value == 1 / 2000
 
 
 def test_sees_what_marginals_do_not_show():
     rng = np.random.default_rng(7)
-    first = rng.multivariate_normal([0, 0], [[1, 0.9], [0.9, 1]], 160)
-    second = rng.normal(size=(160, 2))
+    first = rng.multivariate_normal([0, 0], [[1, 0.9], [0.9, 1]], 200)
+    second = rng.normal(size=(200, 2))
     assert energy_test(rng, [(first, second)]).p_value <= 1e-3
     # It is found among pairs with nothing to show, and pointed at.
     dull = [(rng.normal(size=(70, 2)), rng.normal(size=(90, 2))) for _ in range(5)]
