@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
-from probrev.model.silence import log_silence_prob
+from probrev.model.silence import log_silence_prob, sum_log_silence_prob
 from probrev.numerics.normal_interval import interval_law, log_interval_prob, second_moment
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, upper_tail
 from probrev.plumbing.readable import readable
@@ -116,6 +116,25 @@ class Flat(NamedTuple):
         if self.value == 0:
             return log_silence_prob(t, keep_prob)
         return jnp.log(keep_prob) + log_silence_prob(t, 1.0)
+
+    def sum_log_mass(
+        self,
+        z: Float[Array, "*shape row"],
+        noise_std: ArrayLike,
+        keep_prob: ArrayLike,
+        is_on: Bool[Array, "*#shape row"],
+    ) -> Float[Array, "*shape"]:
+        """The sum of `log_mass_quick` over the rows that are on this flat.
+
+        Args:
+            z: pre-activations.
+            noise_std: sigma > 0, a scalar.
+            keep_prob: rho in (0, 1], a scalar.
+            is_on: which rows are.
+        """
+        if self.is_half_line and self.value == 0:
+            return sum_log_silence_prob(self.bounds(z, noise_std).t, keep_prob, is_on)
+        return jnp.where(is_on, self.log_mass_quick(z, noise_std, keep_prob), 0.0).sum(-1)
 
     def prob(self, bounds: Bounds) -> Float[Array, "..."]:
         """P(t < Z < t + width), which may underflow."""

@@ -155,10 +155,10 @@ class Layer:
         """The same at a third of the cost; not to be differentiated. noise_std > 0."""
         z, place = self.pre_activation(h), self.locate(x)
         distance = (self.seen_pre_activation(x) - z) / self.noise_std
-        rows = jnp.where(place.seen, -0.5 * distance**2, self.log_censored(x, z))
+        seen = jnp.where(place.seen, -0.5 * distance**2, 0.0).sum(-1) + self.log_seen_scale(x)
         count = place.dropped.sum(-1)
         dropped = jnp.where(count > 0, count * jnp.log1p(-self.keep_prob), 0.0)
-        total = rows.sum(-1) + self.log_seen_scale(x) + dropped
+        total = seen + self.sum_log_censored(x, z) + dropped
         return jnp.where(place.possible.all(-1), total, -jnp.inf)
 
     def log_likelihood_table(
@@ -202,15 +202,14 @@ class Layer:
         log_slopes = jnp.where(seen, self.activation.log_inverse_slope(x / self.gain), 0.0)
         return seen.sum(-1) * jnp.log(scale) + log_slopes.sum(-1)
 
-    def log_censored(
-        self, x: Float[Array, "*shape"], pre_activation: Float[Array, "*shape"]
+    def sum_log_censored(
+        self, x: Float[Array, "*shape visible"], pre_activation: Float[Array, "*shape visible"]
     ) -> Float[Array, "*shape"]:
-        """Log mass of rows on a flat, 0 for all others; not meant for differentiation."""
-        z, found = pre_activation, jnp.zeros_like(pre_activation)
+        """Log mass of all rows on flats; not meant for differentiation."""
+        z, total = pre_activation, jnp.zeros(pre_activation.shape[:-1], pre_activation.dtype)
         for flat, is_on in zip(self.activation.flats, self.locate(x).on, strict=True):
-            log_mass = flat.log_mass_quick(z, self.noise_std, self.keep_prob)
-            found = jnp.where(is_on, log_mass, found)
-        return found
+            total += flat.sum_log_mass(z, self.noise_std, self.keep_prob, is_on)
+        return total
 
     # Up
 

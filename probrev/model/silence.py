@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 from scipy.special import log_ndtr as log_ndtr_of_array
 
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, log_mills, upper_tail
@@ -52,6 +52,34 @@ def log_silence_prob(t: Float[Array, "*shape"], keep_prob: ArrayLike) -> Float[A
         return jax.lax.cond(deep.any(), exact, lambda: log_silence)
 
     return jax.lax.cond(jnp.asarray(keep_prob) == 1, without_dropout, lambda: log_silence)
+
+
+def sum_log_silence_prob(
+    t: Float[Array, "*shape row"], keep_prob: ArrayLike, is_on: Bool[Array, "*#shape row"]
+) -> Float[Array, "*shape"]:
+    """Return the sum of log f(t) over rows: with dropout the logarithm is one of eight rows.
+
+    Args:
+        t: any values.
+        keep_prob: rho in [0, 1], a scalar.
+        is_on: rows that count.
+    """
+    # f is 1 - rho or more, and that is 0 or at least the precision: eight do not underflow.
+    size = 8 if t.dtype == jnp.float64 else 4
+
+    def in_groups() -> Array:
+        silence = jnp.where(is_on, silence_prob(t, keep_prob), 1.0)
+        missing = -silence.shape[-1] % size
+        wider = [*[(0, 0)] * (silence.ndim - 1), (0, missing)]
+        # The barrier as in `log_silence_prob`.
+        silence = jax.lax.optimization_barrier(jnp.pad(silence, wider, constant_values=1.0))
+        groups = silence.reshape(*silence.shape[:-1], size, -1).prod(-2)
+        return jnp.log(groups).sum(-1)
+
+    def one_by_one() -> Array:
+        return jnp.where(is_on, log_upper_tail(t), 0.0).sum(-1)
+
+    return jax.lax.cond(jnp.asarray(keep_prob) == 1, one_by_one, in_groups)
 
 
 def log_upper_tail(t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

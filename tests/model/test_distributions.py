@@ -11,7 +11,7 @@ from scipy.integrate import quad
 
 from probrev.model.activations import Identity, Relu
 from probrev.model.distributions import LayerUnit
-from probrev.model.silence import log_silence_prob
+from probrev.model.silence import log_silence_prob, sum_log_silence_prob
 
 rectified_unit, linear_unit = partial(LayerUnit, Relu()), partial(LayerUnit, Identity())
 
@@ -120,6 +120,22 @@ def test_silence_prob_equals_the_log_mass_in_every_branch(keep_prob, furthest):
             np.log(1 - keep_prob), np.log(keep_prob) + scipy.stats.norm.logcdf(-t)
         )
     np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("keep_prob", [0.35, 1.0 - 2**-50, 1.0])
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_sum_over_silent_rows(keep_prob, dtype):
+    """Far beyond where one row's mass underflows, and no multiple of a group's size."""
+    rng = np.random.default_rng(0)
+    t = np.concatenate([rng.normal(0, 3, (3, 20)), np.full((3, 10), 45.0)], 1).astype(dtype)
+    is_on = rng.uniform(size=(1, 30)) < 0.7
+    ours = jax.jit(sum_log_silence_prob)(jnp.asarray(t), dtype(keep_prob), is_on)
+    assert ours.dtype == dtype
+    rho = float(dtype(keep_prob))
+    with np.errstate(divide="ignore"):
+        log_kept = np.log(rho) + scipy.stats.norm.logcdf(-t.astype(float))
+        expected = np.where(is_on, np.logaddexp(np.log1p(-rho), log_kept), 0.0).sum(1)
+    np.testing.assert_allclose(ours, expected, rtol=1e-12 if dtype == jnp.float64 else 1e-5)
 
 
 @pytest.mark.slow

@@ -98,8 +98,7 @@ def log_neglected(
     """Log likelihood less the surrogate's, up to a constant."""
     d = z - surrogate.center
     fitted = d * (surrogate.slope - 0.5 * surrogate.precision * d)
-    gap = layer.log_censored(x, z) - fitted
-    return jnp.where(layer.locate(x).seen, 0.0, gap).sum(-1)
+    return layer.sum_log_censored(x, z) - jnp.where(layer.locate(x).seen, 0.0, fitted).sum(-1)
 
 
 def accept(
