@@ -1,6 +1,6 @@
 """What a Gibbs sweep costs beside bare passes over W, and how the cost grows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from analyses.benchmarks.timings import medians
 from probrev.inference.gibbs.chain import run_chain
 from probrev.inference.gibbs.coordinate import UnitPrior, augment, update_units
 from probrev.inference.gibbs.gibbs import every_layer, init_groups
-from probrev.inference.gibbs.layered_sweep import LayeredState, lay_out, layered_step
+from probrev.inference.gibbs.sweep import sweep_of
 from probrev.plumbing.timing import stopwatch
 
 WARMUP, SWEEPS, REPEATS = 100, 100, 20
@@ -52,16 +52,17 @@ def measure_sweep(n: int, m: int, k: int, depth: int, chains: int, obs: int) -> 
     model = stack(n, m, k, depth)
     x = model.simulate(jax.random.key(1), obs).x
     groups = init_groups(jax.random.key(2), model, x, chains, WARMUP)
-    args = lay_out(model), x
-    run = partial(run_chain, layered_step, args=args, keep=every_layer, num_warmup=0)
+    sweep = sweep_of(model)
+    args = sweep.lay_out(model), x
+    run = partial(run_chain, sweep.step, args=args, keep=every_layer, num_warmup=0)
     with stopwatch() as timing:
         groups = run(groups, num_samples=WARMUP).states
     kept = jax.tree.map(lambda *parts: jnp.concatenate(parts), *map(every_layer, groups))
-    state = groups[0]._replace(h=kept.h, intermediates=kept.intermediates)
+    signals = (*kept.intermediates, kept.h)
     calls = [
         lambda: run(groups, num_samples=SWEEPS),
-        bare_passes(model, state),
-        *parts(model, state, x),
+        bare_passes(model, signals),
+        *parts(model, signals[0], x),
     ]
     seconds = medians(*calls)
     cases = chains * obs
@@ -95,9 +96,9 @@ def repeat(step: Callable[..., Any], state: Any, args: tuple, times: int) -> Any
     return jax.lax.fori_loop(0, times, lambda _, state: step(state, *args), state)
 
 
-def bare_passes(model: pr.LayeredModel, state: LayeredState) -> Callable[[], Any]:
+def bare_passes(model: pr.LayeredModel, signals: Sequence[jax.Array]) -> Callable[[], Any]:
     """W h and W^T r of all chains, for every layer, as often as there are sweeps."""
-    signals = [h.reshape(-1, h.shape[-1]) for h in (*state.intermediates, state.h)]
+    signals = [h.reshape(-1, h.shape[-1]) for h in signals]
 
     def down_and_up(signals, model):
         passes = [
@@ -112,11 +113,10 @@ def bare_passes(model: pr.LayeredModel, state: LayeredState) -> Callable[[], Any
 
 
 def parts(
-    model: pr.LayeredModel, state: LayeredState, x: jax.Array
+    model: pr.LayeredModel, h: jax.Array, x: jax.Array
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Augmentation and coordinate pass of the layer next to x, apart."""
     layer = model.layers[0]
-    h = (*state.intermediates, state.h)[0]
     batch = h.shape[:2]
     h = h.reshape(-1, h.shape[-1])
     rows_of_x = jnp.broadcast_to(x, (*batch, x.shape[-1])).reshape(len(h), -1)

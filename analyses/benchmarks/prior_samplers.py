@@ -17,7 +17,7 @@ import probrev as pr
 from analyses.benchmarks.samplers import effective_sizes, go_on
 from probrev.inference.gibbs.chain import run_chain
 from probrev.inference.gibbs.gibbs import init_groups, top_layer
-from probrev.inference.gibbs.layered_sweep import lay_out, layered_step
+from probrev.inference.gibbs.sweep import sweep_of
 
 NUM_WARMUP = 1000
 
@@ -115,8 +115,9 @@ def _run_gibbs(
     model: pr.LayeredModel, obs: pr.Observations, num_chains: int, num_samples: int
 ) -> tuple[dict[str, np.ndarray], float]:
     states = init_groups(jax.random.key(2), model, obs.x, num_chains, NUM_WARMUP)
+    sweep = sweep_of(model)
     go_on = partial(
-        run_chain, layered_step, args=(lay_out(model), obs.x), keep=top_layer, num_warmup=0
+        run_chain, sweep.step, args=(sweep.lay_out(model), obs.x), keep=top_layer, num_warmup=0
     )
     states = go_on(states, num_samples=NUM_WARMUP).states
     start = time.process_time()

@@ -16,7 +16,7 @@ from scipy.stats import halfnorm
 import probrev as pr
 from probrev.inference.gibbs.chain import run_chain
 from probrev.inference.gibbs.gibbs import init_groups, top_layer
-from probrev.inference.gibbs.layered_sweep import lay_out, layered_step
+from probrev.inference.gibbs.sweep import sweep_of
 from probrev.plumbing.timing import stopwatch
 
 OURS = "gibbs"
@@ -84,8 +84,9 @@ def run_gibbs(
 ) -> tuple[np.ndarray, float, float]:
     """Draws of h (chain, draw, hidden), the seconds they took, and those of compilation."""
     states = init_groups(jax.random.key(2), model, obs.x, chains, NUM_WARMUP)
+    sweep = sweep_of(model)
     go_on = partial(
-        run_chain, layered_step, args=(lay_out(model), obs.x), keep=top_layer, num_warmup=0
+        run_chain, sweep.step, args=(sweep.lay_out(model), obs.x), keep=top_layer, num_warmup=0
     )
     parts, spent = [], 0.0
     with stopwatch() as timing:

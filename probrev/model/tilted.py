@@ -34,6 +34,8 @@ from probrev.numerics.truncated_normal import (
     upper_tail,
 )
 
+_LOG_NDTR_2 = -0.023012909328963488  # log Phi(2)
+
 __all__ = [
     "FiniteSlab",
     "LogQuadraticSlab",
@@ -43,6 +45,7 @@ __all__ = [
     "invert_tilted",
     "log_slab_ratio",
     "sample_tilted",
+    "silent_below",
     "slab_moments",
     "tilted",
     "unit_slab",
@@ -184,6 +187,57 @@ def weigh_and_invert(
         return log_slab_ratio(slab, r, v), invert_tilted(u, inclusion_logit, slab, r, v)
     logit, r, inv_v = _natural_arguments(inclusion_logit, slab, r, v)
     return _invert_by_quadrature(u, logit, slab, r, inv_v, None)
+
+
+def silent_below(
+    u: Float[Array, "..."], inclusion_logit: ArrayLike, slab: Slab, v: ArrayLike
+) -> Float[Array, "..."]:
+    """A bound on r / v below which `invert_tilted` leaves a silent h silent, with this u.
+
+    The least r / v that wakes it lies above the bound, and near it: which units stay silent is
+    found out without the law of each. Where nothing is known the bound is -inf.
+
+    Args:
+        u: As in `invert_tilted`, `was_active` being False.
+        inclusion_logit: As in `tilted`.
+        slab: As in `tilted`; of one without a closed form nothing is known.
+        v: As in `tilted`.
+
+    Returns:
+        Bounds, of the broadcast shape.
+
+    Source:
+        Boyd 1959 (a bound on the Mills ratio); convexity of log Phi(t) + t^2 / 2; Phi <= 1.
+    """
+    logit, _, inv_v = _natural_arguments(inclusion_logit, slab, u, v)
+    needed = jnp.log(same_rank(u, shape=slab.batch_shape)[0]) - logit
+    if isinstance(slab, FiniteSlab):
+        needed, inv_v, values, probs = same_rank(
+            needed[..., None], inv_v[..., None], slab.values, slab.probs
+        )
+        # log sum_k p_k exp(s h_k - inv_v h_k^2 / 2) is at most the largest exponent
+        least = needed / values + 0.5 * inv_v * values
+        return jnp.min(jnp.where(probs > 0, least, jnp.inf), axis=-1)
+    if isinstance(slab, LogQuadraticSlab):
+        slab, (needed, inv_v) = _aligned(slab, needed, inv_v)
+        law = _truncated_normal(slab, jnp.zeros_like(inv_v), inv_v)
+        return _least_excess(needed - law.log_scale) / law.std - slab.slope
+    return jnp.full(jnp.broadcast_shapes(needed.shape, inv_v.shape), -jnp.inf)
+
+
+def _least_excess(log_odds: Array) -> Array:
+    """A t below which log Phi(t) + t^2 / 2 < log_odds."""
+    log_half = jnp.log(0.5)
+    # t < 0: Phi(-x) exp(x^2 / 2) sqrt(2 pi) <= pi / (sqrt((pi - 2)^2 x^2 + 2 pi) + 2 x)
+    slope, two_pi = (jnp.pi - 2.0) ** 2, 2.0 * jnp.pi
+    q = jnp.sqrt(jnp.pi / 2.0) * jnp.exp(-jnp.minimum(log_odds, log_half))
+    x = (2.0 * q - jnp.sqrt(slope * q * q + two_pi * (4.0 - slope))) / (4.0 - slope)
+    below = jnp.where(jnp.isfinite(x), -x, -jnp.inf)
+    # 0 <= t <= 2: the chord of a convex function; above: Phi <= 1
+    above = jnp.maximum(log_odds, log_half)
+    chord = (above - log_half) * (2.0 / (2.0 + _LOG_NDTR_2 - log_half))
+    far = jnp.sqrt(2.0 * jnp.maximum(above, 0.0))
+    return jnp.where(log_odds < log_half, below, jnp.where(chord <= 2.0, chord, far))
 
 
 def _active_prob(post_logit: Array, was_active: Array | None) -> Array:

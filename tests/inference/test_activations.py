@@ -11,7 +11,8 @@ from numpyro.distributions import HalfNormal
 from scipy import special, stats
 
 import probrev as pr
-from probrev.inference.gibbs.layered_sweep import init_layered, layered_step
+from probrev.inference.gibbs.layered_state import init_layered
+from probrev.inference.gibbs.layered_sweep import layered_step
 from probrev.inference.gibbs.surrogate import fit_surrogate, log_neglected, surrogate_rows
 from probrev.inference.messages.messages import init_messages, iterate_messages
 from tests.marks import by_hand

@@ -73,6 +73,12 @@ def gibbs(
     stand for silent rows instead, and is accepted or rejected as a whole: that holds on to less
     (see `surrogate`). Chains start from draws of the model.
 
+    A single layer of 4096 weights or more, under a `SpikeAndSlab` or `KSparse` whose slab has a
+    closed form, has sweeps of another kind with the same law, whose cost follows what changes and
+    not what there is (see `held_sweep`): up to 99 of 100 have the quadratic, fewer the less it was
+    seen to fit in warm-up. Not where their Gram matrices, num_obs n_hidden^2 numbers, would take
+    more than 128 MiB.
+
     A prior whose units are spikes and slabs given something, a rate, a factor, the state of a
     group, has that renewed after every sweep, given h; a discrete variable jointly with the units
     that it decides over. It is kept, as a variable of the posterior.

@@ -1,11 +1,8 @@
 """A sweep of Gibbs sampling over the layers of a LayeredModel, all chains together."""
 
-from functools import partial
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from probrev.inference.gibbs.auxiliary_step import check_prior, units_given
 from probrev.inference.gibbs.coordinate import (
@@ -15,7 +12,9 @@ from probrev.inference.gibbs.coordinate import (
     update_units,
 )
 from probrev.inference.gibbs.given_units import renew_given, sweep_coupled
-from probrev.inference.gibbs.hamiltonian import Metric, init_metric, learn
+from probrev.inference.gibbs.hamiltonian import Metric, learn
+from probrev.inference.gibbs.held_sweep import HeldState, held_step, holds, init_held
+from probrev.inference.gibbs.layered_state import LaidOut, LayeredState, init_layered, lay_out
 from probrev.inference.gibbs.surrogate import (
     Surrogate,
     accept,
@@ -25,10 +24,10 @@ from probrev.inference.gibbs.surrogate import (
     surrogate_rows,
 )
 from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
+from probrev.inference.gibbs.warmth import Warmth, warm, what_to_fit
 from probrev.model.conditional_prior import Auxiliary, sample_jointly
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
-from probrev.model.observations import Observations
 from probrev.model.prior_program import conditional_prior
 from probrev.model.slabs import has_closed_form, rectified_slab
 from probrev.plumbing.refusal import Refusal
@@ -36,105 +35,6 @@ from probrev.plumbing.refusal import Refusal
 # Sweeps after warm-up that draw the latents of silent rows. Those with a surrogate mix some three
 # times as fast, where it fits; these never fail.
 AUGMENTATION_PROB = 0.5
-
-
-class LayeredState(NamedTuple):
-    """State of all chains.
-
-    Attributes:
-        h: top hidden vectors, (chain, obs, hidden).
-        intermediates: hidden vectors between x and h, the one next to x first.
-        auxiliary: what the units of h are given, by name, each (chain, obs, ...).
-        rng_key: key of the next step.
-        warmth: of each layer, what warm-up has learned for its proposals.
-        num_steps: steps done.
-        num_warmup: steps of warm-up; after them proposals no longer change.
-        metric: of moves of all units of h together, where they are coupled.
-    """
-
-    h: Float[Array, "chain obs hidden"]
-    intermediates: tuple[Float[Array, "chain obs _"], ...]
-    auxiliary: Auxiliary
-    rng_key: PRNGKeyArray
-    warmth: tuple["Warmth", ...]
-    num_steps: Int[Array, ""]
-    num_warmup: Int[Array, ""]
-    metric: Metric | None
-
-
-class LaidOut(NamedTuple):
-    """A model and each W^T in memory of its own: columns of W are read one by one."""
-
-    model: LayeredModel
-    columns: tuple[Float[Array, "_ _"], ...]
-
-
-def lay_out(model: LayeredModel | LaidOut) -> LaidOut:
-    """Writes out each W^T, once for a run; nothing where that is done."""
-    if isinstance(model, LaidOut):
-        return model
-    return LaidOut(model, tuple(layer.weights.T for layer in model.layers))
-
-
-class Warmth(NamedTuple):
-    """Where the pre-activations of a layer were, and the surrogate fitted there.
-
-    Attributes:
-        mean: average of W h over warm-up, later steps counting more.
-        square: the same of its square.
-        surrogate: fitted when warm-up ends, and before it to the prior.
-    """
-
-    mean: Float[Array, "case visible"]
-    square: Float[Array, "case visible"]
-    surrogate: Surrogate
-
-
-@partial(jax.jit, static_argnames="num_chains")
-def init_layered(
-    key: PRNGKeyArray,
-    model: LayeredModel,
-    x: Float[Array, "obs visible"],
-    num_chains: int,
-    num_warmup: int,
-) -> LayeredState:
-    """Starts the chains of a group from draws of the model: over-dispersed, and blind to x."""
-    key_start, rng_key = jax.random.split(key)
-    start = model.simulate(key_start, num_chains * x.shape[0])
-    unfold = lambda a: a.reshape(num_chains, x.shape[0], *a.shape[1:])  # noqa: E731
-    assert start.h is not None
-    layers = (*start.intermediates, start.h)
-    warmth = []
-    for layer, h in zip(model.layers, layers, strict=True):
-        z = layer.pre_activation(h)
-        spread = jnp.broadcast_to(jnp.square(z).mean(), z.shape)
-        below = what_to_fit(x, z, len(warmth))
-        surrogate = fit_surrogate(layer, below, jnp.zeros_like(z), spread)
-        warmth.append(Warmth(z, jnp.square(z), surrogate))
-    intermediates = tuple(map(unfold, start.intermediates))
-    names = conditional_prior(model.prior).auxiliary
-    auxiliary = {name: unfold(start.sites[name]) for name in names}
-    counts = jnp.asarray(0), jnp.asarray(num_warmup)
-    metric = _init_metric(model, x, start, warmth[-1].surrogate)
-    return LayeredState(
-        unfold(start.h), intermediates, auxiliary, rng_key, tuple(warmth), *counts, metric
-    )
-
-
-def _init_metric(
-    model: LayeredModel, x: Float[Array, "obs visible"], start: Observations, surrogate: Surrogate
-) -> Metric | None:
-    """The metric where chains start, if units are coupled."""
-    given = conditional_prior(model.prior)
-    if given.coupling is None:
-        return None
-    h, layer = start.h, model.layers[-1]
-    assert h is not None
-    below = start.intermediates[-1] if start.intermediates else jnp.tile(x, (len(h) // len(x), 1))
-    rows = surrogate_rows(layer, surrogate, below, layer.pre_activation(h))
-    assert given.marginal is not None
-    active = jax.nn.sigmoid(given.marginal.inclusion_logit)
-    return init_metric(given.coupling, layer, rows.precision, jnp.broadcast_to(active, h.shape))
 
 
 def layered_step(
@@ -169,9 +69,11 @@ def layered_step(
             key_given = jax.random.fold_in(key, top + 1)
             arguments = (layer, state.warmth[top].surrogate, signals[-1], signals[-2])
             auxiliary, signals[-1] = renew_given(key_given, given, auxiliary, *arguments, augments)
+    is_last = state.num_steps + 1 == state.num_warmup
     warmth = jax.lax.cond(
-        warming, _warm, lambda *arguments: state.warmth, state, model.layers, x, signals[1:]
-    )
+        warming, warm, lambda warmth, *arguments: warmth,
+        state.warmth, state.num_steps, is_last, model.layers, x, signals[1:],
+    )  # fmt: skip
     if metric is not None:
         metric = jax.lax.cond(
             warming, _learn, lambda metric, *arguments: metric,
@@ -205,35 +107,6 @@ def _learn(
         return surrogate_rows(layer, surrogate, signals[-2], mean).precision
 
     return learn(metric, coupling, layer, precision, signals[-1], state.num_steps, state.num_warmup)
-
-
-def _warm(
-    state: LayeredState,
-    layers: tuple[Layer, ...],
-    x: Float[Array, "obs visible"],
-    signals: list[Array],
-) -> tuple[Warmth, ...]:
-    """Takes a sweep of warm-up into account; after the last, fits the surrogates."""
-    share = 2.0 / (state.num_steps + 3.0)  # weights grow with the steps done
-    is_last = state.num_steps + 1 == state.num_warmup
-    warmth = []
-    for layer, old, h in zip(layers, state.warmth, signals, strict=True):
-        z = layer.pre_activation(h)
-        mean = old.mean + share * (z - old.mean)
-        square = old.square + share * (jnp.square(z) - old.square)
-        var = jnp.maximum(square - jnp.square(mean), 0.0)
-        keep = lambda layer, below, mean, var, old=old: old.surrogate  # noqa: E731
-        below = what_to_fit(x, z, len(warmth))
-        surrogate = jax.lax.cond(is_last, fit_surrogate, keep, layer, below, mean, var)
-        warmth.append(Warmth(mean, square, surrogate))
-    return tuple(warmth)
-
-
-def what_to_fit(
-    x: Float[Array, "obs visible"], z: Float[Array, "case visible"], level: int
-) -> Float[Array, "case visible"]:
-    """The values that a surrogate is fitted to: x, and of hidden rows, which are seen or 0, 0."""
-    return jnp.zeros_like(z) if level > 0 else jnp.tile(x, (len(z) // len(x), 1))
 
 
 def unit_prior(
@@ -311,6 +184,27 @@ def _sweep(
     return jax.lax.cond(augments, lambda: new, correct)
 
 
+def _init(
+    key: PRNGKeyArray,
+    model: LayeredModel,
+    x: Float[Array, "obs visible"],
+    num_chains: int,
+    num_warmup: int,
+) -> LayeredState | HeldState:
+    """Starts chains, of the kind of sweep that is the quickest."""
+    init = init_held if holds(model, len(x)) else init_layered
+    return init(key, model, x, num_chains, num_warmup)
+
+
+def _step(
+    state: LayeredState | HeldState, model: LayeredModel | LaidOut, x: Float[Array, "obs visible"]
+) -> LayeredState | HeldState:
+    """One sweep of the kind that chains were started for."""
+    if isinstance(state, HeldState):
+        return held_step(state, model, x)
+    return layered_step(state, model, x)
+
+
 def check_layered(model: LayeredModel, method: str = "gibbs") -> None:
     """Raises ValueError unless these sweeps can sample the model; says what can.
 
@@ -339,5 +233,5 @@ def layered_sweep(model: LayeredModel) -> Sweep:
     prior = conditional_prior(model.prior)
     _, drawn = sample_jointly(jax.random.key(0), prior, 1)
     num_each = 0 if has_closed_form(units_given(prior, drawn).slab) else 1 + prior.num_switches
-    sweep = weights_sweep(init_layered, layered_step, model.num_weights, num_each * model.n_hidden)
+    sweep = weights_sweep(_init, _step, model.num_weights, num_each * model.n_hidden)
     return sweep._replace(lay_out=jax.jit(lay_out))

@@ -11,8 +11,9 @@ from numpyro.distributions import Exponential, Gamma, HalfNormal, TruncatedNorma
 from numpyro.infer import MCMC
 
 import probrev as pr
-from probrev.inference.gibbs import chain
-from probrev.inference.gibbs.layered_sweep import init_layered, layered_step
+from probrev.inference.gibbs import chain, held_sweep
+from probrev.inference.gibbs.layered_state import init_layered
+from probrev.inference.gibbs.layered_sweep import layered_step
 from probrev.runs import registry
 from tests.inference import brute_force
 from tests.marks import by_hand
@@ -141,8 +142,13 @@ def joint_law_z_scores(model, *, num_pairs: int, num_steps: int) -> np.ndarray:
         x, _ = generate(jax.random.key(100 + index), (*state.intermediates, state.h)[0][0])
     moved = functionals(model, x, *(h[0] for h in (*state.intermediates, state.h)))
     expected = functionals(model, fresh.x, *fresh.intermediates, fresh.h)
+    return z_scores_of(moved, expected)
+
+
+def z_scores_of(moved: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Of the differences of their means, rows independent."""
     gap = moved.mean(0) - expected.mean(0)
-    error = np.sqrt((moved.var(0) + expected.var(0)) / num_pairs)
+    error = np.sqrt((moved.var(0) + expected.var(0)) / len(moved))
     constant = (error == 0) & (gap == 0)  # the number of active units, where it is fixed
     return gap / np.where(constant, 1, error)
 
@@ -194,7 +200,15 @@ def test_moments_of_intermediate_layers_are_those_of_their_draws():
     np.testing.assert_allclose(moments["h_1_inclusion_prob"], (draws > 0).mean(over), rtol=1e-12)
 
 
+@pytest.fixture(params=[None, 1], ids=["layered", "held"])
+def either_sweep(request, monkeypatch):
+    """Small models as they are, and by the sweeps of large ones."""
+    if request.param:
+        monkeypatch.setattr(held_sweep, "MIN_WEIGHTS", request.param)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("either_sweep")
 def test_numpyro_driver_gives_the_same_draws():
     model = one_layer(PRIORS["capped"], n_visible=10)
     obs = model.simulate(jax.random.key(1), 3)
@@ -209,6 +223,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("either_sweep")
 def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     # Sizes of the capped case above, which has been compiled.
     model = one_layer(PRIORS["capped"], n_visible=12)
