@@ -12,6 +12,7 @@ from probrev.comparison.metrics import Case
 from probrev.comparison.metrics.predictive import predictive
 from probrev.comparison.verdict import Word
 from tests import small_case
+from tests.marks import by_hand
 from tests.small_case import LAYER, MODEL, OTHER, SLAB
 
 NUM_OBS = 200
@@ -153,7 +154,7 @@ def test_predictive_p_is_a_binomial_tail():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("keep_prob", "relative_noise", "source"),
-    [(0.5, 0.4, "real x"), (0.9, 0.8, "x from real h")],
+    [(0.5, 0.4, "real x"), *by_hand((0.9, 0.8, "x from real h"))],
 )
 def test_a_real_net_that_the_model_does_not_fit(keep_prob, relative_noise, source):
     """A scikit-learn net's second layer, read on breast-cancer data."""

@@ -305,7 +305,7 @@ def test_hundred_rows_thirty_units_three_active():
     weights = np.asarray(jax.random.normal(jax.random.key(0), (100, 30)))
     prior = pr.SpikeAndSlab(30, 0.1, HalfNormal(1 / np.sqrt(3)), max_active=3)
     model = pr.LayeredModel(prior, [pr.Layer(weights, 0.5, 0.7)])
-    obs = model.simulate(jax.random.key(1), 4)
+    obs = model.simulate(jax.random.key(1), 2)
     posterior = pr.exact(model, obs)
     found = posterior.tree["exact"].to_dataset()
     assert float((found["unvisited_mass"] + found["integration_error"]).max()) < 1e-3
