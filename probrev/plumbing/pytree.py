@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
+import probrev.plumbing.whole_numpyro  # noqa: F401
 from probrev.plumbing.fields import FIELDS, Fields, parameters_of, values_of
 from probrev.plumbing.readable import readable
 from probrev.plumbing.refusal import TypeRefusal
