@@ -6,13 +6,16 @@ import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Bool
 
+# Numbers of the largest array in such a kernel: of 4096 and more XLA does not compile it.
+MOST_NUMBERS = 4000
+
 
 def one_kernel[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """A function whose CPU code is one kernel: no dispatch between its operations, and one thread.
 
     XLA marks small loops so by itself; it does not say so in its documentation. Where the mark is
     ignored the code is slower, not wrong. The function must hold no matrix product, sort, scatter
-    or call of a library.
+    or call of a library, and compute no array of more than `MOST_NUMBERS`.
     """
     compiled = jax.jit(function)
 

@@ -204,6 +204,15 @@ def _pass(
     return h, rows._replace(residual=residual), v
 
 
+def count_relocations(moves: Bool[Array, "*shape"], prior: UnitPrior) -> Int[Array, "*shape"]:
+    """How many relocations a sweep has, given whether a coin of `RELOCATION_PROB` says to move.
+
+    Where single units cannot move at all, relocations are all there is: one for each.
+    """
+    fewest, _ = prior.active_range
+    return jnp.where(moves | (fewest > 0), max(fewest, 1), 0)
+
+
 def relocate_unit(
     key: PRNGKeyArray,
     prior: UnitPrior,

@@ -6,7 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from probrev.inference.gibbs.coordinate import RELOCATION_PROB, UnitPrior, gaussian
+from probrev.inference.gibbs.coordinate import (
+    RELOCATION_PROB,
+    UnitPrior,
+    count_relocations,
+    gaussian,
+)
 from probrev.inference.gibbs.event_pass import Linear, Place, event_pass, relocate
 from probrev.inference.gibbs.held_rows import HeldRows
 from probrev.inference.gibbs.surrogate import Surrogate, log_neglected
@@ -107,12 +112,11 @@ class _Case(NamedTuple):
 
     def sweep(self, key: PRNGKeyArray, old: Seat) -> tuple[Seat, Bool[Array, ""]]:
         """See `sweep_events`; and whether it was accepted."""
-        num_units, (fewest, _) = len(self.linear), self.prior.active_range
-        # Where single units cannot move at all, relocations are all there is: one for each.
-        most_moves = max(fewest, 1)
+        num_units, most_moves = len(self.linear), max(self.prior.active_range[0], 1)
         uniform = open_uniform(key, (num_units + 3 * (1 + most_moves),), self.linear.dtype)
         units, (order, moving, coin) = uniform[:num_units], uniform[num_units : num_units + 3]
-        backwards, moves = order < 0.5, (fewest > 0) | (moving < RELOCATION_PROB)
+        backwards = order < 0.5
+        num_moves = count_relocations(moving < RELOCATION_PROB, self.prior)
         v = gaussian(jnp.zeros_like(self.information), self.information)[1]
         wakes_at = silent_below(units, self.prior.inclusion_logit, self.prior.slab, v)
 
@@ -126,7 +130,7 @@ class _Case(NamedTuple):
             return relocate(where, self.prior, self.information, self.rows, place)
 
         def move_all(place: Place) -> Place:
-            return jax.lax.fori_loop(0, most_moves * moves, move, place)
+            return jax.lax.fori_loop(0, num_moves, move, place)
 
         def half(number: Int[Array, ""], place: Place) -> Place:
             return jax.lax.cond((number == 0) ^ backwards, renew, move_all, place)

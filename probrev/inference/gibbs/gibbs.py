@@ -77,7 +77,7 @@ def gibbs(
     closed form, has sweeps of another kind with the same law, whose cost follows what changes and
     not what there is (see `held_sweep`): up to 99 of 100 have the quadratic, fewer the less it was
     seen to fit in warm-up. Not where their Gram matrices, num_obs n_hidden^2 numbers, would take
-    more than 128 MiB.
+    more than 128 MiB, nor of more than 4000 rows, or units times values of a finite slab.
 
     A prior whose units are spikes and slabs given something, a rate, a factor, the state of a
     group, has that renewed after every sweep, given h; a discrete variable jointly with the units

@@ -17,6 +17,7 @@ from probrev.inference.gibbs.coordinate import (
     RELOCATION_PROB,
     UnitPrior,
     augment,
+    count_relocations,
     relocate_unit,
     update_units,
 )
@@ -24,11 +25,13 @@ from probrev.inference.gibbs.event_sweep import sweep_events
 from probrev.inference.gibbs.held_rows import HeldRows, can_hold, hold_rows
 from probrev.inference.gibbs.layered_state import LaidOut, lay_out
 from probrev.inference.gibbs.surrogate import fit_surrogate
+from probrev.inference.gibbs.warmth import average_in
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.prior_program import conditional_prior
 from probrev.model.slabs import has_closed_form
-from probrev.plumbing.one_kernel import do_if, one_kernel
+from probrev.model.tilted import FiniteSlab
+from probrev.plumbing.one_kernel import MOST_NUMBERS, do_if, one_kernel
 
 # Share of sweeps that draw the latents of silent rows, which never fail: at least, in warm-up, and
 # at most. The others cost a small part of one and, where the surrogate fits, mix faster; the less
@@ -80,7 +83,11 @@ def holds(model: LayeredModel, num_obs: int) -> bool:
         return False
     if layer.weights.size < MIN_WEIGHTS or not can_hold(num_obs, layer):
         return False
-    return has_closed_form(given.given({}).tilting_slab)
+    units = given.given({})
+    slab, (fewest, _) = units.tilting_slab, units.active_range
+    num_values = slab.values.shape[-1] if isinstance(slab, FiniteSlab) else 1
+    largest = max(layer.n_visible, layer.n_hidden * num_values, layer.n_hidden + 3 * (2 + fewest))
+    return has_closed_form(slab) and largest <= MOST_NUMBERS
 
 
 @partial(jax.jit, static_argnames="num_chains")
@@ -145,18 +152,13 @@ def _go_ahead(state: HeldState, laid_out: LaidOut, x: Float[Array, "obs visible"
 
     def with_held(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         del carry
-        return sweep_events(
-            key, given, layer, columns, state.held, old, x, num_sweeps, state.ahead.shape[1]
-        )
+        return sweep_events(key, given, layer, columns, state.held, old, x, num_sweeps, size)
 
     ahead, taken = do_if(~augments, with_held, (state.ahead, jnp.zeros(num_cases, int)))
     ahead = do_if(augments, with_latents, ahead)
 
     def learn(averages: tuple[Array, Array]) -> tuple[Array, Array]:
-        mean, square = averages
-        share = 2.0 / (state.num_steps + 3.0)  # weights grow with the steps done
-        z = layer.pre_activation(ahead[:, -1])
-        return mean + share * (z - mean), square + share * (jnp.square(z) - square)
+        return average_in(*averages, layer.pre_activation(ahead[:, -1]), state.num_steps)
 
     mean, square = do_if(warming, learn, (state.mean, state.square))
     done = state.num_steps + 1
@@ -223,7 +225,5 @@ def _sweep_latents(
         key = jax.random.fold_in(key_moves, step)
         return relocate_unit(key, prior, columns, information, *carry)
 
-    fewest, _ = prior.active_range
-    # Where single units cannot move at all, relocations are all there is: one for each.
-    num_moves = jnp.where(jax.random.bernoulli(key_coin, RELOCATION_PROB), max(fewest, 1), fewest)
+    num_moves = count_relocations(jax.random.bernoulli(key_coin, RELOCATION_PROB), prior)
     return jax.lax.fori_loop(0, num_moves, relocate, (h, rows))[0]

@@ -8,6 +8,7 @@ from probrev.inference.gibbs.auxiliary_step import check_prior, units_given
 from probrev.inference.gibbs.coordinate import (
     RELOCATION_PROB,
     UnitPrior,
+    count_relocations,
     relocate_unit,
     update_units,
 )
@@ -161,12 +162,8 @@ def _sweep(
         key = jax.random.fold_in(key_moves, step)
         return relocate_unit(key, prior, columns, information, *carry)
 
-    # Where single units cannot move at all, relocations are all there is: one for each.
     fewest, _ = prior.active_range
-    if fewest > 0:
-        num_moves = fewest
-    else:
-        num_moves = jax.random.bernoulli(key_coin, RELOCATION_PROB).astype(int)
+    num_moves = count_relocations(jax.random.bernoulli(key_coin, RELOCATION_PROB), prior)
     new = h
     if relocates and fewest > 0:
         new, rows = jax.lax.fori_loop(0, num_moves * backwards, relocate, (new, rows))

@@ -43,18 +43,27 @@ def warm(
         x: what is below them.
         signals: the hidden vectors, the one next to x first.
     """
-    share = 2.0 / (num_steps + 3.0)  # weights grow with the steps done
     found = []
     for layer, old, h in zip(layers, warmth, signals, strict=True):
         z = layer.pre_activation(h)
-        mean = old.mean + share * (z - old.mean)
-        square = old.square + share * (jnp.square(z) - old.square)
+        mean, square = average_in(old.mean, old.square, z, num_steps)
         var = jnp.maximum(square - jnp.square(mean), 0.0)
         keep = lambda layer, below, mean, var, old=old: old.surrogate  # noqa: E731
         below = what_to_fit(x, z, len(found))
         surrogate = jax.lax.cond(fits, fit_surrogate, keep, layer, below, mean, var)
         found.append(Warmth(mean, square, surrogate))
     return tuple(found)
+
+
+def average_in(
+    mean: Float[Array, "case visible"],
+    square: Float[Array, "case visible"],
+    z: Float[Array, "case visible"],
+    num_steps: Int[Array, ""],
+) -> tuple[Float[Array, "case visible"], Float[Array, "case visible"]]:
+    """Averages of z and of its square with one more z; weights grow with the steps done."""
+    share = 2.0 / (num_steps + 3.0)
+    return mean + share * (z - mean), square + share * (jnp.square(z) - square)
 
 
 def what_to_fit(

@@ -22,6 +22,7 @@ from probrev.model.prior_program import conditional_prior
 from probrev.model.slabs import canonical_slab
 from probrev.model.tilted import invert_tilted, log_slab_ratio, silent_below
 from probrev.numerics.truncated_normal import open_uniform
+from probrev.plumbing.one_kernel import one_kernel
 from tests.inference.gibbs.test_gibbs import functionals, one_layer, z_scores_of
 from tests.marks import by_hand
 from tests.plain_unit import ACTIVATIONS
@@ -110,6 +111,52 @@ def test_below_the_bound_a_silent_unit_stays_silent(dtype):
         above = just_below + 0.7 * jnp.sqrt(v) + 0.1 * jnp.abs(just_below)
         needed = jnp.log(u) - logit
         assert (log_slab_ratio(slab, above, v) >= needed).mean() > 0.7
+
+
+@pytest.mark.parametrize("slab", [HalfNormal(0.7), Exponential(1.5), FINITE])
+@pytest.mark.parametrize("v", [np.inf, 1e12, 1e-12])
+@pytest.mark.parametrize("logit", [-np.inf, -1.0, np.inf])
+def test_the_bound_where_rows_say_nothing_or_all(slab, v, logit):
+    """A column of zeros is one that they say nothing of; r = 0, so that x speaks for silence."""
+    u = jnp.asarray(np.r_[1e-300, 1e-12, np.linspace(0.001, 0.999, 200)])
+    slab, v, none = canonical_slab(slab), jnp.full_like(u, v), jnp.zeros_like(u)
+    wakes = invert_tilted(u, logit, slab, none, v, none > 0) > 0
+    bound = silent_below(u, logit, slab, v)
+    assert not jnp.isnan(bound).any()
+    assert (bound[wakes] <= 0).all()
+
+
+def test_the_kernel_is_one_call():
+    """The mark is not documented: were it ignored, the compiled program would hold no such call."""
+
+    def wait(x):
+        return jax.lax.while_loop(lambda x: x < 9, lambda x: x + jnp.sin(x) ** 2 + 0.1, x)
+
+    def is_marked(wait):
+        text = jax.jit(lambda x: wait(x) + 1).lower(1.0).compile().as_text()
+        calls = [line for line in text[text.index("ENTRY") :].splitlines() if " call(" in line]
+        return any('inlineable="false",xla_cpu_small_call="true"' in line for line in calls)
+
+    assert is_marked(one_kernel(wait))
+    assert not is_marked(jax.jit(wait))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_visible", "num_values", "n_hidden", "held"),
+    [(4000, 2, 3, True), (4096, 2, 3, False), (5, 4, 1000, True), (5, 4, 1200, False)],
+)
+def test_large_arrays_are_no_part_of_a_kernel(n_visible, num_values, n_hidden, held):
+    """XLA ends in an error where one of them has 4096 numbers."""
+    slab = pr.FiniteSlab(np.arange(1, 1 + num_values), np.full(num_values, 1 / num_values))
+    weights = np.random.default_rng(0).normal(size=(n_visible, n_hidden))
+    prior = pr.SpikeAndSlab(n_hidden, 0.1, slab, max_active=3)
+    model = pr.LayeredModel(prior, [pr.Layer(weights, 0.6, 0.9)])
+    obs = model.simulate(jax.random.key(0), 1)
+    holds = held_sweep.holds(model, 1)
+    assert holds == (held and weights.size >= held_sweep.MIN_WEIGHTS)
+    found = pr.gibbs(jax.random.key(1), model, obs, num_warmup=8, num_samples=20, num_chains=2)
+    assert np.isfinite(found.draws).all()
 
 
 def enumerate_posterior(model, x):
