@@ -262,6 +262,11 @@ def has_closed_form(slab: Slab) -> bool:
     return isinstance(slab, FiniteSlab | LogQuadraticSlab)
 
 
+def num_values(slab: Slab) -> int:
+    """How many values a slab has that are told apart: those of a finite one, else the one drawn."""
+    return slab.values.shape[-1] if isinstance(slab, FiniteSlab) else 1
+
+
 def check_slab(slab: object) -> None:
     """Raise unless the object can be a slab.
 

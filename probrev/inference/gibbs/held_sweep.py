@@ -29,8 +29,7 @@ from probrev.inference.gibbs.warmth import average_in
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.prior_program import conditional_prior
-from probrev.model.slabs import has_closed_form
-from probrev.model.tilted import FiniteSlab
+from probrev.model.slabs import has_closed_form, num_values
 from probrev.plumbing.one_kernel import MOST_NUMBERS, do_if, one_kernel
 
 # Share of sweeps that draw the latents of silent rows, which never fail: at least, in warm-up, and
@@ -85,8 +84,8 @@ def holds(model: LayeredModel, num_obs: int) -> bool:
         return False
     units = given.given({})
     slab, (fewest, _) = units.tilting_slab, units.active_range
-    num_values = slab.values.shape[-1] if isinstance(slab, FiniteSlab) else 1
-    largest = max(layer.n_visible, layer.n_hidden * num_values, layer.n_hidden + 3 * (2 + fewest))
+    of_slab = layer.n_hidden * num_values(slab)
+    largest = max(layer.n_visible, of_slab, layer.n_hidden + 3 * (2 + fewest))
     return has_closed_form(slab) and largest <= MOST_NUMBERS
 
 
