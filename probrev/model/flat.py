@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from probrev.model.silence import log_silence_prob, sum_log_silence_prob
+from probrev.model.silence import SilenceTable, log_silence_prob, sum_log_silence_prob
 from probrev.numerics.normal_interval import interval_law, log_interval_prob, second_moment
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, upper_tail
 from probrev.plumbing.readable import readable
@@ -123,6 +123,7 @@ class Flat(NamedTuple):
         noise_std: ArrayLike,
         keep_prob: ArrayLike,
         is_on: Bool[Array, "*#shape row"],
+        table: SilenceTable | None = None,
     ) -> Float[Array, "*shape"]:
         """The sum of `log_mass_quick` over the rows that are on this flat.
 
@@ -131,9 +132,10 @@ class Flat(NamedTuple):
             noise_std: sigma > 0, a scalar.
             keep_prob: rho in (0, 1], a scalar.
             is_on: which rows are.
+            table: of that rho, if there is one.
         """
         if self.is_half_line and self.value == 0:
-            return sum_log_silence_prob(self.bounds(z, noise_std).t, keep_prob, is_on)
+            return sum_log_silence_prob(self.bounds(z, noise_std).t, keep_prob, is_on, table)
         return jnp.where(is_on, self.log_mass_quick(z, noise_std, keep_prob), 0.0).sum(-1)
 
     def prob(self, bounds: Bounds) -> Float[Array, "..."]:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from probrev.model.activations import Activation, Location, as_activation
 from probrev.model.distributions import LayerUnit
+from probrev.model.silence import SilenceTable
 from probrev.plumbing import door
 from probrev.plumbing.arrays import as_floats, check_real
 from probrev.plumbing.pytree import is_concrete, pytree
@@ -203,12 +204,21 @@ class Layer:
         return seen.sum(-1) * jnp.log(scale) + log_slopes.sum(-1)
 
     def sum_log_censored(
-        self, x: Float[Array, "*shape visible"], pre_activation: Float[Array, "*shape visible"]
+        self,
+        x: Float[Array, "*shape visible"],
+        pre_activation: Float[Array, "*shape visible"],
+        table: SilenceTable | None = None,
     ) -> Float[Array, "*shape"]:
-        """Log mass of all rows on flats; not meant for differentiation."""
+        """Log mass of all rows on flats; not meant for differentiation.
+
+        Args:
+            x: what is below.
+            pre_activation: z.
+            table: of `keep_prob`, if there is one.
+        """
         z, total = pre_activation, jnp.zeros(pre_activation.shape[:-1], pre_activation.dtype)
         for flat, is_on in zip(self.activation.flats, self.locate(x).on, strict=True):
-            total += flat.sum_log_mass(z, self.noise_std, self.keep_prob, is_on)
+            total += flat.sum_log_mass(z, self.noise_std, self.keep_prob, is_on, table)
         return total
 
     # Up

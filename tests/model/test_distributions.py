@@ -11,7 +11,7 @@ from scipy.integrate import quad
 
 from probrev.model.activations import Identity, Relu
 from probrev.model.distributions import LayerUnit
-from probrev.model.silence import log_silence_prob, sum_log_silence_prob
+from probrev.model.silence import log_silence_prob, sum_log_silence_prob, tabulate_silence
 
 rectified_unit, linear_unit = partial(LayerUnit, Relu()), partial(LayerUnit, Identity())
 
@@ -136,6 +136,27 @@ def test_sum_over_silent_rows(keep_prob, dtype):
         log_kept = np.log(rho) + scipy.stats.norm.logcdf(-t.astype(float))
         expected = np.where(is_on, np.logaddexp(np.log1p(-rho), log_kept), 0.0).sum(1)
     np.testing.assert_allclose(ours, expected, rtol=1e-12 if dtype == jnp.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("keep_prob", [0.0, 1e-9, 0.35, 0.97, 1.0 - 2**-20, 1.0 - 2**-50, 1.0])
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_sum_over_silent_rows_by_table(keep_prob, dtype):
+    """Off by little for each row wherever it lies; without dropout the table does not serve."""
+    rho = float(dtype(keep_prob))
+    table = jax.jit(tabulate_silence)(dtype(keep_prob))
+    assert table.is_near == (rho < 1)
+    t = np.concatenate([np.linspace(-10, 13, 20_001), [-1e9, -40.0, 40.0, 1e9]]).astype(dtype)
+    is_on = np.ones((1,), bool)
+    by_row = jax.jit(jax.vmap(sum_log_silence_prob, in_axes=(0, None, None, None)))
+    ours = by_row(jnp.asarray(t[:, None]), dtype(keep_prob), is_on, table)
+    assert ours.dtype == dtype
+    with np.errstate(divide="ignore"):
+        log_kept = np.log(rho) + scipy.stats.norm.logcdf(-t.astype(float))
+        expected = np.logaddexp(np.log1p(-rho), log_kept)
+    error = np.abs(ours - expected) / np.maximum(1.0, -expected)
+    assert error.max() < (1e-8 if dtype == jnp.float64 else 5e-6)
+    none = sum_log_silence_prob(jnp.asarray(t), dtype(keep_prob), ~is_on, table)
+    assert none == 0
 
 
 @pytest.mark.slow

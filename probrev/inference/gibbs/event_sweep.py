@@ -16,6 +16,7 @@ from probrev.inference.gibbs.event_pass import Linear, Place, event_pass, reloca
 from probrev.inference.gibbs.held_rows import HeldRows
 from probrev.inference.gibbs.surrogate import Surrogate, log_neglected
 from probrev.model.layer import Layer
+from probrev.model.silence import SilenceTable
 from probrev.model.tilted import silent_below
 from probrev.numerics.truncated_normal import open_uniform
 from probrev.plumbing.one_kernel import one_kernel
@@ -72,7 +73,7 @@ def sweep_events(
         key, logit, slab, layer, columns, held, h, x, num_sweeps = operands
         obs = index % x.shape[0]
         case = _Case(
-            UnitPrior(logit, slab, prior.active_range), layer,
+            UnitPrior(logit, slab, prior.active_range), layer, held.silence,
             Linear(held.gram, obs, columns),
             *_pick((held.information, held.linear, held.surrogate, x), obs),
         )  # fmt: skip
@@ -104,6 +105,7 @@ class _Case(NamedTuple):
 
     prior: UnitPrior
     layer: Layer
+    silence: SilenceTable
     rows: Linear
     information: Float[Array, " hidden"]
     linear: Float[Array, " hidden"]
@@ -148,7 +150,8 @@ class _Case(NamedTuple):
     def _seat(self, place: Place, z: Float[Array, " visible"]) -> Seat:
         one = lambda leaf: leaf[None]  # noqa: E731
         surrogate = jax.tree.map(one, self.surrogate)
-        return Seat(place, z, log_neglected(self.layer, surrogate, one(self.x), one(z))[0])
+        neglected = log_neglected(self.layer, surrogate, one(self.x), one(z), self.silence)
+        return Seat(place, z, neglected[0])
 
 
 def _pick[T](tree: T, index: Int[Array, ""]) -> T:

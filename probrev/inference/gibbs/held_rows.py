@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from probrev.inference.gibbs.surrogate import Surrogate, surrogate_rows
 from probrev.model.layer import Layer
+from probrev.model.silence import SilenceTable, tabulate_silence
 
 # Most that the Gram matrices of a group of chains may take.
 MAX_GRAM_BYTES = 2**27
@@ -26,12 +27,14 @@ class HeldRows(NamedTuple):
         information: its diagonal, what the rows say about each unit alone.
         linear: W^T P y at h = 0, y the pre-activations that are seen, or the surrogate's.
         surrogate: of the rows, (obs, visible).
+        silence: log mass of a silent row, by which what the surrogate leaves out is worked out.
     """
 
     gram: Float[Array, "obs hidden hidden"]
     information: Float[Array, "obs hidden"]
     linear: Float[Array, "obs hidden"]
     surrogate: Surrogate
+    silence: SilenceTable
 
 
 def can_hold(num_obs: int, layer: Layer) -> bool:
@@ -45,4 +48,5 @@ def hold_rows(layer: Layer, surrogate: Surrogate, x: Float[Array, "obs visible"]
     rows = surrogate_rows(layer, surrogate, x, jnp.broadcast_to(layer.bias, x.shape))
     gram = jax.lax.map(lambda precision: (precision[:, None] * weights).T @ weights, rows.precision)
     information = jnp.diagonal(gram, axis1=1, axis2=2)
-    return HeldRows(gram, information, rows.residual @ weights, surrogate)
+    silence = tabulate_silence(layer.keep_prob)
+    return HeldRows(gram, information, rows.residual @ weights, surrogate, silence)

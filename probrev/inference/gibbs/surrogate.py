@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from probrev.inference.gibbs.coordinate import Rows, augment
 from probrev.model.channel import observed_score
 from probrev.model.layer import Layer
+from probrev.model.silence import SilenceTable
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 # Least precision of a row on a flat, in units of a seen row's: its mass is not log-concave
@@ -94,11 +95,14 @@ def log_neglected(
     surrogate: Surrogate,
     x: Float[Array, "case visible"],
     z: Float[Array, "case visible"],
+    table: SilenceTable | None = None,
 ) -> Float[Array, " case"]:
     """Log likelihood less the surrogate's, up to a constant."""
     d = z - surrogate.center
     fitted = d * (surrogate.slope - 0.5 * surrogate.precision * d)
-    return layer.sum_log_censored(x, z) - jnp.where(layer.locate(x).seen, 0.0, fitted).sum(-1)
+    return layer.sum_log_censored(x, z, table) - jnp.where(layer.locate(x).seen, 0.0, fitted).sum(
+        -1
+    )
 
 
 def accept(
