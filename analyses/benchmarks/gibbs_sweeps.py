@@ -51,8 +51,8 @@ def measure_sweep(n: int, m: int, k: int, depth: int, chains: int, obs: int) -> 
     """One setting; with several layers the ratio is to passes over every layer's weights."""
     model = stack(n, m, k, depth)
     x = model.simulate(jax.random.key(1), obs).x
-    groups = init_groups(jax.random.key(2), model, x, chains, WARMUP)
     sweep = sweep_of(model)
+    groups = init_groups(jax.random.key(2), sweep, model, x, chains, WARMUP)
     args = sweep.lay_out(model), x
     run = partial(run_chain, sweep.step, args=args, keep=every_layer, num_warmup=0)
     with stopwatch() as timing:

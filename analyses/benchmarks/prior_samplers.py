@@ -114,8 +114,8 @@ def _setting(prior: str, n_hidden: int) -> tuple[Any, Any, dict[str, Any], float
 def _run_gibbs(
     model: pr.LayeredModel, obs: pr.Observations, num_chains: int, num_samples: int
 ) -> tuple[dict[str, np.ndarray], float]:
-    states = init_groups(jax.random.key(2), model, obs.x, num_chains, NUM_WARMUP)
     sweep = sweep_of(model)
+    states = init_groups(jax.random.key(2), sweep, model, obs.x, num_chains, NUM_WARMUP)
     go_on = partial(
         run_chain, sweep.step, args=(sweep.lay_out(model), obs.x), keep=top_layer, num_warmup=0
     )

@@ -83,8 +83,8 @@ def run_gibbs(
     model: pr.LayeredModel, obs: pr.Observations, chains: int, seconds: float
 ) -> tuple[np.ndarray, float, float]:
     """Draws of h (chain, draw, hidden), the seconds they took, and those of compilation."""
-    states = init_groups(jax.random.key(2), model, obs.x, chains, NUM_WARMUP)
     sweep = sweep_of(model)
+    states = init_groups(jax.random.key(2), sweep, model, obs.x, chains, NUM_WARMUP)
     go_on = partial(
         run_chain, sweep.step, args=(sweep.lay_out(model), obs.x), keep=top_layer, num_warmup=0
     )

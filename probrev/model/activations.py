@@ -349,6 +349,16 @@ def as_activation(given: str | Activation) -> Activation:
     return found
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def _look_at(
+    z: Float[Array, " point"], activation: Activation
+) -> tuple[Array, Array, Location, Array, Array]:
+    """What an activation makes of z, its slope, where that is, its inverse and its log slope."""
+    y, slope = jax.jvp(activation, (z,), (jnp.ones_like(z),))
+    place = activation.locate(y, 1.0)
+    return y, slope, place, activation.inverse(y), activation.log_inverse_slope(y)
+
+
 @functools.cache
 def _check(activation: Activation) -> None:
     """Raises ValueError unless what an activation says of itself is true.
@@ -359,9 +369,7 @@ def _check(activation: Activation) -> None:
     with jax.ensure_compile_time_eval():
         ends = [end for flat in activation.flats for end in flat[1:] if math.isfinite(end)]
         z = jnp.asarray(np.unique([CHECKED, *(end + CHECKED / 3 for end in ends)]))
-        y, slope = jax.jvp(activation, (z,), (jnp.ones_like(z),))
-        place = activation.locate(y, 1.0)
-        inverse, log_slope = activation.inverse(y), activation.log_inverse_slope(y)
+        y, slope, place, inverse, log_slope = _look_at(z, activation)
     z, y, slope, inverse, log_slope = map(np.asarray, (z, y, slope, inverse, log_slope))
     on_flat = np.zeros(z.shape, bool)
     for flat, is_on in zip(activation.flats, map(np.asarray, place.on), strict=True):

@@ -3,6 +3,7 @@
 # NumPyro's own distributions narrow the signatures of the base class in the same way.
 # pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
 
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -65,9 +66,9 @@ class CappedCategorical(dist.Distribution):
     ):
         _check_capped_arguments(logits, max_active, min_active)
         logits = jnp.asarray(logits, jnp.result_type(0.0, logits))
-        self.logits: Float[Array, "*batch n levels"] = jax.nn.log_softmax(logits, axis=-1)
         self.max_active, self.min_active = int(max_active), int(min_active)
-        self._log_normaliser = logsumexp(self._allowed_log_probs(), axis=-1)
+        self.logits: Float[Array, "*batch n levels"]
+        self.logits, self._log_normaliser = _normalise(logits, self.max_active, self.min_active)
         super().__init__(logits.shape[:-2], logits.shape[-2:-1], validate_args=validate_args)
 
     @property
@@ -110,7 +111,7 @@ class CappedCategorical(dist.Distribution):
         shape = sample_shape + self.logits.shape[:-2]
         key_level, key_active = jax.random.split(key)
         n_units = self.logits.shape[-2]
-        log_off, log_on = self._log_off_on()
+        log_off, log_on = _log_off_on(self.logits)
         slack = jnp.arange(self.max_active + 1) <= self.max_active - self.min_active
         initial = jnp.where(slack, jnp.zeros((), self.logits.dtype), -jnp.inf)
         initial = jnp.broadcast_to(initial, (*self.logits.shape[:-2], self.max_active + 1))
@@ -148,33 +149,46 @@ class CappedCategorical(dist.Distribution):
     def _top_level(self) -> int:
         return self.logits.shape[-1] - 1
 
-    def _log_off_on(self) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
-        """Return log P(level_i = 0) and log P(level_i > 0) without the cap."""
-        return self.logits[..., 0], logsumexp(self.logits[..., 1:], axis=-1)
 
-    def _allowed_log_probs(self, *log_off_on: Array) -> Float[Array, "*batch counts"]:
-        """Return log P(c units active) for c = 0, ..., max_active, -inf where not allowed."""
-        log_probs = self._num_active_table(*log_off_on)[..., 0, :]
-        allowed = jnp.arange(self.max_active + 1) >= self.min_active
-        return jnp.where(jnp.broadcast_to(allowed, log_probs.shape), log_probs, -jnp.inf)
-
-    def _num_active_table(self, *log_off_on: Array) -> Float[Array, "*batch suffixes counts"]:
-        """Return log P(exactly c units active from unit i on), without the cap."""
-        log_off, log_on = log_off_on or self._log_off_on()
-        counts = jnp.arange(self.max_active + 1)
-        initial = jnp.where(counts == 0, jnp.zeros((), log_off.dtype), -jnp.inf)
-        initial = jnp.broadcast_to(initial, (*log_off.shape[:-1], self.max_active + 1))
-        return _suffix_table(log_off, log_on, initial)
+@partial(jax.jit, static_argnums=(1, 2))
+def _normalise(
+    logits: Float[Array, "*batch n levels"], max_active: int, min_active: int
+) -> tuple[Float[Array, "*batch n levels"], Float[Array, "*batch"]]:
+    """Return log P(level) of each unit without the cap, and the log probability of the cap."""
+    logits = jax.nn.log_softmax(logits, axis=-1)
+    return logits, _log_normaliser(*_log_off_on(logits), max_active, min_active)
 
 
 @jax.jit
 def _active_prob(law: CappedCategorical) -> Float[Array, "*batch n"]:
-    log_off, log_on = law._log_off_on()
+    log_off, log_on = _log_off_on(law.logits)
 
-    def log_normaliser(log_on: Array) -> Array:
-        return jnp.sum(logsumexp(law._allowed_log_probs(log_off, log_on), axis=-1))
+    def total(log_on: Array) -> Array:
+        return jnp.sum(_log_normaliser(log_off, log_on, law.max_active, law.min_active))
 
-    return jax.grad(log_normaliser)(log_on)
+    return jax.grad(total)(log_on)
+
+
+def _log_off_on(
+    logits: Float[Array, "*batch n levels"],
+) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
+    """Return log P(level_i = 0) and log P(level_i > 0) without the cap."""
+    return logits[..., 0], logsumexp(logits[..., 1:], axis=-1)
+
+
+def _log_normaliser(
+    log_off: Float[Array, "*batch n"],
+    log_on: Float[Array, "*batch n"],
+    max_active: int,
+    min_active: int,
+) -> Float[Array, "*batch"]:
+    """Return the log probability that min_active to max_active of independent units are active."""
+    counts = jnp.arange(max_active + 1)
+    initial = jnp.where(counts == 0, jnp.zeros((), log_off.dtype), -jnp.inf)
+    initial = jnp.broadcast_to(initial, (*log_off.shape[:-1], max_active + 1))
+    log_probs = _suffix_table(log_off, log_on, initial)[..., 0, :]
+    allowed = jnp.broadcast_to(counts >= min_active, log_probs.shape)
+    return logsumexp(jnp.where(allowed, log_probs, -jnp.inf), axis=-1)
 
 
 def _shift(table: Float[Array, "... counts"]) -> Float[Array, "... counts"]:

@@ -1,8 +1,9 @@
 """Whether values of x are some that a layer can make."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from probrev.model.activations import Activation, Location
 from probrev.model.layer import Layer
@@ -14,7 +15,7 @@ NEAR_FLAT, CHANCE_OF_NEAR = 1e-6, 1e-4
 
 def check_values(layer: Layer, x: Float[np.ndarray, "obs visible"]) -> None:
     """Raises ValueError for x of probability 0 under every h, or rounded off a flat's value."""
-    place = layer.locate(jnp.asarray(x))
+    place = _locate(layer, jnp.asarray(x))
     impossible = np.argwhere(~np.asarray(place.possible))
     if len(impossible):
         number, unit = impossible[0]
@@ -25,6 +26,11 @@ def check_values(layer: Layer, x: Float[np.ndarray, "obs visible"]) -> None:
             f"probability 0 under every h{explain_negative(layer.activation, x)}"
         )
     _check_flats(layer, x, place)
+
+
+@jax.jit
+def _locate(layer: Layer, x: Float[Array, "obs visible"]) -> Location:
+    return layer.locate(x)
 
 
 def explain_negative(activation: Activation, x: Float[np.ndarray, "obs visible"]) -> str:

@@ -66,9 +66,14 @@ class RectifiedNormal(SparsePrior):
     @property
     @override
     def inclusion_logit(self) -> Float[Array, " hidden"]:
-        t = self.mean_before / self.std_before
-        above, below = (log_scaled_ndtr(one) for one in (t, -t))
-        return above - below + 0.5 * t * jnp.abs(t)
+        return _log_odds_above_zero(self.mean_before / self.std_before)
+
+
+@jax.jit
+def _log_odds_above_zero(t: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Log odds of Z + t > 0, Z standard normal."""
+    above, below = (log_scaled_ndtr(one) for one in (t, -t))
+    return above - below + 0.5 * t * jnp.abs(t)
 
 
 @pytree(data=("mean", "loadings", "noise_var", "projection", "factor_std"), meta=("n_hidden",))

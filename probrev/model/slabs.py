@@ -216,7 +216,13 @@ def rectified_slab(
 
 def truncated_normal_slab(loc: ArrayLike, scale: ArrayLike) -> LogQuadraticSlab:
     """Return N(loc, scale^2) on h > 0, of log normaliser log scale + log[Phi/phi](loc / scale)."""
-    loc, scale = jnp.asarray(loc), jnp.asarray(scale)
+    return _truncated_normal_slab(jnp.asarray(loc), jnp.asarray(scale))
+
+
+@jax.jit  # one program, where a prior is made outside of any, and not a hundred
+def _truncated_normal_slab(
+    loc: Float[Array, "..."], scale: Float[Array, "..."]
+) -> LogQuadraticSlab:
     precision = 1.0 / jnp.square(scale)
     log_density = -jnp.log(scale) - log_mills(loc / scale)
     return LogQuadraticSlab(log_density, loc * precision, precision)

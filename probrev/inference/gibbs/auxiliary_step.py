@@ -55,6 +55,35 @@ def units_given(prior: ConditionalPrior, u: Auxiliary) -> UnitPrior:
     return UnitPrior(logit, slab, given.active_range)
 
 
+class UnitsSeen(NamedTuple):
+    """What is the same of a prior's units, whatever they are given.
+
+    Attributes:
+        has_closed_form: whether their slab has one where a sweep is compiled.
+        active_range: fewest and most units active.
+    """
+
+    has_closed_form: bool
+    active_range: tuple[int, int]
+
+
+def look_at_units(prior: ConditionalPrior) -> UnitsSeen:
+    """Traces the units, as a sweep does: no number is computed.
+
+    Raises:
+        ValueError: see `units_given`.
+    """
+    seen = []
+
+    def look() -> None:
+        _, u = sample_jointly(jax.random.key(0), prior, 1)
+        units = units_given(prior, u)
+        seen.append(UnitsSeen(has_closed_form(units.slab), units.active_range))
+
+    jax.eval_shape(look)
+    return seen[0]
+
+
 def check_prior(method: str, prior: Prior) -> None:
     """Raises ValueError for a prior that is no spikes and slabs, given anything.
 
@@ -66,9 +95,7 @@ def check_prior(method: str, prior: Prior) -> None:
         check_spike_and_slab(method, prior)
         return
     try:
-        conditional = conditional_prior(prior)
-        u = jax.eval_shape(lambda: sample_jointly(jax.random.key(0), conditional, 1)[1])
-        jax.eval_shape(lambda u: units_given(conditional, u), u)
+        look_at_units(conditional_prior(prior))
     except ValueError as error:
         raise Refusal(
             f"{method} needs a prior with a spike and a slab, SpikeAndSlab or KSparse or given "
@@ -78,9 +105,7 @@ def check_prior(method: str, prior: Prior) -> None:
 
 def fixes_count(prior: Prior) -> bool:
     """Whether the number of active units is fixed, whatever they are given."""
-    conditional = conditional_prior(prior)
-    _, u = sample_jointly(jax.random.key(0), conditional, 1)
-    fewest, most = units_given(conditional, u).active_range
+    fewest, most = look_at_units(conditional_prior(prior)).active_range
     return 0 < fewest == most
 
 

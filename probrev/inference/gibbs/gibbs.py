@@ -15,7 +15,7 @@ import probrev.inference.gibbs.block_sweep
 import probrev.inference.gibbs.layered_sweep  # noqa: F401
 from probrev.inference.gibbs.auxiliary_step import draw_auxiliary
 from probrev.inference.gibbs.chain import run_chain
-from probrev.inference.gibbs.sweep import State, sweep_of
+from probrev.inference.gibbs.sweep import State, Sweep, sweep_of
 from probrev.model import door as model_door
 from probrev.model.observations import Observations
 from probrev.model.protocol import Model, check_obs, check_pytree
@@ -141,7 +141,7 @@ def gibbs(
         settings["start"] = start
     timing, chain = Timing(), None
     with stopwatch(timing):
-        states = init_groups(key, model, obs.x, num_chains, num_warmup)
+        states = init_groups(key, sweep, model, obs.x, num_chains, num_warmup)
         if start != "prior":
             states = [_at_truth(state, model, obs, start) for state in states]
         laid_out = sweep.lay_out(model)
@@ -244,16 +244,16 @@ def _between(state: State) -> tuple[Array, ...]:
 
 def init_groups(
     key: PRNGKeyArray,
+    sweep: Sweep,
     model: Model,
     x: Float[Array, "obs visible"],
     num_chains: int,
     num_warmup: int,
 ) -> list[State]:
     """Starts of all chains, in groups of equal size that can run side by side."""
-    init = sweep_of(model).init
     num_groups = NUM_GROUPS if num_chains % NUM_GROUPS == 0 else 1
     return [
-        init(jax.random.fold_in(key, group), model, x, num_chains // num_groups, num_warmup)
+        sweep.init(jax.random.fold_in(key, group), model, x, num_chains // num_groups, num_warmup)
         for group in range(num_groups)
     ]
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from probrev.inference.gibbs.auxiliary_step import check_prior, units_given
+from probrev.inference.gibbs.auxiliary_step import check_prior, look_at_units, units_given
 from probrev.inference.gibbs.coordinate import (
     RELOCATION_PROB,
     UnitPrior,
@@ -26,11 +26,11 @@ from probrev.inference.gibbs.surrogate import (
 )
 from probrev.inference.gibbs.sweep import Sweep, sweep_of, weights_sweep
 from probrev.inference.gibbs.warmth import Warmth, warm, what_to_fit
-from probrev.model.conditional_prior import Auxiliary, sample_jointly
+from probrev.model.conditional_prior import Auxiliary
 from probrev.model.layer import Layer
 from probrev.model.layered_model import LayeredModel
 from probrev.model.prior_program import conditional_prior
-from probrev.model.slabs import has_closed_form, rectified_slab
+from probrev.model.slabs import rectified_slab
 from probrev.plumbing.refusal import Refusal
 
 # Sweeps after warm-up that draw the latents of silent rows. Those with a surrogate mix some three
@@ -228,7 +228,6 @@ def layered_sweep(model: LayeredModel) -> Sweep:
     """The sweep of a LayeredModel."""
     check_layered(model)
     prior = conditional_prior(model.prior)
-    _, drawn = sample_jointly(jax.random.key(0), prior, 1)
-    num_each = 0 if has_closed_form(units_given(prior, drawn).slab) else 1 + prior.num_switches
+    num_each = 0 if look_at_units(prior).has_closed_form else 1 + prior.num_switches
     sweep = weights_sweep(_init, _step, model.num_weights, num_each * model.n_hidden)
     return sweep._replace(lay_out=jax.jit(lay_out))
