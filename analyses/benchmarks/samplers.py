@@ -1,9 +1,11 @@
-"""Gibbs beside NumPyro's and PyMC's samplers: effective draws a second, and if they agree."""
+"""Gibbs beside NumPyro's and PyMC's samplers and one by hand: effective draws, agreement."""
 
 import time
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import arviz as az
 import jax
@@ -24,6 +26,22 @@ ESS_WANTED = 1000
 NUM_WARMUP = 500
 
 
+class Run(NamedTuple):
+    """Draws of a sampler, and what they took.
+
+    Attributes:
+        h: (chain, draw, hidden).
+        seconds: of the clock.
+        cpu_seconds: of all cores together.
+        compile_seconds: of compilation, which is in neither.
+    """
+
+    h: np.ndarray
+    seconds: float
+    cpu_seconds: float
+    compile_seconds: float
+
+
 def samplers(
     *,
     n_visible: int,
@@ -36,11 +54,11 @@ def samplers(
     pymc_draws: int = 5000,
     is_finite: bool = False,
 ) -> list[dict[str, Any]]:
-    """Effective draws per second, smallest and median over units, of every sampler.
+    """Effective draws per second, of the clock and of CPU, of every sampler.
 
     One observation under uncapped spikes and a half-normal slab, or four values in its place. Every
     sampler is warmed up and compiled, then timed until the unit that mixes worst has 1000 effective
-    draws, or the time is up; each has every number of chains to do its best.
+    draws, or the time is up; each of ours and NumPyro's has every number of chains to do its best.
 
     Args:
         n_visible: n.
@@ -50,7 +68,8 @@ def samplers(
         keep_prob: rho.
         num_chains: numbers of chains to try.
         seconds: most seconds of a timed run.
-        pymc_draws: draws of each of PyMC's 4 chains (extra `bench`); 0 leaves it out.
+        pymc_draws: draws of each of PyMC's 4 chains, and of those of `run_numba` (extra `bench`);
+            0 leaves both out.
         is_finite: active units take one of four values, so that every site is discrete.
     """
     scale = 1 / np.sqrt(n_active)
@@ -64,45 +83,55 @@ def samplers(
     setting = {"n": n_visible, "m": n_hidden, "k": n_active, "slab": slab_name}
     runs = []
     for chains in num_chains:
-        runs.append((OURS, chains, *run_gibbs(model, obs, chains, seconds)))
+        runs.append((OURS, chains, run_gibbs(model, obs, chains, seconds)))
         for name, kernel in numpyro_kernels(model, is_finite=is_finite).items():
-            runs.append((name, chains, *run_numpyro(model, kernel, obs.x[0], chains, seconds)))
+            runs.append((name, chains, run_numpyro(model, kernel, obs.x[0], chains, seconds)))
             # Compiled programs are mapped into memory, and a process has so many maps and no more.
             jax.clear_caches()
     if pymc_draws:
-        runs.append(("PyMC", 4, *run_pymc(model, np.asarray(obs.x[0]), 4, pymc_draws)))
+        runs.append(("PyMC", 4, run_pymc(model, np.asarray(obs.x[0]), 4, pymc_draws)))
+        runs.append(("Numba", 4, run_by_hand(model, np.asarray(obs.x[0]), 4, pymc_draws)))
     rows = []
-    for name, chains, h, spent, compiling in runs:
-        rows.append({**setting, "name": name, "chains": chains, **measure(h, spent, compiling)})
-        print(f"{name}, {chains} chains: {rows[-1]['ess_per_second']:.3g} a second", flush=True)
+    for name, chains, found in runs:
+        row = {**setting, "name": name, "chains": chains, **measure(found)}
+        a_second, a_cpu_second = row["ess_per_second"], row["ess_per_cpu_second"]
+        print(
+            f"{name}, {chains} chains: {a_second:.3g} a second, {a_cpu_second:.3g} of CPU",
+            flush=True,
+        )
+        rows.append(row)
     agree(rows)
     return rows
 
 
-def run_gibbs(
-    model: pr.LayeredModel, obs: pr.Observations, chains: int, seconds: float
-) -> tuple[np.ndarray, float, float]:
-    """Draws of h (chain, draw, hidden), the seconds they took, and those of compilation."""
+def run_gibbs(model: pr.LayeredModel, obs: pr.Observations, chains: int, seconds: float) -> Run:
+    """Gibbs of this package."""
     sweep = sweep_of(model)
     states = init_groups(jax.random.key(2), sweep, model, obs.x, chains, NUM_WARMUP)
     go_on = partial(
         run_chain, sweep.step, args=(sweep.lay_out(model), obs.x), keep=top_layer, num_warmup=0
     )
-    parts, spent = [], 0.0
     with stopwatch() as timing:
         states = go_on(states, num_samples=NUM_WARMUP).states
-    while not enough(parts, spent, seconds):
-        start = time.perf_counter()
+
+    def draw() -> np.ndarray:
+        nonlocal states
         chain = go_on(states, num_samples=max(500, 100_000 // chains))
-        spent += time.perf_counter() - start
         states = chain.states
-        parts.append(chain.draws.h[:, :, 0])
-    return np.concatenate(parts, axis=1), spent, timing.compile_seconds
+        return chain.draws.h[:, :, 0]
+
+    return run_until_enough(draw, seconds, timing.compile_seconds)
 
 
-def enough(parts: list[np.ndarray], spent: float, seconds: float) -> bool:
-    """Whether the draws so far have the effective size wanted, or the time is up."""
-    return bool(parts) and (spent > seconds or smallest_ess(np.concatenate(parts, 1)) > ESS_WANTED)
+def run_until_enough(draw: Callable[[], np.ndarray], seconds: float, compile_seconds: float) -> Run:
+    """Draws again and again until the effective size is what is wanted, or the time is up."""
+    parts, spent, of_cpu = [], 0.0, 0.0
+    while not parts or (spent < seconds and smallest_ess(np.concatenate(parts, 1)) < ESS_WANTED):
+        start, start_cpu = time.perf_counter(), time.process_time()
+        parts.append(draw())
+        spent += time.perf_counter() - start
+        of_cpu += time.process_time() - start_cpu
+    return Run(np.concatenate(parts, axis=1), spent, of_cpu, compile_seconds)
 
 
 def numpyro_kernels(model: pr.LayeredModel, *, is_finite: bool) -> dict[str, Any]:
@@ -127,8 +156,8 @@ def numpyro_kernels(model: pr.LayeredModel, *, is_finite: bool) -> dict[str, Any
 
 def run_numpyro(
     model: pr.LayeredModel, kernel: Any, x: jax.Array, chains: int, seconds: float
-) -> tuple[np.ndarray, float, float]:
-    """The same of a NumPyro kernel, adapted in a first run."""
+) -> Run:
+    """A NumPyro kernel, adapted in a first run."""
     mcmc = MCMC(
         kernel,
         num_warmup=NUM_WARMUP,
@@ -140,13 +169,7 @@ def run_numpyro(
     with stopwatch() as timing:
         mcmc.run(jax.random.split(jax.random.key(3), chains), x)
         go_on(mcmc, x)  # the first run from a post-warm-up state compiles once more
-    parts, spent = [], 0.0
-    while not enough(parts, spent, seconds):
-        start = time.perf_counter()
-        samples = go_on(mcmc, x)
-        spent += time.perf_counter() - start
-        parts.append(h_of(model, samples, x))
-    return np.concatenate(parts, axis=1), spent, timing.compile_seconds
+    return run_until_enough(lambda: h_of(model, go_on(mcmc, x), x), seconds, timing.compile_seconds)
 
 
 def go_on(mcmc: MCMC, x: jax.Array) -> dict[str, jax.Array]:
@@ -165,10 +188,8 @@ def h_of(model: pr.LayeredModel, samples: dict[str, jax.Array], x: jax.Array) ->
     return np.asarray(samples["h"])
 
 
-def run_pymc(
-    model: pr.LayeredModel, x: np.ndarray, chains: int, num_draws: int
-) -> tuple[np.ndarray, float, float]:
-    """The same of PyMC's compound step, on both cores, masks and noise summed out."""
+def run_pymc(model: pr.LayeredModel, x: np.ndarray, chains: int, num_draws: int) -> Run:
+    """PyMC's compound step, on both cores, masks and noise summed out."""
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -204,9 +225,35 @@ def run_pymc(
     # run side by side, so each core has its share of their time.
     begun = stats["perf_counter_start"].to_numpy()
     spans = (begun[:, -1] - begun[:, 0]) * begun.shape[1] / (begun.shape[1] - 1)
-    spent = float(spans.sum()) / min(2, chains)
+    spent = float(spans.sum())
     compiling = elapsed - float(tree["posterior"].attrs["sampling_time"])
-    return tree["posterior"]["h"].to_numpy(), spent, max(compiling, 0.0)
+    h_drawn = tree["posterior"]["h"].to_numpy()
+    return Run(h_drawn, spent / min(2, chains), spent, max(compiling, 0.0))
+
+
+def run_by_hand(model: pr.LayeredModel, x: np.ndarray, chains: int, num_draws: int) -> Run:
+    """The sampler of `numba_sampler`, on both cores."""
+    from analyses.benchmarks.numba_sampler import run_numba
+
+    layer, prior = model.layers[0], model.sparse_prior
+    columns = np.ascontiguousarray(np.asarray(layer.weights).T)
+    scale = float(getattr(prior.slab, "scale"))  # noqa: B009
+
+    def one(seed: int, num_warmup: int = NUM_WARMUP, num_samples: int = num_draws) -> np.ndarray:
+        return run_numba(
+            np.random.default_rng(seed), columns, x, float(layer.gain), float(layer.keep_prob),
+            float(layer.noise_std), float(prior.inclusion_logit[0]), scale, num_warmup, num_samples,
+        )  # fmt: skip
+
+    with stopwatch() as timing:
+        one(0, 1, 1)
+
+    start, start_cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(2) as pool:
+        h = np.stack(list(pool.map(one, range(chains))))
+    share = num_draws / (NUM_WARMUP + num_draws)  # all sweeps take as long
+    seconds, of_cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    return Run(h, share * seconds, share * of_cpu, timing.run_seconds)
 
 
 def smallest_ess(h: np.ndarray) -> float:
@@ -221,17 +268,19 @@ def effective_sizes(h: np.ndarray) -> np.ndarray:
     return np.nan_to_num(ess.to_numpy(), nan=1.0)
 
 
-def measure(h: np.ndarray, seconds: float, compile_seconds: float) -> dict[str, Any]:
+def measure(found: Run) -> dict[str, Any]:
     """Effective draws per second over the units that move, and what they say."""
-    ess = effective_sizes(h)
+    ess = effective_sizes(found.h)
     return {
-        "draws": h.shape[0] * h.shape[1],
-        "seconds": seconds,
-        "compile_seconds": compile_seconds,
+        "draws": found.h.shape[0] * found.h.shape[1],
+        "seconds": found.seconds,
+        "cpu_seconds": found.cpu_seconds,
+        "compile_seconds": found.compile_seconds,
         "ess_smallest": float(ess.min()),
-        "ess_per_second": float(ess.min() / seconds),
-        "ess_median_per_second": float(np.median(ess) / seconds),
-        "inclusion_prob": (h > 0).mean((0, 1)),
+        "ess_per_second": float(ess.min() / found.seconds),
+        "ess_per_cpu_second": float(ess.min() / found.cpu_seconds),
+        "ess_median_per_second": float(np.median(ess) / found.seconds),
+        "inclusion_prob": (found.h > 0).mean((0, 1)),
     }
 
 

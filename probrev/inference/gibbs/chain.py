@@ -176,7 +176,9 @@ def _advance(step, keep, average, size, state, sums, num_steps, keeping, args):
         state, sums, draws = carry
         state = step(state, *args)
         sums = jax.tree.map(lambda a, b: a + jnp.where(keeping, b, 0), sums, average(state))
-        return state, sums, jax.tree.map(lambda a, b: a.at[index].set(b), draws, keep(state))
+        # Not `at[index].set`, which would look each time whether there is such a place.
+        put = partial(jax.lax.dynamic_update_index_in_dim, index=index, axis=0)
+        return state, sums, jax.tree.map(put, draws, keep(state))
 
     shapes = jax.eval_shape(keep, state)
     draws = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape), leaf.dtype), shapes)
