@@ -157,6 +157,8 @@ def test_sum_over_silent_rows_by_table(keep_prob, dtype):
     assert error.max() < (1e-8 if dtype == jnp.float64 else 5e-6)
     none = sum_log_silence_prob(jnp.asarray(t), dtype(keep_prob), ~is_on, table)
     assert none == 0
+    nan = sum_log_silence_prob(jnp.full(3, jnp.nan, dtype), dtype(keep_prob), is_on, table)
+    assert jnp.isnan(nan)
 
 
 @pytest.mark.slow
