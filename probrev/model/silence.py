@@ -97,9 +97,7 @@ def _look_up(pieces: Float[Array, "piece 4"], t: Float[Array, "*shape"]) -> Floa
     piece = place.astype(jnp.int32)
     beyond = place - piece
     # A NaN is in no piece; it stays one.
-    zeroth, first, second, third = (
-        pieces.at[piece, power].get(mode="clip") for power in range(4)
-    )
+    zeroth, first, second, third = (pieces.at[piece, power].get(mode="clip") for power in range(4))
     return zeroth + beyond * (first + beyond * (second + beyond * third))
 
 
