@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.fft import next_fast_len
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from probrev.plumbing.arviz_defaults import arviz_defaults
 
@@ -35,7 +34,8 @@ class Convergence(NamedTuple):
 def measure_convergence(draws: Draws) -> Convergence:
     """Rank-normalised split R-hat, and ESS of the bulk and of ArviZ's tails.
 
-    NaN of variables of one value in all draws, of fewer than 4 draws, and R-hat of one chain.
+    NaN of variables of one value in all draws or with a NaN, of fewer than 4 draws, and R-hat of
+    one chain.
 
     Args:
         draws: of any variables.
@@ -45,11 +45,8 @@ def measure_convergence(draws: Draws) -> Convergence:
     found = np.full((3, *draws.shape[2:]), np.nan)
     tails = (az.rcParams["stats.ci_prob"], 1 - az.rcParams["stats.ci_prob"])
     for place, rows in _blocks(draws):
-        halves = _split(rows)
-        scores = _normal_scores(halves)
+        scores, folded = _normal_scores(_split(rows))
         if draws.shape[0] > 1:
-            median = np.median(halves, axis=(1, 2), keepdims=True)
-            folded = _normal_scores(np.abs(halves - median))
             found[0][place] = np.maximum(_r_hat(scores), _r_hat(folded))
         found[1][place] = _effective_size(scores)
         edges = np.quantile(rows, tails, axis=(1, 2), keepdims=True)
@@ -59,7 +56,7 @@ def measure_convergence(draws: Draws) -> Convergence:
 
 
 def ess_of_mean(draws: Draws) -> Float[np.ndarray, "*shape"]:
-    """ESS of the mean of each variable; NaN of one value in all draws, and of fewer than 4.
+    """ESS of the mean of each variable; NaN of one value in all draws, a NaN, or fewer than 4.
 
     Args:
         draws: of any variables.
@@ -71,9 +68,9 @@ def ess_of_mean(draws: Draws) -> Float[np.ndarray, "*shape"]:
 
 
 def _blocks(draws: Draws) -> Iterator[tuple[tuple[np.ndarray, ...], Rows]]:
-    """Some of the variables that have several values at a time, and which they are."""
+    """Some of the variables that have several numbers at a time, and which they are."""
     num_chains, num_draws, *_ = draws.shape
-    moving = np.nonzero((draws != draws[:1, :1]).any((0, 1)))
+    moving = np.nonzero((draws != draws[:1, :1]).any((0, 1)) & ~np.isnan(draws).any((0, 1)))
     size = max(1, BLOCK_ELEMENTS // (num_chains * num_draws))
     for start in range(0, len(moving[0]) if num_draws >= 4 else 0, size):
         place = tuple(axis[start : start + size] for axis in moving)
@@ -87,11 +84,40 @@ def _split(rows: Rows) -> Rows:
     return np.concatenate([rows[..., :half], rows[..., -half:]], axis=1)
 
 
-def _normal_scores(rows: Rows) -> Rows:
-    """The normal quantile of each value's rank among all of its variable's, ties at their mean."""
+def _normal_scores(rows: Rows) -> tuple[Rows, Rows]:
+    """Normal quantiles of the ranks of a variable's values, and of their distances to the median.
+
+    Ties have their mean rank. Values in order have distances that fall and then rise, which a
+    stable sort finds in one go.
+    """
     flat = rows.reshape(len(rows), -1)
-    scores = ndtri((rankdata(flat, axis=1) - 3 / 8) / (flat.shape[1] + 1 / 4))
-    return scores.reshape(rows.shape)
+    # Without ties the other kind is faster, with many of them much slower.
+    order = np.argsort(flat, axis=1, kind="stable")
+    ascending = np.take_along_axis(flat, order, 1)
+    middle = slice((flat.shape[1] - 1) // 2, flat.shape[1] // 2 + 1)
+    distance = np.abs(ascending - ascending[:, middle].mean(1, keepdims=True))
+    order_folded = np.argsort(distance, axis=1, kind="stable")
+    scores, folded = np.empty_like(flat), np.empty_like(flat)
+    np.put_along_axis(scores, order, _scores_in_order(ascending), 1)
+    nearest = np.take_along_axis(distance, order_folded, 1)
+    place = np.take_along_axis(order, order_folded, 1)
+    np.put_along_axis(folded, place, _scores_in_order(nearest), 1)
+    return scores.reshape(rows.shape), folded.reshape(rows.shape)
+
+
+def _scores_in_order(
+    ascending: Float[np.ndarray, "variable draw"],
+) -> Float[np.ndarray, "variable draw"]:
+    """The normal quantile (rank - 3/8) / (draws + 1/4) of each of values in order."""
+    num_draws = ascending.shape[1]
+    ranks = np.arange(1, num_draws + 0.5, 0.5)
+    quantiles = ndtri((ranks - 3 / 8) / (num_draws + 1 / 4))
+    first = np.ones(ascending.shape, dtype=bool)
+    np.not_equal(ascending[:, 1:], ascending[:, :-1], out=first[:, 1:])
+    starts = np.flatnonzero(first)
+    counts = np.diff(starts, append=first.size)
+    mean_rank = 2 * (starts % num_draws) + counts - 1  # in steps of 1/2, from rank 1
+    return np.repeat(quantiles[mean_rank], counts).reshape(ascending.shape)
 
 
 def _r_hat(rows: Rows) -> Float[np.ndarray, " variable"]:

@@ -43,3 +43,13 @@ def test_every_figure_is_arvizs(shape, monkeypatch):
         expected = az.ess(labelled, method="mean").to_numpy()
         expected[1, 1] = np.nan
         np.testing.assert_allclose(of_mean, expected, rtol=1e-9)
+
+
+def test_a_nan_is_of_no_rank():
+    draws = chains(4, 200)
+    draws[1, 3, 2] = np.nan
+    with np.errstate(all="ignore"):
+        found = [*measure_convergence(draws), ess_of_mean(draws)]
+    for figures in found:
+        assert np.isnan(figures[2])
+        assert np.isfinite(figures[:2]).all()
