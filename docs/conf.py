@@ -18,8 +18,8 @@ sys.path.insert(0, str(HERE / "extensions"))
 # Notebooks are processes of their own; what one has compiled the next need not.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(HERE / "_build" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-# They compile more than they run; some of them so much more that they set 0 themselves.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# They compile more than they run; a page that runs for longer sets 1 itself.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 project = "probrev"
 author = "The probrev developers"
