@@ -16,7 +16,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from probrev.model.silence import SilenceTable, log_silence_prob, sum_log_silence_prob
+from probrev.model.silence import (
+    SilenceTable,
+    log_silence_prob,
+    look_up_slope,
+    sum_log_silence_prob,
+)
 from probrev.numerics.normal_interval import interval_law, log_interval_prob, second_moment
 from probrev.numerics.truncated_normal import HALF_LOG_TWO_PI, upper_tail
 from probrev.plumbing.readable import readable
@@ -137,6 +142,28 @@ class Flat(NamedTuple):
         if self.is_half_line and self.value == 0:
             return sum_log_silence_prob(self.bounds(z, noise_std).t, keep_prob, is_on, table)
         return jnp.where(is_on, self.log_mass_quick(z, noise_std, keep_prob), 0.0).sum(-1)
+
+    def log_mass_slope(
+        self,
+        z: Float[Array, "..."],
+        noise_std: ArrayLike,
+        keep_prob: ArrayLike,
+        table: SilenceTable | None = None,
+    ) -> Float[Array, "..."]:
+        """Derivative of the log mass in z: the first of `score`.
+
+        Args:
+            z: pre-activations.
+            noise_std: sigma > 0, a scalar.
+            keep_prob: rho in (0, 1], a scalar.
+            table: of that rho, if there is one.
+        """
+        exactly = lambda: self.score(z, noise_std, keep_prob).g  # noqa: E731
+        if table is None or not self.is_half_line or self.value != 0:
+            return exactly()
+        t, _, _, sign = self.bounds(z, noise_std)
+        by_table = lambda: sign * look_up_slope(table, t) / noise_std  # noqa: E731
+        return jax.lax.cond(table.is_near, by_table, exactly)
 
     def prob(self, bounds: Bounds) -> Float[Array, "..."]:
         """P(t < Z < t + width), which may underflow."""

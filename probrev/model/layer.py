@@ -151,16 +151,45 @@ class Layer:
         return self.distribution(self.pre_activation(h)).log_prob(x).sum(-1)
 
     def log_likelihood_quick(
-        self, h: Float[Array, "*batch hidden"], x: Float[Array, "*#batch visible"]
+        self,
+        h: Float[Array, "*batch hidden"],
+        x: Float[Array, "*#batch visible"],
+        table: SilenceTable | None = None,
     ) -> Float[Array, "*batch"]:
-        """The same at a third of the cost; not to be differentiated. noise_std > 0."""
+        """The same at a third of the cost; not to be differentiated. noise_std > 0.
+
+        Args:
+            h: hidden vectors.
+            x: what is below them.
+            table: of `keep_prob`, if there is one.
+        """
         z, place = self.pre_activation(h), self.locate(x)
         distance = (self.seen_pre_activation(x) - z) / self.noise_std
         seen = jnp.where(place.seen, -0.5 * distance**2, 0.0).sum(-1) + self.log_seen_scale(x)
         count = place.dropped.sum(-1)
         dropped = jnp.where(count > 0, count * jnp.log1p(-self.keep_prob), 0.0)
-        total = seen + self.sum_log_censored(x, z) + dropped
+        total = seen + self.sum_log_censored(x, z, table) + dropped
         return jnp.where(place.possible.all(-1), total, -jnp.inf)
+
+    def score(
+        self,
+        x: Float[Array, "*shape visible"],
+        pre_activation: Float[Array, "*shape visible"],
+        table: SilenceTable | None = None,
+    ) -> Float[Array, "*shape visible"]:
+        """Derivative of log p(x | h) in each row's pre-activation. noise_std > 0.
+
+        Args:
+            x: what is below.
+            pre_activation: z.
+            table: of `keep_prob`, if there is one.
+        """
+        z, place = pre_activation, self.locate(x)
+        score = jnp.where(place.seen, (self.seen_pre_activation(x) - z) / self.noise_std**2, 0.0)
+        for flat, is_on in zip(self.activation.flats, place.on, strict=True):
+            slope = flat.log_mass_slope(z, self.noise_std, self.keep_prob, table)
+            score = jnp.where(is_on, slope, score)
+        return score
 
     def log_likelihood_table(
         self, h: Float[Array, "state hidden"], x: Float[Array, "obs visible"]

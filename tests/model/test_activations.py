@@ -12,6 +12,7 @@ from scipy import integrate, stats
 
 import probrev as pr
 from probrev.model.channel import fisher_information, observed_score
+from probrev.model.silence import tabulate_silence
 from tests.plain_unit import ACTIVATIONS, Plain, forward, likelihood, simulate, some_now, values
 
 UNITS = [Plain(0.7, 0.6, 1.7), Plain(1.8, 1.0, 0.3), Plain(0.15, 0.9, 1.0)]
@@ -266,6 +267,18 @@ def test_likelihoods_of_a_layer_with_bias_are_the_law_written_down(name, keep_pr
     np.testing.assert_allclose(layer.log_likelihood_table(h, x), expected, rtol=1e-10)
     quick = layer.log_likelihood_quick(h[:, None], x[None])
     np.testing.assert_allclose(quick, expected, rtol=1e-10)
+    table = tabulate_silence(layer.keep_prob)
+    by_table = layer.log_likelihood_quick(h[:, None], x[None], table)
+    np.testing.assert_allclose(by_table, expected, rtol=1e-7)
+    step = 1e-5
+
+    def near(gap):
+        return np.log(likelihood(name, x[None], z[:, None] + gap, unit))
+
+    slope = (near(step) - near(-step)) / (2 * step)
+    for some_table in (None, table):
+        score = layer.score(x[None], jnp.asarray(z)[:, None], some_table)
+        np.testing.assert_allclose(score, slope, rtol=1e-5, atol=1e-5)
 
 
 # What is refused

@@ -11,7 +11,12 @@ from scipy.integrate import quad
 
 from probrev.model.activations import Identity, Relu
 from probrev.model.distributions import LayerUnit
-from probrev.model.silence import log_silence_prob, sum_log_silence_prob, tabulate_silence
+from probrev.model.silence import (
+    log_silence_prob,
+    look_up_slope,
+    sum_log_silence_prob,
+    tabulate_silence,
+)
 
 rectified_unit, linear_unit = partial(LayerUnit, Relu()), partial(LayerUnit, Identity())
 
@@ -155,6 +160,11 @@ def test_sum_over_silent_rows_by_table(keep_prob, dtype):
         expected = np.logaddexp(np.log1p(-rho), log_kept)
     error = np.abs(ours - expected) / np.maximum(1.0, -expected)
     assert error.max() < (1e-8 if dtype == jnp.float64 else 5e-6)
+    if rho < 1:
+        hazard = rho * np.exp(scipy.stats.norm.logpdf(t.astype(float)) - expected)
+        found = jax.jit(look_up_slope)(table, jnp.asarray(t))
+        assert found.dtype == dtype
+        assert np.abs(found + hazard).max() < (2e-5 if dtype == jnp.float64 else 1e-3)
     none = sum_log_silence_prob(jnp.asarray(t), dtype(keep_prob), ~is_on, table)
     assert none == 0
     nan = sum_log_silence_prob(jnp.full(3, jnp.nan, dtype), dtype(keep_prob), is_on, table)

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm
 
 import probrev as pr
+from probrev.model.silence import tabulate_silence
 
 RNG = np.random.default_rng(12)
 WEIGHTS = RNG.normal(0.2, 1.4, (7, 3))
@@ -53,6 +54,21 @@ def test_log_likelihood_matches_definition(name):
     np.testing.assert_allclose(table, expected, rtol=1e-11)
     quick = jax.jit(layer.log_likelihood_quick)(H[:, None, :], x[None, :, :])
     np.testing.assert_allclose(quick, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_score_is_the_slope_of_the_log_likelihood(name):
+    layer = LAYERS[name]
+    x, z = observations(layer)[None], jnp.asarray(H @ WEIGHTS.T)[:, None]
+
+    def log_likelihood(z):
+        return layer.distribution(z).log_prob(x).sum()
+
+    expected = jax.grad(log_likelihood)(jnp.repeat(z, x.shape[1], axis=1))
+    found = jax.jit(layer.score)(x, z)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    by_table = jax.jit(layer.score)(x, z, tabulate_silence(layer.keep_prob))
+    np.testing.assert_allclose(by_table, expected, atol=1e-5)
 
 
 def test_negative_x_is_impossible_for_relu_in_the_table():

@@ -31,10 +31,6 @@ from probrev.inference.gibbs.surrogate import (
 from probrev.model.conditional_prior import Auxiliary, ConditionalPrior, Coupling
 from probrev.model.layer import Layer
 
-# After warm-up, sweeps that draw coupled units one by one beside moving them together: they pass
-# between columns that are alike, and take about as long.
-EACH_PROB = 0.5
-
 
 def renew_given(
     key: PRNGKeyArray,
@@ -82,20 +78,17 @@ def sweep_coupled(
     num_steps: Int[Array, ""],
     warming: Bool[Array, ""],
 ) -> tuple[Auxiliary, Float[Array, "case hidden"], Metric]:
-    """A sweep of rectified units: all together, and now and then each given the v of all others.
+    """A sweep of rectified units: all together, then each given the v of all others.
 
+    The one moves along what the rows leave open, the other passes between columns that are alike.
     What they are given is drawn given v.
     """
     coupling = prior.coupling
     assert coupling is not None
-    key_v, key_all, key_coin, key_each, key_u, key_relocate, key_move = jax.random.split(key, 7)
+    key_v, key_all, key_each, key_u, key_relocate, key_move = jax.random.split(key, 6)
     v = jax.vmap(coupling.before)(jax.random.split(key_v, len(h)), auxiliary, h)
     v, metric = move_together(key_all, metric, coupling, layer, v, x, num_steps, warming)
-    v = jax.lax.cond(
-        warming | jax.random.bernoulli(key_coin, EACH_PROB),
-        lambda: _sweep_each(key_each, coupling, columns, layer, surrogate, v, x, augments),
-        lambda: v,
-    )
+    v = _sweep_each(key_each, coupling, columns, layer, surrogate, v, x, augments)
     auxiliary = jax.vmap(coupling.behind)(jax.random.split(key_u, len(h)), v)
     h = jnp.maximum(v, 0.0)
 

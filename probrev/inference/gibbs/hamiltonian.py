@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from probrev.model.conditional_prior import Coupling
 from probrev.model.layer import Layer
+from probrev.model.silence import SilenceTable, tabulate_silence
 
 # Steps of a trajectory. In the units of the metric they are about this long once warm-up has found
 # a step of which so many trajectories are accepted; a step is longer or shorter by chance, so that
@@ -38,11 +39,13 @@ class Metric(NamedTuple):
         root: R of the metric's inverse R R', in single precision: a trajectory is reversible
             whatever R is, and reading it is most of the work.
         log_step: logarithm of the step.
+        silence: log mass of a silent row, of which a trajectory needs many.
     """
 
     active: Float[Array, "case hidden"]
     root: Float[Array, "case hidden hidden"]
     log_step: Float[Array, " case"]
+    silence: SilenceTable
 
 
 def init_metric(
@@ -60,7 +63,8 @@ def init_metric(
         active: how likely each unit is active.
     """
     log_step = jnp.full(len(active), jnp.log(FIRST_STEP), active.dtype)
-    return Metric(active, _factor(coupling, layer, precision, active), log_step)
+    root = _factor(coupling, layer, precision, active)
+    return Metric(active, root, log_step, tabulate_silence(layer.keep_prob))
 
 
 def learn(
@@ -144,14 +148,15 @@ def move_together(
     key_momentum, key_accept, key_step = jax.random.split(key, 3)
     mean, precision = coupling.mean[None], coupling.precision
 
-    def energy(v: Array) -> tuple[Array, Array]:
+    def energy(v: Array) -> Array:
         gap = v - mean
         prior = 0.5 * ((gap @ precision) * gap).sum(-1)
-        found = prior - layer.log_likelihood(jnp.maximum(v, 0.0), x)
-        return found.sum(), found
+        return prior - layer.log_likelihood_quick(jnp.maximum(v, 0.0), x, metric.silence)
 
     def slope(v: Array) -> Array:
-        return jax.grad(energy, has_aux=True)(v)[0]
+        z = layer.pre_activation(jnp.maximum(v, 0.0))
+        of_rows = layer.score(x, z, metric.silence) @ layer.weights
+        return (v - mean) @ precision - jnp.where(v > 0, of_rows, 0.0)
 
     noise = jax.random.normal(key_step, (len(v), 1), v.dtype)
     step = jnp.exp(metric.log_step[:, None] + JITTER * noise)
@@ -175,7 +180,7 @@ def move_together(
     new, momentum = jax.lax.fori_loop(0, NUM_STEPS - 1, leap, (drift(v, momentum), momentum))
     momentum = kick(momentum, new, 0.5)
     kinetic = [0.5 * jnp.square(one).sum(-1) for one in (start, momentum)]
-    lost = energy(v)[1] + kinetic[0] - energy(new)[1] - kinetic[1]
+    lost = energy(v) + kinetic[0] - energy(new) - kinetic[1]
     chance = jnp.where(jnp.isnan(lost), 0.0, jnp.exp(jnp.minimum(lost, 0.0)))
     taken = jax.random.uniform(key_accept, chance.shape, chance.dtype) < chance
     rate = learns * LEARNING_RATE / jnp.sqrt(num_steps + 1.0)
