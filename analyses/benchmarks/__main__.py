@@ -17,18 +17,22 @@ from matplotlib.figure import Figure
 
 from analyses.benchmarks.enumerations import enumerations
 from analyses.benchmarks.gibbs_sweeps import sweeps
+from analyses.benchmarks.integrals import integrals
 from analyses.benchmarks.memory import peak_bytes
+from analyses.benchmarks.predictions import predictions
 from analyses.benchmarks.prior_samplers import prior_samplers
 from analyses.benchmarks.samplers import OURS, samplers
 from analyses.script import load, run, save
 from analyses.table import print_table, to_dataset, to_rows
 
-Part = Literal["sweeps", "samplers", "priors", "enumerations"]
+Part = Literal["sweeps", "samplers", "priors", "enumerations", "integrals", "predictions"]
 MEASURES: dict[Part, Callable[..., list[dict[str, Any]]]] = {
     "sweeps": sweeps,
     "samplers": samplers,
     "priors": prior_samplers,
     "enumerations": enumerations,
+    "integrals": integrals,
+    "predictions": predictions,
 }
 CALLS: dict[Part, list[dict[str, Any]]] = {
     "sweeps": [{}],
@@ -40,6 +44,8 @@ CALLS: dict[Part, list[dict[str, Any]]] = {
     ],
     "priors": [{"prior": "rate"}, {"prior": "correlated"}],
     "enumerations": [{}],
+    "integrals": [{}],
+    "predictions": [{}],
 }
 SIZES = {"full": {"parts": tuple(MEASURES)}}
 

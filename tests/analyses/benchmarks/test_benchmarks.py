@@ -23,6 +23,8 @@ def test_benchmarks(tmp_path):
             for prior in ("rate", "correlated")
         ],
         "enumerations": [{"num_obs": (1, 2), "n_visible": 30, "n_hidden": 6}],
+        "integrals": [{"n_visible": 20, "n_hidden": 4, "max_active": (2,), "num_obs": 2}],
+        "predictions": [{"sizes": ((500, 150),), "num_obs": 4}],
     }
     benchmarks.compute(tmp_path, parts=tuple(calls), calls=calls)
     found = benchmarks.load(tmp_path, "samplers")
@@ -31,4 +33,6 @@ def test_benchmarks(tmp_path):
     assert found["agrees"].all()
     assert (benchmarks.load(tmp_path, "sweeps")["ratio"] > 0).all()
     assert (benchmarks.load(tmp_path, "priors")["ratio"] > 0).all()
+    for part in ("integrals", "predictions"):  # which check that both sides agree
+        assert (benchmarks.load(tmp_path, part)["ratio"] > 0).all()
     assert benchmarks.plot(tmp_path).stat().st_size > 5_000
