@@ -123,7 +123,36 @@ def renew_auxiliary(
     """U given h, of each case; nothing where the prior is given nothing."""
     if not u:
         return u
-    return jax.vmap(prior.renew)(jax.random.split(key, len(h)), u, h)
+    key_renew, key_switch = jax.random.split(key)
+    u = jax.vmap(prior.renew)(jax.random.split(key_renew, len(h)), u, h)
+    if not prior.num_switches:
+        return u
+    switch = jax.vmap(lambda key, u, h: _switch_alone(key, prior, u, h))
+    return switch(jax.random.split(key_switch, len(h)), dict(u), h)
+
+
+def _switch_alone(
+    key: PRNGKeyArray, prior: ConditionalPrior, u: Auxiliary, h: Float[Array, " hidden"]
+) -> Auxiliary:
+    """Draws one of each discrete variable's value and another, in turn, while h stays.
+
+    Where x pins the units down a variable hardly ever changes jointly with them, as it does in
+    `switch_jointly`.
+    """
+
+    def log_joint(u: Auxiliary) -> Float[Array, ""]:
+        return prior.log_prob_auxiliary(u) + prior.given(u).log_prob(h)
+
+    def switch(number: Int[Array, ""], carry: tuple) -> tuple:
+        u, now = carry
+        key_other, key_coin = jax.random.split(jax.random.fold_in(key, number))
+        other = prior.propose(key_other, u, number)
+        then = log_joint(other)
+        taken = jax.random.uniform(key_coin, dtype=h.dtype) < jax.nn.sigmoid(then - now)
+        pick = lambda new, old: jnp.where(taken, new, old)  # noqa: E731
+        return jax.tree.map(pick, (other, then), carry)
+
+    return jax.lax.fori_loop(0, prior.num_switches, switch, (u, log_joint(u)))[0]
 
 
 def draw_auxiliary(

@@ -382,6 +382,27 @@ def test_what_h_is_given_is_drawn_given_h():
     np.testing.assert_allclose(covariance, root @ root.T, atol=0.05)
 
 
+def test_a_discrete_variable_is_drawn_given_h():
+    """Its units stay as they are: pinned down by x, they would never be drawn anew with it."""
+    probs = np.array([[0.1, 0.4, 0.2], [0.3, 0.5, 0.7], [0.0, 0.9, 0.6]])
+    weights = np.array([0.5, 0.3, 0.2])
+
+    def classes():
+        u = numpyro.sample("u", dist.Categorical(jnp.asarray(weights)))
+        slab = dist.HalfNormal(1.0 + u)
+        return numpyro.sample("h", pr.SpikeAndSlab(3, jnp.asarray(probs)[u], slab))
+
+    values = np.array([[0.0, 1.2, 0.0], [0.7, 0.0, 0.3], [0.0, 0.0, 0.0]])
+    h = jnp.broadcast_to(jnp.asarray(values)[None], (8000, *values.shape))
+    u = draw_auxiliary(jax.random.key(0), classes, {"u": jnp.ones((8000, 3), int)}, h)["u"]
+    active, scale = values[:, None] > 0, 1.0 + np.arange(3)[:, None]
+    slab = stats.halfnorm.pdf(values[:, None], scale=scale)
+    law = weights * np.where(active, probs * slab, 1 - probs).prod(2)
+    share = np.stack([(np.asarray(u) == value).mean(0) for value in range(3)], 1)
+    np.testing.assert_allclose(share, law / law.sum(1, keepdims=True), atol=0.02)
+    assert share[1, 2] == law[1, 2] == 0  # a unit is active that it would silence
+
+
 @pytest.mark.slow
 def test_chains_from_an_h_of_which_nothing_else_is_known_end_where_blind_ones_do():
     """Real h: nobody knows the factor that it was given."""
