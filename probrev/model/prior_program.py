@@ -312,6 +312,8 @@ def find_switches(name: str, key: str, site: Mapping[str, Any]) -> Switches:
 def describe_prior(prior: Any, longest: int) -> str:
     """A prior in a line; of a program its first paragraph, and what it draws, in that order.
 
+    Numbers that hang on what is drawn before them are shown by their type.
+
     Args:
         prior: the prior.
         longest: characters of the line.
@@ -319,11 +321,19 @@ def describe_prior(prior: Any, longest: int) -> str:
     if not inspect.isroutine(prior):
         return summarize(prior, longest)
     about = (inspect.getdoc(prior) or "").split("\n\n")[0]
-    drawn = [
-        f"{name} ~ {summarize(site['fn'])}"
-        for name, site in _trace(prior, {}).items()
-        if site["type"] == "sample"
-    ]
+    drawn: list[str] = []
+
+    def look(key: PRNGKeyArray) -> None:
+        with numpyro.handlers.block():
+            trace = numpyro.handlers.trace(numpyro.handlers.seed(prior, key)).get_trace()
+        drawn.extend(
+            f"{name} ~ {summarize(site['fn'])}"
+            for name, site in trace.items()
+            if site["type"] == "sample"
+        )
+
+    # Traced, so that what hangs on a draw shows as its type and not as what one draw made of it.
+    jax.eval_shape(look, jax.random.key(0))
     return cut(f"{prior.__name__}{about and f' ({about})'}: {'; '.join(drawn)}", longest)
 
 

@@ -120,7 +120,8 @@ def _parts(value: Any) -> dict[str, Any]:
     elif hasattr(value, "_asdict"):
         found = value._asdict()
     elif hasattr(value, "arg_constraints"):
-        found = parameters_of(value)
+        # One that is made of another has its parameters there.
+        found = parameters_of(value) or {"base_dist": getattr(value, "base_dist", None)}
     else:
         found = {}
     return {name.lstrip("_"): one for name, one in found.items() if not _is_nothing(one)}

@@ -299,7 +299,7 @@ def test_a_program_in_words_says_what_it_draws():
 
     said = describe_prior(neighbours, 1000)
     assert said.startswith("neighbours (Units come in pairs.): on ~ Bernoulli")
-    assert "h ~ SpikeAndSlab(n_hidden=3, " in said
+    assert "h ~ SpikeAndSlab(n_hidden=3, inclusion_prob=float64[], slab=Gamma(concentr" in said
     assert len(describe_prior(neighbours, 40)) <= 40
     plain = pr.SpikeAndSlab(3, 0.1, dist.HalfNormal(1.0))
     assert describe_prior(plain, 1000) == repr(plain)
