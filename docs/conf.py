@@ -18,6 +18,8 @@ sys.path.insert(0, str(HERE / "extensions"))
 # Notebooks are processes of their own; what one has compiled the next need not.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(HERE / "_build" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+# Of tqdm, which looks for widgets that no page needs.
+os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
 # They compile more than they run; a page that runs for longer sets 1 itself.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

@@ -143,6 +143,12 @@ def test_a_line_says_as_much_as_it_has_room_for():
     )
 
 
+def test_a_law_that_is_made_of_another_shows_that_one():
+    law = dist.Gamma(1.5, 1.0).expand([4]).to_event(1)
+    inner = "Gamma(concentration=1.5, rate=1)"
+    assert summarize(law) == f"Independent(base_dist=ExpandedDistribution(base_dist={inner}))"
+
+
 def test_a_posterior_says_its_status_first():
     page = OWN["Posterior"]()._repr_html_()
     assert page.index("status") < page.index("method")

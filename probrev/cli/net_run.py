@@ -55,6 +55,7 @@ def run_net(
         _say_identity(net.levels[0], stage)
         level = net.judged
         stage.say(f"{level.name} is judged, {len(net.levels)} of {len(hidden)} layers fitted")
+        _say_what_fails(net, stage)
         for check in level.checks:
             if not check.holds:
                 stage.say(f"no verdict will stand: {check.sentence}")
@@ -69,6 +70,14 @@ def run_net(
             },
         )  # fmt: skip
     return f"{read[0].upper()}{read[1:]}; {level.name} is judged.", result
+
+
+def _say_what_fails(net: pr.FittedNet, stage: Stages) -> None:
+    """Of layers that are not judged the check that does not hold, if there is one."""
+    for level in net.levels:
+        failed = [check.sentence for check in level.checks if not check.holds]
+        if failed and level is not net.judged:
+            stage.say(f"{level.name} is not, since a check of it fails: {failed[0]}")
 
 
 def _say_identity(lowest: pr.FittedLevel, stage: Stages) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from probrev.comparison.comparison import Comparison
+from probrev.comparison.doubt import MOST_OFF
 from probrev.comparison.verdict import Verdict, Word
 from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, plain, with_error, with_interval
@@ -73,15 +74,17 @@ def fit_lines(result: Comparison) -> Iterator[str]:
     for row in asides.to_dict(orient="records"):
         if row["what"].startswith("refit"):
             continue
+        claim = row["claimed_over_actual"]
+        held = "" if 1 / MOST_OFF <= claim <= MOST_OFF else ", which is too far off"
         yield (
             f"Under {row['what']} R is {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}], "
-            f"and the posterior claims {row['claimed_over_actual']:.2f} of its squared error"
+            f"and the posterior claims {claim:.2f} times the squared error that it makes{held}"
             + ("." if row["status"] == "ok" else f" ({row['status']}).")
         )
     if len(refits):
         yield (
             f"Refits to {len(refits)} bootstrap samples give R from {refits['ratio'].min():.2f} to "
-            f"{refits['ratio'].max():.2f}; images move it by its interval."
+            f"{refits['ratio'].max():.2f}; other observations move it by its interval."
         )
     real = result.tree["fit/real_x"].to_dataset().to_dataframe().set_index("metric")
     kappa = real.loc["kappa"]

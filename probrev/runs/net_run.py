@@ -24,6 +24,7 @@ from probrev.model.layered_model import LayeredModel
 from probrev.model.observations import Observations
 from probrev.nets.fitting.net_fit import PRIORS, FittedLevel
 from probrev.plumbing import door
+from probrev.plumbing.progress import Progress
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.posterior.posterior import Posterior
@@ -90,7 +91,8 @@ def judge_level(
         infer: what gives the posterior that judges; the command line's is
             `partial(pr.gibbs, until_converged=True)`.
         seed: see `compare`.
-        stage: told of each part of the work by name.
+        stage: told of each part of the work by name; a function that it returns is told of the
+            part's progress, done and in all.
         begin: told of each look before it begins.
         provenance: see `compare`.
 
@@ -113,10 +115,9 @@ def judge_level(
     beside = partial(_aside, key, level, few, seed=seed)
     asides = []
     for what, other in _changes(level, prior):
-        stage(what)
-        asides.append(beside(what, other))
-    stage("real x")
-    groups = {"asides": pd.DataFrame(asides), "real_x": _look_at_real_x(key, level, model, seed)}
+        asides.append(beside(what, other, progress=stage(what)))
+    real_x = _look_at_real_x(key, level, model, seed, stage("real x"))
+    groups = {"asides": pd.DataFrame(asides), "real_x": real_x}
     for name, table in groups.items():
         result.tree[f"fit/{name}"] = xr.DataTree(
             xr.Dataset.from_dataframe(table.rename_axis("row"))
@@ -160,11 +161,12 @@ def _aside(
     model: LayeredModel,
     *,
     seed: int,
+    progress: Progress | None,
 ) -> Aside:
     """R under another model, of x made by its own layer from the same h."""
     assert obs.h is not None
     made = model.observe_from(stream(key, "simulate"), obs.h)
-    posterior = beside_gibbs(stream(key, f"beside/{what}"), model, made)
+    posterior = beside_gibbs(stream(key, f"beside/{what}"), model, made, progress=progress)
     table = _measure(level, model, made, posterior, RISK, seed=seed)
     ratio = table.loc[("risk_ratio", "as_trained")]
     claim = table.loc[("claimed_over_actual", POSTERIOR)]
@@ -190,13 +192,17 @@ def _measure(
 
 
 def _look_at_real_x(
-    key: PRNGKeyArray, level: FittedLevel, model: LayeredModel, seed: int
+    key: PRNGKeyArray,
+    level: FittedLevel,
+    model: LayeredModel,
+    seed: int,
+    progress: Progress | None,
 ) -> pd.DataFrame:
     """What the model says of real x: kappa, and whether it predicts them."""
     rows = np.asarray(jax.random.permutation(stream(key, "real x"), len(level.held_out.x)))
     chosen = rows[:NUM_BESIDE]
     obs = Observations(jnp.asarray(level.held_out.x[chosen]), jnp.asarray(level.held_out.h[chosen]))
-    posterior = beside_gibbs(stream(key, "beside/real x"), model, obs)
+    posterior = beside_gibbs(stream(key, "beside/real x"), model, obs, progress=progress)
     table = _measure(level, model, obs, posterior, RISK, PREDICTIVE, seed=seed)
     claim = table.loc[("claimed_over_actual", POSTERIOR)]
     listed = [("kappa", 1 / claim["value"], 1 / claim["high"], 1 / claim["low"])]

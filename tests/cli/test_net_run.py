@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import probrev as pr
+from probrev.cli import net_run
 from probrev.comparison.verdict import Word
 
 
@@ -83,6 +85,17 @@ def test_a_failing_gate_withholds_the_verdict(files, probrev):
     assert result.verdicts[0].word is Word.MISFIT
     assert "levels and caps" in result.headline
     assert not result.conclusive
+
+
+def test_a_layer_above_the_judged_one_says_why_it_is_not():
+    weights, biases, x = small_net()
+    hidden = pr.FeedforwardNet.from_weights(weights[:2], biases[:2])
+    net = pr.fit_net(hidden, x[:280], x[280:])
+    assert net.judged is net.levels[0]
+    said = []
+    net_run._say_what_fails(net, SimpleNamespace(say=said.append))
+    (why,) = [check.sentence for check in net.levels[1].checks if not check.holds]
+    assert said == [f"layer 2 is not, since a check of it fails: {why}"]
 
 
 @pytest.mark.parametrize(
