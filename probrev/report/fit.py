@@ -90,8 +90,8 @@ def fit_lines(result: Comparison) -> Iterator[str]:
     kappa = real.loc["kappa"]
     yield (
         f"On real x kappa is {kappa['value']:.2f} [{kappa['low']:.2f}, {kappa['high']:.2f}]: the "
-        "net's h lie as far from the posterior mean as the posterior is wide where it is 1. It is "
-        "calibration, no verdict."
+        "squared error of the posterior mean against the net's h, over the variance that the "
+        "posterior claims; 1 if its claim is right there too. It is calibration, no verdict."
     )
 
 
