@@ -74,7 +74,7 @@ class ProgramPrior(ConditionalPrior):
         site: name of the site that is the spike and slab.
         auxiliary: names of the other sites that it draws.
         smooth: those of them that NUTS renews.
-        switches: discrete variables, renewed jointly with h.
+        switches: discrete variables, renewed jointly with h and alone.
         conjugate: name of a site -> how it is drawn given h in closed form, as pairs.
         positive: those that are a single number above 0.
     """

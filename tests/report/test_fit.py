@@ -33,6 +33,7 @@ def result():
     found.tree.attrs["fitted"] = json.dumps(FITTED)
     asides = [
         ("the independent prior", 0.42, 0.38, 0.46, 2.4, "ok"),
+        ("another prior", 0.5, 0.4, 0.6, 1.25, "ok"),
         ("refit 1 to a bootstrap sample", 2.72, 2.4, 3.1, 1.05, "ok"),
         ("refit 2 to a bootstrap sample", 2.76, 2.4, 3.1, 1.07, "not converged"),
     ]
@@ -63,14 +64,16 @@ def test_what_the_verdict_hangs_on(result):
     _, hangs = fit(Summary(result))
     told = " ".join(hangs.lines)
     assert (
-        "Under the independent prior R is 0.42 [0.38, 0.46], and the posterior claims 2.40" in told
+        "Under the independent prior R is 0.42 [0.38, 0.46], and the posterior claims 2.40 times "
+        "the squared error that it makes, which is too far off." in told
     )
+    assert "the posterior claims 1.25 times the squared error that it makes." in told
     assert "Refits to 2 bootstrap samples give R from 2.72 to 2.76" in told
     assert "On real x kappa is 1.86 [1.55, 2.29]" in told
     parameters, asides, real = hangs.tables
     assert ["keep_prob", "1.00"] in parameters.rows
     assert ["held-out nats a row, independent rows", "-0.230"] in parameters.rows
-    assert asides.rows[2][-1] == "not converged"
+    assert asides.rows[3][-1] == "not converged"
     assert real.rows[1] == ["predictive_p_norm", "0.63", "ok"]
 
 
