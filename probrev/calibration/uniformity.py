@@ -62,7 +62,7 @@ def measure_uniformity(ranks: Float[np.ndarray, " simulation"]) -> Uniformity:
 
 
 def detectable_spread(size: int, level: float) -> float:
-    """How many times too narrow a posterior must be to be convicted 9 times in 10.
+    """How many times too narrow a posterior must be to be rejected 9 times in 10.
 
     Args:
         size: number of simulations.
@@ -73,7 +73,7 @@ def detectable_spread(size: int, level: float) -> float:
 
 
 def detectable_location(size: int, level: float) -> float:
-    """By how many of its standard deviations a posterior must be off to be convicted so.
+    """By how many of its standard deviations a posterior must be off to be rejected so.
 
     Args:
         size: number of simulations.
@@ -83,7 +83,7 @@ def detectable_location(size: int, level: float) -> float:
 
 
 def wanted_size(spread: float, level: float) -> int:
-    """How many simulations it takes to convict a posterior that is so many times too narrow."""
+    """How many simulations it takes to reject a posterior that is so many times too narrow."""
     low, high = FEWEST, MOST
     while high - low > 1:
         middle = (low + high) // 2

@@ -18,7 +18,7 @@ from probrev.calibration.uniformity import (
 from probrev.posterior.agreement import Outcome
 from probrev.posterior.status import Status
 
-# Probability that the ranks of a right method convict it, all quantities together.
+# Probability that the ranks of a right method reject it, all quantities together.
 LEVEL = 1e-3
 # Share of posteriors that need not be "ok".
 MOST_NOT_OK = 0.05
@@ -55,8 +55,8 @@ class Finding(NamedTuple):
     Attributes:
         name: of the quantity.
         family: of the quantity.
-        adjusted_p: p-value for all quantities together; convicted where it is at most 1e-3.
-        how: what is wrong, in words, where it is convicted; else empty.
+        adjusted_p: p-value for all quantities together; rejected where it is at most 1e-3.
+        how: what is wrong, in words, where it is rejected; else empty.
         uniformity: the tests.
     """
 
@@ -141,7 +141,7 @@ def judge(simulations: xr.Dataset, findings: Sequence[Finding], starts: dict[str
     """The word and the sentence.
 
     "inconclusive" comes first, since draws that have not converged tell little of the method that
-    would have made more of them; then what convicts; then whether there were enough simulations.
+    would have made more of them; then what rejects; then whether there were enough simulations.
 
     Args:
         simulations: of all batches.
@@ -177,20 +177,20 @@ def _say(word: Word, lines: list[str]) -> Verdict:
 
 def _ranked(findings: Sequence[Finding]) -> list[str]:
     """Convicted quantities, the clearest first."""
-    convicted = sorted((one for one in findings if one.how), key=lambda one: one.adjusted_p)
-    if not convicted:
+    rejected = sorted((one for one in findings if one.how), key=lambda one: one.adjusted_p)
+    if not rejected:
         return []
-    said = ", ".join(f"{one.name} (p = {one.adjusted_p:.1g})" for one in convicted[:NAMED])
-    more = f" and {len(convicted) - NAMED} more" if len(convicted) > NAMED else ""
+    said = ", ".join(f"{one.name} (p = {one.adjusted_p:.1g})" for one in rejected[:NAMED])
+    more = f" and {len(rejected) - NAMED} more" if len(rejected) > NAMED else ""
     lines = [
         f"the truth is no draw from its posterior in {said}{more}; the posterior of "
-        f"{convicted[0].name} is {convicted[0].how}"
+        f"{rejected[0].name} is {rejected[0].how}"
     ]
     lines += [
         "the truth lies further from the posterior mean than posteriors say: they are too sure"
         if one.uniformity.location > 0
         else "the truth lies nearer to the posterior mean than posteriors say: they are too wide"
-        for one in convicted
+        for one in rejected
         if one.name == FROM_MEAN and one.how.startswith(("too low", "too high"))
     ]
     return lines

@@ -176,7 +176,7 @@ def print_calibration(result: pr.Calibration, folder: Path) -> None:
         )  # fmt: skip
     console.print(table)
     legend = (
-        "p: for all quantities together, convicted at .001; location and spread of the truth in "
+        "p: for all quantities together, rejected at .001; location and spread of the truth in "
         "its posterior: 0 and 1 if all is well"
     )
     if len(rows) > MOST_ROWS:

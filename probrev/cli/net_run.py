@@ -12,7 +12,7 @@ import probrev as pr
 from probrev.cli.display import Stages, stages
 from probrev.cli.net_plan import Inputs, NetPlan
 from probrev.cli.programs import keep_programs
-from probrev.cli.run import sample_until_converged
+from probrev.cli.run import announce, sample_until_converged
 from probrev.nets.fitting.hidden_layers import hidden_layers
 from probrev.nets.weights.layers import label_layers
 from probrev.plumbing.refusal import Refusal
@@ -54,7 +54,7 @@ def run_net(
         )
         _say_identity(net.levels[0], stage)
         level = net.judged
-        stage.say(f"{level.name} is judged, {len(net.levels)} of {len(hidden)} layers fitted")
+        _say_layers(net, label_layers(hidden), stage)
         _say_what_fails(net, stage)
         for check in level.checks:
             if not check.holds:
@@ -62,7 +62,7 @@ def run_net(
         result = judge_level(
             jax.random.key(plan.seed), level, prior=plan.prior, num_obs=plan.num_obs,
             infer=partial(_infer, stage, checkpoints), seed=plan.seed, stage=stage,
-            begin=lambda look: stage.say(f"{look.num_obs} observations"),
+            begin=lambda look: announce(look, net.model, ["gibbs"], stage),
             provenance={
                 "command": shlex.join(plan.command), "model": f"{plan.file}, layer {level.name}",
                 "seed": plan.seed, "read": read, "parameters": {"data": plan.sha256},
@@ -70,6 +70,14 @@ def run_net(
             },
         )  # fmt: skip
     return f"{read[0].upper()}{read[1:]}; {level.name} is judged.", result
+
+
+def _say_layers(net: pr.FittedNet, labels: Sequence[str], stage: Stages) -> None:
+    """Which layers there are, x first, which of them are fitted, and which is judged."""
+    fitted = [level.name for level in net.levels]
+    also = "" if fitted == list(labels) else f"; fitted: {', '.join(fitted)}"
+    stage.say(f"hidden layers, next to x first: {', '.join(labels)}{also}")
+    stage.say(f"{net.judged.name} is judged")
 
 
 def _say_what_fails(net: pr.FittedNet, stage: Stages) -> None:

@@ -15,7 +15,7 @@ from probrev.cli.display import Stages, stages
 from probrev.cli.plan import Plan, check_names
 from probrev.cli.programs import keep_programs
 from probrev.comparison.looks import LOOKS
-from probrev.inference.choice import EVERY_OBS, estimate_seconds, infer
+from probrev.inference.choice import estimate_seconds, infer
 from probrev.inference.gibbs.gibbs import MOST_BYTES
 from probrev.inverses.ladder import build_samplers
 from probrev.plumbing.checkpoint import fingerprint
@@ -104,10 +104,8 @@ def measure(
         model,
         inverses=built.inverses(stream(root, "ladder"), plan.inverses or built.inverse_names),
         posteriors={
-            method: partial(
-                infer_with_progress, method, stage, is_judge=number == 0, checkpoints=checkpoints
-            )
-            for number, method in enumerate(list(methods)[:1] if weight_draw else methods)
+            method: partial(infer_with_progress, method, stage, checkpoints=checkpoints)
+            for method in (list(methods)[:1] if weight_draw else methods)
         },
         looks=looks,
         observe=lambda key, num_obs: obs[:num_obs],
@@ -184,15 +182,13 @@ def infer_with_progress(
     model: pr.Model,
     obs: pr.Observations,
     *,
-    is_judge: bool,
     checkpoints: Path | None = None,
 ) -> pr.Posterior:
-    """One posterior, its progress shown; a judge's is of every observation."""
+    """One posterior, its progress shown."""
     progress = stage(method)
     if method == "gibbs":
         return sample_until_converged(key, model, obs, progress=progress, checkpoints=checkpoints)
-    settings = EVERY_OBS.get(method, {}) if is_judge else {}
-    return infer(method, key, model, obs, progress=progress, **settings)
+    return infer(method, key, model, obs, progress=progress)
 
 
 def sample_until_converged(

@@ -39,7 +39,10 @@ def verify(run: Path, /) -> int:
             row.what, row.how, f"{row.number:,}", f"{row.absolute:.1g}", f"{row.relative:.1g}"
         )
     console.print(table)
-    lines = ["", *(f"not verified: {name}: {why}" for name, why in found.skipped.items())]
+    unverified: dict[str, list[str]] = {}
+    for name, why in found.skipped.items():
+        unverified.setdefault(why, []).append(name)
+    lines = ["", *(f"not verified: {', '.join(one)}: {why}" for why, one in unverified.items())]
     differ = [f"differs: {row.what}: {row.worst}" for row in found.rows if not row.agrees]
     for line in (*lines, *differ, found.headline):
         console.print(line, soft_wrap=True, markup=False)

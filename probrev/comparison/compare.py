@@ -111,7 +111,8 @@ def compare(
             whose claimed error is not within 1.3 times its squared error on h; no test then asks
             for a prior that is exactly right.
         provenance: what to keep with the run, JSON-able, beside what is kept of itself: the call
-            and its seed, the model in words, versions, machine, time and process.
+            and its seed, the model in words, versions, machine, time and process. Its `model` is
+            the run's name, and the title of its page.
 
     Raises:
         TypeError: a metric is no function, or returns something else than figures.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from jaxtyping import PRNGKeyArray
@@ -12,7 +13,7 @@ from probrev.comparison.decision import Decision, check_names, decide
 from probrev.comparison.metrics.case import INTERVAL_PROB
 from probrev.comparison.metrics.family import Metric, MetricFamily
 from probrev.comparison.own_metrics import read_metrics
-from probrev.inference.choice import EVERY_OBS, infer
+from probrev.inference.choice import infer
 from probrev.inference.methods import METHODS
 from probrev.inference.starts import compare_starts, started_at_truth
 from probrev.inverses.estimates import Inverse, RandomInverse, run_inverses
@@ -126,10 +127,7 @@ def compare_until(
     if not looks or any(more <= few for few, more in zip((0, *looks), looks, strict=False)):
         raise Refusal(f"looks must be positive and increase; got {looks}")
     if not isinstance(posteriors, Mapping):
-        posteriors = {
-            name: _by_name(name, **EVERY_OBS.get(name, {}) if name == posteriors[0] else {})
-            for name in posteriors
-        }
+        posteriors = {name: partial(infer, name) for name in posteriors}
     check_names(posteriors, inverses, random_inverses or {})
     own = read_metrics(metrics)
     key_obs = stream(key, "simulate")
@@ -184,7 +182,3 @@ def _starts(
     if from_truth is None or obs.h is None:
         return None
     return compare_starts(key, model, obs, posterior, from_truth)
-
-
-def _by_name(method: str, **settings: Any) -> Inference:
-    return lambda key, model, obs: infer(method, key, model, obs, **settings)

@@ -33,6 +33,10 @@ class Word(StrEnum):
     UNJUDGED = "unjudged"
 
 
+# Words that are not whole in a sentence.
+_PHRASES = {Word.NEAR: "near Bayesian inference", Word.FAR: "far from Bayesian inference"}
+
+
 class Doubt(NamedTuple):
     """Why a posterior may not judge: `MISFIT` or `INCONCLUSIVE`, and the evidence."""
 
@@ -134,23 +138,25 @@ def judge(
     num_wanted, reason = 0, _why_unjudged(ratio)
     if doubt is not None:
         word, reason = doubt
-        phrase = f"{word}: {reason}"
+        more = reason
     elif reason:
-        word, phrase = Word.UNJUDGED, f"unjudged: {reason}"
+        word, more = Word.UNJUDGED, reason
     elif ratio.is_claim_open and not ratio.low > NEAR_BELOW:
         word = Word.UNDECIDED
-        phrase = "undecided: it is not clear yet whether the prior fits h, more observations tell"
+        more = "it is not clear yet whether the prior fits h, more observations tell"
     elif ratio.high < AS_GOOD_BELOW:
-        word = phrase = Word.AS_GOOD
+        word, more = Word.AS_GOOD, ""
     elif ratio.high < NEAR_BELOW:
-        word, phrase = Word.NEAR, "near Bayesian inference"
+        word, more = Word.NEAR, ""
     elif ratio.low > NEAR_BELOW:
-        word, phrase = Word.FAR, "far from Bayesian inference"
+        word, more = Word.FAR, ""
     else:
         num_wanted = count_wanted(ratio)
-        word, phrase = Word.UNDECIDED, f"undecided: {_wanted(num_wanted)} would decide it"
+        word, more = Word.UNDECIDED, f"{_wanted(num_wanted)} would decide it"
     figures = _figures(ratio, setting, is_approximate)
-    sentence = f"{ratio.inverse} is {phrase} ({figures})"
+    sentence = f"{ratio.inverse} is {_PHRASES.get(word, word)} ({figures})"
+    if more:
+        sentence = f"{sentence}: {more}"
     return Verdict(
         ratio.inverse, ratio.posterior, word, ratio.value, ratio.low, ratio.high,
         ratio.interval_prob, ratio.num_obs, num_wanted, planned, reason, sentence,
@@ -183,7 +189,10 @@ def _why_unjudged(ratio: Ratio) -> str:
     if ratio.origin is Origin.ELSEWHERE:
         return "the model's layers are not known to have made x; obs.simulated_by(model) says so"
     if ratio.num_obs < FEWEST_OBSERVATIONS:
-        return f"{ratio.num_obs} observations, wanted at least {FEWEST_OBSERVATIONS}"
+        return (
+            f"{ratio.posterior} covers {ratio.num_obs} observation{'s' * (ratio.num_obs != 1)}, "
+            f"wanted at least {FEWEST_OBSERVATIONS}"
+        )
     if not ratio.low <= ratio.high:
         return "a risk is not clear of 0 beside its Monte Carlo error"
     return ""

@@ -29,8 +29,6 @@ MAX_SECONDS, MAX_SECONDS_OF_FEW = 10.0, 100.0
 # What serves a model that no other method does.
 LAST_RESORT = "hmc"
 APPROXIMATION = "message_passing"
-# Settings with which a method covers every observation, where by default it does not: a judge must.
-EVERY_OBS = {"hmc": {"num_obs": None}}
 # From here on independent units are a fair approximation (see `message_passing`).
 MANY_UNITS = 200
 

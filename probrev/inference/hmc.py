@@ -38,7 +38,7 @@ def hmc(
     model: Model,
     obs: Observations,
     *,
-    num_obs: int | None = 2,
+    num_obs: int | None = None,
     num_warmup: int = 1000,
     num_samples: int = 2000,
     num_chains: int = 4,
@@ -59,7 +59,7 @@ def hmc(
         model: a model whose program returns x and has the site `h`.
         obs: observations.
         num_obs: how many of the observations to do, from the first; None for all. They are done
-            one by one, and each takes seconds to minutes.
+            one by one, and each takes seconds to minutes: as a check of another method a few do.
         num_warmup: steps per chain that are thrown away (step size and mass are adapted).
         num_samples: steps per chain that are kept.
         num_chains: independent chains per observation.

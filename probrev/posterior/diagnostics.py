@@ -119,16 +119,20 @@ def status_of(
     declared = "declared iid by the user; " if sampling == "iid" else ""
     behaviour = diagnostics["behaviour"].to_numpy()
     num_stuck, num_constant = (behaviour == "stuck").sum(), (behaviour == "constant").sum()
-    never = f"; {num_constant} of {behaviour.size} units never moved" if num_constant else ""
+    never = ""
+    if num_constant:
+        never = f"; {num_constant} of {behaviour.size} units have one value in every draw"
     if num_stuck:
         units = "unit is" if num_stuck == 1 else "units are"
-        where = f"{declared}{num_stuck} {units} stuck at different values in different chains"
-        return Status.STUCK, where
+        first = _place(diagnostics["behaviour"] == "stuck")
+        said = f"{num_stuck} {units} stuck at different values in different chains ({first})"
+        return Status.STUCK, declared + said
     unchecked = _why_unchecked(draws, sampling, starts_apart)
     if unchecked:
         return Status.UNCHECKED, f"{declared}{unchecked}{never}"
     r_hat = float(diagnostics["r_hat"].max())
-    ess = float(min(diagnostics["ess_bulk"].min(), diagnostics["ess_tail"].min()))
+    least = xr.apply_ufunc(np.fmin, diagnostics["ess_bulk"], diagnostics["ess_tail"])
+    ess = float(least.min())
     figures = f"smallest ESS {ess:.0f}{never}"
     if num_chains > 1:
         figures = f"largest R-hat {r_hat:.3f}, {figures}"
@@ -139,10 +143,19 @@ def status_of(
             return Status.UNRELIABLE, f"{declared}{num_draws} draws do not look it: {figures}"
         return Status.OK, f"{declared}{num_draws} draws{never}"
     if not (r_hat <= R_HAT_MAX and ess >= ESS_MIN):
-        wanted = f"wanted at most {R_HAT_MAX} and at least {ESS_MIN}"
-        figures = f"largest R-hat {r_hat:.3f}, smallest ESS {ess:.0f}"
-        return Status.NOT_CONVERGED, f"{figures} ({wanted}): draw more samples{never}"
+        figures = (
+            f"largest R-hat {r_hat:.3f} ({_place(diagnostics['r_hat'])}), smallest ESS {ess:.0f} "
+            f"({_place(-least)}), wanted at most {R_HAT_MAX} and at least {ESS_MIN}"
+        )
+        return Status.NOT_CONVERGED, f"{figures}: draw more samples{never}"
     return Status.OK, figures
+
+
+def _place(figure: xr.DataArray) -> str:
+    """Where the largest value stands, the first of several; NaN are passed over."""
+    worst = figure.fillna(-np.inf).argmax(("obs", "hidden"))
+    obs, unit = (figure[dim][worst[dim]].item() for dim in ("obs", "hidden"))  # pyright: ignore[reportArgumentType]
+    return f"obs {obs}, unit {unit}"
 
 
 def _why_unchecked(draws: xr.DataArray, sampling: Sampling, starts_apart: bool) -> str:

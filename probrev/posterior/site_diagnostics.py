@@ -68,7 +68,7 @@ def status_with_sites(
     worst, said, _ = max(judged, key=lambda one: (_ORDER.index(one.status), one.r_hat))
     if worst is Status.OK:
         known = _worst_figures(names, sites)
-        return status, f"{reason}; of its sites {known}" if known else reason
+        return status, f"{reason}; beside h {known}" if known else reason
     return (worst, said) if status is Status.OK else (status, f"{reason}; {said}")
 
 
@@ -93,9 +93,11 @@ def _status_of_site(name: str, sites: xr.Dataset, num_draws: int, sampling: Samp
     least = ESS_MIN if sampling == "mcmc" else IID_ESS_SHARE * num_draws
     if r_hat > R_HAT_MAX or ess < least:
         words = (
-            f"site {name!r} has R-hat {r_hat:.3f} and ESS {ess:.0f} (wanted at most {R_HAT_MAX} "
-            f"and at least {least:.0f})"
+            f"site {name!r} has R-hat {r_hat:.3f} and ESS {ess:.0f}, wanted at most {R_HAT_MAX} "
+            f"and at least {least:.0f}"
         )
+        if sampling == "mcmc":
+            words = f"{words}: draw more samples"
         word = Status.NOT_CONVERGED if sampling == "mcmc" else Status.UNRELIABLE
         return _Judged(word, words, float(np.nan_to_num(r_hat)))
     return _Judged(Status.OK, "")
@@ -108,11 +110,11 @@ def _worst_figures(names: list[str], sites: xr.Dataset) -> str:
     if not ess:
         return ""
     least = min(ess, key=lambda name: ess[name])
-    said = f"smallest ESS {ess[least]:.0f} ({least})"
+    said = f"smallest ESS {ess[least]:.0f} (site {least!r})"
     r_hat = {name: _largest_r_hat(name, sites) for name in ess}
     most = max(r_hat, key=lambda name: np.nan_to_num(r_hat[name]))
     known = not np.isnan(r_hat[most])  # one chain has none
-    return f"largest R-hat {r_hat[most]:.3f} ({most}), {said}" if known else said
+    return f"largest R-hat {r_hat[most]:.3f} (site {most!r}), {said}" if known else said
 
 
 def _largest_r_hat(name: str, sites: xr.Dataset) -> float:

@@ -1,31 +1,41 @@
 """What to do next, by what came out."""
 
-from probrev.comparison.verdict import Word
+from probrev.comparison.verdict import Doubt, Word
+from probrev.model.observations import Origin
+from probrev.posterior.posterior import EXTERNAL, Posterior
 from probrev.report.summary import Summary
 
 
 def advise(summary: Summary) -> list[str]:
-    """A line for each thing that is worth doing."""
-    steps = [_OF_DOUBTS[doubt.word] for doubt in summary.result.doubts.values()]
+    """A line for each thing that is worth doing, in the terms of whoever made the run."""
+    doubts = summary.result.doubts.items()
+    steps = [_of_doubt(doubt, summary.posteriors[name]) for name, doubt in doubts]
     steps = [*dict.fromkeys(steps), *_of_undecided(summary)]
     if "curve" in summary.result.tree:
-        steps.append(
-            "Ask at another noise: R changes with it, see the figure; --set noise_std=… on the "
-            "command line."
+        how = ": --set noise_std=…" if _is_command(summary) else ""
+        steps.append(f"Ask at another noise{how}. R changes with it, see the figure.")
+    return [*steps, *_checks(summary)]
+
+
+def _of_doubt(doubt: Doubt, posterior: Posterior) -> str:
+    """What helps against it."""
+    if doubt.word is Word.MISFIT:
+        return (
+            "Do not read R as an answer about these data: another model must first describe them. "
+            "Of a net, judge another of its layers (--layer, or another of fit_net's levels), or "
+            "give it more inputs; of a model of your own, change its prior or its layer."
         )
-    steps.append(
-        "Check this page: probrev verify run.nc computes its numbers again, and probrev check "
-        "whether the method's posteriors are the model's."
+    more = _MORE_DRAWS.get(posterior.method, "")
+    return (
+        f"Do not read R yet. Give the posterior more draws{more}, or take another method, until "
+        "nothing below speaks against it."
     )
-    return steps
 
 
-_OF_DOUBTS = {
-    Word.INCONCLUSIVE: "Do not read R yet. Give the posterior more draws, or another method, until "
-    "nothing below speaks against it.",
-    Word.MISFIT: "Do not read R as an answer about these data: another model must first describe "
-    "them. Of a net, judge another of its layers (--layer), or give it more inputs; of a model of "
-    "your own, change its prior or its layer.",
+_MORE_DRAWS = {
+    "gibbs": " (until_converged=True, or a larger num_samples)",
+    "hmc": " (a larger num_samples)",
+    EXTERNAL: " where they come from",
 }
 
 
@@ -37,7 +47,33 @@ def _of_undecided(summary: Summary) -> list[str]:
               if one.planned and one.word is Word.UNDECIDED and one.num_wanted}  # fmt: skip
     if wanted:
         most = max(wanted.values())
-        return [f"About {most:,} observations would decide {', '.join(wanted)}: --num-obs {most}."]
+        how = f": --num-obs {most}" if _is_command(summary) else ""
+        return [f"About {most:,} observations would decide {', '.join(wanted)}{how}."]
     if summary.of_net.word is Word.UNJUDGED:
         return [f"For a word on the net: {summary.of_net.reason}."]
     return []
+
+
+def _checks(summary: Summary) -> list[str]:
+    """How a reader who trusts nobody goes on."""
+    if not _is_command(summary):
+        steps = ["Check this page: pr.verify, of the file that .save wrote, computes its numbers "
+                 "again."]  # fmt: skip
+    else:
+        steps = ["Check this page: probrev verify run.nc computes its numbers again."]
+    is_of_model = summary.result.tree["data"].attrs["origin"] == Origin.MODEL
+    if is_of_model and not _is_command(summary):
+        steps.append(
+            "Check the method: pr.check_calibration says whether its posteriors are the model's."
+        )
+    elif is_of_model:
+        model = summary.provenance.get("model", "MODEL")
+        steps.append(
+            f"Check the method: probrev check {model} says whether its posteriors are the model's."
+        )
+    return steps
+
+
+def _is_command(summary: Summary) -> bool:
+    """Whether the run was made on the command line, not in Python."""
+    return "command" in summary.provenance

@@ -81,10 +81,12 @@ def _caption(summary: Summary) -> str:
     first = summary.verdicts[0]
     prob = format_prob(first.interval_prob)
     parts = [
-        "R = risk / Bayes risk. Where the model made x and h, and where h is not known, it is 1 + "
-        "excess risk / posterior variance, which is the same in expectation and spares the noise "
-        f"of h. Intervals hold {prob}, by the bootstrap-t of log R over observations; within a few "
-        "percent of R = 1, where few rare observations carry the excess, they are too short.",
+        "R = risk / Bayes risk, squared errors against the h given with x. Where the model made x "
+        "and h and the posterior is not from elsewhere, and where h is not known, it is 1 + excess "
+        "risk / posterior variance, which is the same in expectation and spares the noise of h. So "
+        f"posteriors that agree may have an R each, within their intervals. These hold {prob}, by "
+        "the bootstrap-t of log R over observations; within a few percent of R = 1, where few rare "
+        "observations carry the excess, they are too short.",
         "As good as Bayes: the interval ends below 1.1; near: below 1.5; far: it begins above 1.5; "
         "otherwise undecided. Unjudged: figures without a word.",
         *_say_looks(summary),
@@ -154,7 +156,11 @@ def _trust(summary: Summary) -> list[str]:
                     "disagrees with" if outcome == Outcome.DISAGREES else "is not checked against"
                 )
                 lines.append(f"{name} {said} {other}: {reason}.")
-    lines += [f"{doubt.reason}." for doubt in summary.result.doubts.values()]
+    lines += [
+        f"{doubt.reason}."
+        for name, doubt in summary.result.doubts.items()
+        if doubt.word is Word.MISFIT or summary.posteriors[name].status is Status.OK
+    ]
     lines += _say_calibration(summary)
     if not summary.result.conclusive and summary.judge not in summary.result.doubts:
         lines.append(f"The verdicts against {summary.judge}, which can be trusted, stand.")

@@ -21,7 +21,7 @@ from probrev.report.writing import write_page
 MOST_PANELS = 12
 HEADER = ("quantity", "p, all together", "location", "spread", "p: location", "spread", "shape", "")
 READING = (
-    "p, all together: at most .001 convicts; the level is shared evenly among the kinds of "
+    "p, all together: at most .001 rejects; the level is shared evenly among the kinds of "
     "quantities and within each among its members. Location: where the truth lies in its "
     "posterior, in standard deviations (normal scores of the ranks), 0 if all is well; spread: its "
     "standard deviation there, above 1 where posteriors are too narrow. The p-values of the three "
@@ -30,7 +30,7 @@ READING = (
 PANELS = (
     "Each panel: the distribution of the truth's rank among the draws, minus the uniform one; ties "
     "are broken at random. The band holds the whole curve of a calibrated quantity with "
-    "probability 95 %, so one panel in twenty may leave it; what is convicted, at .001 for all "
+    "probability 95 %, so one panel in twenty may leave it; what is rejected, at .001 for all "
     "together, is red. A curve above 0 on the left and below on the right: the truth in the tails, "
     "posteriors too narrow; below 0 throughout: the truth too high, posteriors too low."
 )
@@ -93,7 +93,7 @@ def _ranks(result: Calibration) -> Iterator[Section]:
         Family.SITES: "Ranks of the prior's sites",
         Family.OWN: "Ranks of the user's own quantities",
     }
-    convicted = set(table["quantity"][table["how"] != ""])
+    rejected = set(table["quantity"][table["how"] != ""])
     is_first = True
     for family, title in titles.items():
         own = table.query(f"family == {family.value!r}")
@@ -107,7 +107,7 @@ def _ranks(result: Calibration) -> Iterator[Section]:
             section.lines.append(
                 f"The {MOST_PANELS} of {len(own)} whose p-values are smallest are drawn."
             )
-        figure = plot_ecdf(ranks.sel(quantity=drawn), convicted)
+        figure = plot_ecdf(ranks.sel(quantity=drawn), rejected)
         alt = "Distribution of the truth's ranks minus the uniform one, with a band"
         section.images.append(image(figure, alt, PANELS if is_first else ""))
         rows = [_row(row["quantity"], row) for row in own.to_dict(orient="records")]

@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from probrev.comparison.comparison import Comparison
-from probrev.comparison.doubt import MOST_OFF
+from probrev.comparison.doubt import LEVEL, MOST_OFF, STATISTICS
 from probrev.comparison.verdict import Verdict, Word
 from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, plain, with_error, with_interval
@@ -93,6 +93,19 @@ def fit_lines(result: Comparison) -> Iterator[str]:
         "squared error of the posterior mean against the net's h, over the variance that the "
         "posterior claims; 1 if its claim is right there too. It is calibration, no verdict."
     )
+    yield from _surprises(dict(zip(real.index, real["value"], strict=True)))
+
+
+def _surprises(real: Mapping[str, float]) -> Iterator[str]:
+    """In what real x are not as the model predicts, if in anything."""
+    ps = {what: real.get(f"predictive_p_{name}", 1.0) for name, what in STATISTICS.items()}
+    rejected = {what: p for what, p in ps.items() if p <= LEVEL / len(STATISTICS)}
+    if rejected:
+        told = ", ".join(f"{what} (p = {p:.1g})" for what, p in rejected.items())
+        yield (
+            f"Real x are not in all as the model predicts them: {told}. The verdict is about x "
+            "that the fitted layer makes, and about real x as far as they are like those."
+        )
 
 
 def _wording(verdict: Verdict, prior: str) -> str:

@@ -53,7 +53,7 @@ def describe(result: Comparison) -> dict[str, Any]:
     ]
     known = summary.provenance
     return {
-        "title": str(known.get("model", "comparison")),
+        "title": title(summary),
         "created": str(known.get("created", "")),
         "answer": answer(summary),
         "curve": curve(summary),
@@ -62,6 +62,14 @@ def describe(result: Comparison) -> dict[str, Any]:
         "units": describe_units(summary),
         "paper": PAPER,
     }
+
+
+def title(summary: Summary) -> str:
+    """What the run is of: the name that it was given, or what is known of its model."""
+    known = summary.provenance
+    fitted = known.get("fitted")
+    of_net = f"{fitted['layer']} of a net" if isinstance(fitted, dict) else "a model made in Python"
+    return str(known.get("model", of_net))
 
 
 def meanings(summary: Summary) -> dict[str, str]:
@@ -311,6 +319,8 @@ def predictive(summary: Summary) -> list[Section]:
         if high
         else " Nothing here speaks against the model."
     )
+    if "fit" in summary.result.tree:
+        line += " These x the layer made itself; “What the verdict hangs on” tells of real ones."
     caption = (
         "Each x's share of zeros, norm and largest entry (points), in increasing order, on 90 % of "
         "what the posterior predicts for it (bars) and 90 % of what the prior predicts for any x "

@@ -56,11 +56,11 @@ def _sampler(summary: Summary, name: str, posterior: Posterior) -> Section:
     lines = [_status(summary, name, posterior), _behaviour(posterior)]
     lines += _agreement(summary, name)
     worst = worst_units(posterior, NUM_SUMMARISED)
-    section = Section(f"Posterior {name}: diagnostics", lines)
+    section = Section(f"Posterior {name}: diagnostics", lines, tables=site_tables(posterior))
     if not worst.sizes["unit"]:
         lines.append("No unit moved, so there is nothing that R-hat or ESS could say.")
         return section
-    section.tables.append(_summary_table(worst))
+    section.tables.insert(0, _summary_table(worst))
     still = (worst == worst.isel(draw=0)).all("draw").any("chain").to_numpy()
     if not still.all():
         section.images.append(_ranks(summary, name, worst))
@@ -156,6 +156,27 @@ def _summary_table(worst: xr.DataArray) -> Table:
     )
     header = ["unit", "mean", "sd", "MCSE of mean", "bulk ESS", "tail ESS", "R-hat"]
     return Table(header, rows, caption)
+
+
+def site_tables(posterior: Posterior) -> list[Table]:
+    """How what the program draws beside h mixes, the worst entry of each site; none without any."""
+    if "site_diagnostics" not in posterior.tree:
+        return []
+    found = posterior.tree["site_diagnostics"].to_dataset()
+    rows = [
+        [
+            site,
+            plain(float(found[f"{site}_ess_bulk"].min())),
+            plain(float(found[f"{site}_ess_tail"].min())),
+            plain(float(found[f"{site}_r_hat"].max()), 4),
+        ]
+        for site in posterior.sites
+    ]
+    caption = (
+        "The sites that the model's program draws or names beside h: the least ESS and the largest "
+        "R-hat of any entry in any observation; none where each has one value in every draw."
+    )
+    return [Table(["site", "least bulk ESS", "least tail ESS", "largest R-hat"], rows, caption)]
 
 
 def _ranks(summary: Summary, name: str, worst: xr.DataArray):

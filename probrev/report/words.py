@@ -48,6 +48,11 @@ TERMS = {
     "its head.",
     "inverse": "Any function that estimates h from x: a net, or a rung of the ladder.",
     "ladder": "Inverses from the paper's net to Bayes, each with one thing more than the last.",
+    "rung": "One of the ladder's inverses.",
+    "look": "A number of observations, fixed beforehand, at which verdicts are given; the next, "
+    "with more, is taken while one is undecided.",
+    "site": "What the prior's program draws or names beside h, under the name it has there: a "
+    "rate, a group, the factor of correlated units.",
     "posterior": "p(h | x): what the model allows h to be once x is seen.",
     "posterior mean": "E[h | x]: of all functions of x the one of least expected squared error.",
     "Bayes risk": "The squared error of the posterior mean, which no inverse can beat on average.",

@@ -13,6 +13,8 @@ from probrev.plumbing.refusal import Refusal, taken_for
 from probrev.runs import registry
 from probrev.runs.fault import cause
 
+GIVE_IT = "give pr.load, or pr.verify, the model itself"
+
 
 @door.guard(path=door.path)
 def load(path: str | Path, *, model: Any = None) -> Comparison:
@@ -94,15 +96,15 @@ def _build(provenance: Mapping[str, str]) -> Any:
         ValueError: the run names no file, it is not there, or it is not as it was.
     """
     if not {"model", "model_source", "parameters"} <= provenance.keys():
-        raise Refusal("give pr.load the model itself: pr.load(path, model=...)")
+        raise Refusal(f"{GIVE_IT}: pr.load(path, model=...)")
     name, source, parameters = (
         json.loads(provenance[key]) for key in ("model", "model_source", "parameters")
     )
     if registry.describe(name).source != source:
-        raise Refusal(f"model file {name} is not as it was; give pr.load the model itself")
+        raise Refusal(f"model file {name} is not as it was; {GIVE_IT}")
     arrays = [key for key, value in parameters.items() if isinstance(value, dict)]
     if arrays:
-        raise Refusal(f"the run has {arrays[0]} by its hash only; give pr.load the model itself")
+        raise Refusal(f"the run has {arrays[0]} by its hash only; {GIVE_IT}")
     build = registry.load(name)
     try:
         return build(**parameters)

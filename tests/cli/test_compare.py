@@ -46,7 +46,7 @@ def test_a_run_says_its_verdict_and_where_its_files_are(small_run):
     folder, done = small_run
     assert done.status == 0
     assert done.err == "3 observations, about 1 min\n"
-    assert done.out.splitlines()[0].startswith("Unjudged: 3 observations, wanted at least 16")
+    assert done.out.splitlines()[0].startswith("Unjudged: exact covers 3 observations, wanted")
     assert done.out.splitlines()[-2:] == ["first/run.nc", "first/report.html"]
     assert "universal" in done.out
     assert files(folder / "first") == ["report.html", "run.nc"]

@@ -95,11 +95,15 @@ def test_a_unit_that_does_not_move_has_no_figures(found):
     ("names", "status", "reason"),
     [
         (("mixes",), "ok", "largest R-hat 1.00"),
-        (("mixes", "never", "always"), "ok", "2 of 3 units never moved"),
+        (("mixes", "never", "always"), "ok", "2 of 3 units have one value in every draw"),
         (("never", "always"), "unchecked", "nothing moves in some chain"),
-        (("mixes", "stuck"), "stuck", "1 unit is stuck at different values"),
-        (("mixes", "half_stuck"), "not converged", "wanted at most 1.01"),
-        (("mixes", "slow", "never"), "not converged", "draw more samples; 1 of 3 units never"),
+        (
+            ("mixes", "stuck"),
+            "stuck",
+            "1 unit is stuck at different values in different chains (obs 0, unit 1)",
+        ),
+        (("mixes", "half_stuck"), "not converged", "(obs 0, unit 1), wanted at most"),
+        (("mixes", "slow", "never"), "not converged", "draw more samples; 1 of 3 units have"),
     ],
 )
 def test_status(names, status, reason):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -75,6 +76,17 @@ def test_what_the_verdict_hangs_on(result):
     assert ["held-out nats a row, independent rows", "-0.230"] in parameters.rows
     assert asides.rows[3][-1] == "not converged"
     assert real.rows[1] == ["predictive_p_norm", "0.63", "ok"]
+
+
+@pytest.mark.parametrize(("p", "is_told"), [(0.00034, False), (0.00033, True)])
+def test_real_x_that_the_model_does_not_predict_are_told_of(result, p, is_told):
+    """At .001, shared out among three statistics."""
+    tree = result.tree.copy(deep=True)
+    tree["fit/real_x/value"][1] = p
+    _, hangs = fit(Summary(replace(result, tree=tree)))
+    told = " ".join(hangs.lines)
+    assert ("Real x are not in all as the model predicts them" in told) == is_told
+    assert ("norm (p = 0.0003)" in told) == is_told
 
 
 def test_a_gate_that_fails_withholds_the_verdict():

@@ -99,8 +99,8 @@ def test_a_model_with_functions_is_given_again(result, tmp_path):
     assert same_numbers(unknown.model, MODEL)
     assert unknown.posteriors["other"].model is None
     assert unknown.models.why_unknown == (
-        "LayeredModel: program is a function, and cannot be stored as numbers; give pr.load the "
-        "model itself: pr.load(path, model=...)"
+        "LayeredModel: program is a function, and cannot be stored as numbers; give pr.load, or "
+        "pr.verify, the model itself: pr.load(path, model=...)"
     )
     assert pr.load(path, model=made).posteriors["other"].model is made
     by_name = pr.load(path, model={"other": made})
@@ -137,7 +137,10 @@ def test_a_model_file_is_run_again_only_if_it_is_as_it_was(result, tmp_path):
     file.write_text(MODEL_FILE + "\nraise SystemExit('it was run')\n")
     changed = pr.load(tmp_path / "run.nc")
     assert changed.model is None
-    assert "is not as it was; give pr.load the model itself" in changed.models.why_unknown
+    assert (
+        "is not as it was; give pr.load, or pr.verify, the model itself"
+        in changed.models.why_unknown
+    )
     file.unlink()
     assert "no model file" in pr.load(tmp_path / "run.nc").models.why_unknown
 

@@ -21,8 +21,8 @@ from probrev.model.observations import Origin
 from probrev.posterior.posterior import EXTERNAL, Kind
 
 ROUNDING = 1e-20  # of ||h||^2: squared errors below it are those of float64
-# A posterior is convicted where an interval of this probability for claimed / actual excludes 1.
-CONVICTION_PROB = 0.999
+# A posterior is rejected where an interval of this probability for claimed / actual excludes 1.
+REJECTION_PROB = 0.999
 # A sum this many of its Monte Carlo standard errors from 0 has a sign.
 CLEAR_OF_NOISE = 2.0
 
@@ -99,7 +99,7 @@ RISK = MetricFamily(
         "above.",
         "claimed_over_actual": "The posterior's variance over the squared error of its mean: 1 if "
         "the posterior is honest, below 1 if it is too sure.",
-        "claimed_over_actual_999": "The same with a 99.9 % interval: one without 1 convicts.",
+        "claimed_over_actual_999": "The same with a 99.9 % interval: one without 1 rejects.",
         "excess_risk": "Mean of ‖ĥ − E[h|x]‖² per observation, in units of h²: what an inverse "
         "loses to Bayes. Monte Carlo noise of the posterior mean is taken off.",
     },
@@ -193,7 +193,7 @@ def _calibration(case: Case, arrays: dict[str, xr.DataArray]) -> list[Row]:
     # Where the posterior recovers h, both are rounding.
     if max(claimed.sum(), abs(actual.sum())) <= ROUNDING * float((case.estimates**2).sum()):
         return []
-    probs = (INTERVAL_PROB, CONVICTION_PROB)
+    probs = (INTERVAL_PROB, REJECTION_PROB)
     rng = case.rng("bootstrap/claimed_over_actual")
     (found,) = estimate_ratios(claimed[None], actual[None], rng, probs)
     return [

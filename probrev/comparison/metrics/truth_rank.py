@@ -1,4 +1,4 @@
-"""Whether the h that made x could be draws from the posterior: the test that convicts one."""
+"""Whether the h that made x could be draws from the posterior: the test that rejects one."""
 
 import numpy as np
 from jaxtyping import Float
@@ -41,7 +41,7 @@ TRUTH_RANK = MetricFamily(
     {
         "truth_rank_p": "Rank test of whether the h that made x could be draws from the posterior, "
         "in the directions in which inverses differ from its mean; uniform for the right "
-        "posterior; .001 or less convicts.",
+        "posterior; .001 or less rejects.",
     },
 )
 

@@ -14,17 +14,17 @@ from probrev.report.plots.canvas import MUTED, POSTERIOR_COLOR, WIDTH, styled
 BAND_PROB = 0.95
 # Of uniform ranks, to find the band.
 NUM_SIMULATED = 1000
-CONVICTED_COLOR = "#b4512b"
+REJECTED_COLOR = "#b4512b"
 COLUMNS, ROW_HEIGHT = 3, 1.6
 
 
 @styled
-def plot_ecdf(ranks: xr.DataArray, convicted: set[str]) -> Figure:
+def plot_ecdf(ranks: xr.DataArray, rejected: set[str]) -> Figure:
     """Δ-ECDF of the ranks of each quantity, with a band that holds all of a right one's in 95 %.
 
     Args:
         ranks: (simulation, name), the second dimension labelled.
-        convicted: names to mark.
+        rejected: names to mark.
 
     Source: Säilynoja, Bürkner and Vehtari 2022, through ArviZ's `ecdf_pit`; ArviZ's own figure
     draws no band but of single variables, and says it will draw none.
@@ -37,7 +37,7 @@ def plot_ecdf(ranks: xr.DataArray, convicted: set[str]) -> Figure:
     figure = Figure(figsize=(WIDTH * columns / COLUMNS, 0.3 + ROW_HEIGHT * rows))
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for ax, title in zip(axes, titles, strict=False):
-        _panel(ax, ranks.sel({name: title}).to_numpy(), band, title, title in convicted)
+        _panel(ax, ranks.sel({name: title}).to_numpy(), band, title, title in rejected)
     for ax in axes[len(titles) :]:
         ax.set_visible(False)
     for ax in axes[max(0, len(titles) - columns) : len(titles)]:
@@ -59,8 +59,8 @@ def simultaneous_band(size: int) -> Float[np.ndarray, "3 point"]:
     return np.stack([points, low - points, high - points])
 
 
-def _panel(ax: Axes, ranks: np.ndarray, band: np.ndarray, title: str, is_convicted: bool) -> None:
-    color = CONVICTED_COLOR if is_convicted else POSTERIOR_COLOR
+def _panel(ax: Axes, ranks: np.ndarray, band: np.ndarray, title: str, is_rejected: bool) -> None:
+    color = REJECTED_COLOR if is_rejected else POSTERIOR_COLOR
     ax.fill_between(*band, color=MUTED, alpha=0.25, lw=0)
     ax.axhline(0, color=MUTED, lw=0.8, ls=":")
     ordered = np.concatenate([[0.0], np.sort(ranks), [1.0]])
@@ -69,4 +69,4 @@ def _panel(ax: Axes, ranks: np.ndarray, band: np.ndarray, title: str, is_convict
     points = np.repeat(ordered, 2)[1:]
     steps = np.repeat(shares, 2)[:-1]
     ax.plot(points, steps - points, color=color, lw=1.1)
-    ax.set_title(title, color=color if is_convicted else "black", fontsize=8.5)
+    ax.set_title(title, color=color if is_rejected else "black", fontsize=8.5)

@@ -16,7 +16,7 @@ from jaxtyping import PRNGKeyArray
 from probrev.calibration.calibration import Calibration, summarize
 from probrev.calibration.quantities import OwnQuantity, check_quantities
 from probrev.calibration.simulations import Method, Subject, simulate_batch
-from probrev.inference.choice import EVERY_OBS, infer
+from probrev.inference.choice import infer
 from probrev.inference.methods import METHODS
 from probrev.inference.starts import started_at_truth
 from probrev.inverses.estimates import RandomInverse
@@ -35,7 +35,7 @@ NUM_SIMULATIONS = 200
 # Simulations that are inferred, written and resumed together.
 BATCH_SIZE = 50
 # Settings of a method besides its defaults.
-SETTINGS = {**EVERY_OBS, "gibbs": {"keep_layers": True}}
+SETTINGS = {"gibbs": {"keep_layers": True}}
 # With fewer there is nothing to test.
 FEWEST = 2
 
@@ -112,7 +112,7 @@ def check_calibration(
 
     Draws h from the prior and x from p(x | h), many times; has the method infer h from x, blind to
     what made it; and ranks the h that made x among the draws, in every quantity of
-    `quantities.measure_quantities`. Under a right method ranks are uniform: they convict it with
+    `quantities.measure_quantities`. Under a right method ranks are uniform: they reject it with
     probability 1e-3, all quantities together. With `from_truth`, chains that start at the h that
     made x are held against blind ones too, for 32 simulations, by `measure_agreement` at its own
     level: what is stuck in a wrong mode agrees with itself, but not with them.

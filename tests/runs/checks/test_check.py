@@ -236,5 +236,5 @@ def test_killed_and_resumed_it_gives_the_same_bits(tmp_path, workers):
 
 
 def test_a_method_by_name_has_settings_for_a_check():
-    assert checks.named_method("hmc").keywords == {"num_obs": None}
+    assert checks.named_method("hmc").keywords == {}
     assert checks.named_method("gibbs").keywords == {"keep_layers": True}
