@@ -212,7 +212,10 @@ def setting(summary: Summary) -> Section:
     tables = [Table(["what", "value"], rows)]
     if isinstance(parameters, dict) and parameters:
         values = [[str(name), as_text(value)] for name, value in parameters.items()]
-        tables.append(Table(["parameter", "value"], values, "Arguments of the model's build."))
+        what = "Arguments of the model's build."
+        if "fitted" in known:
+            what = "SHA-256 of the files that were read."
+        tables.append(Table(["parameter", "value"], values, what))
     return Section("Setting", tables=tables)
 
 

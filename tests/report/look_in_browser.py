@@ -83,10 +83,11 @@ def use(browser: Any, report: Path, found: Findings) -> None:
     head = page.locator("#verdict button.sort").nth(5)
     rows = "[...document.querySelectorAll('#verdict tbody tr')]"
     column = f"{rows}.map(row => parseFloat(row.cells[5].textContent))"
-    head.focus()
-    page.keyboard.press("Enter")
-    values = page.evaluate(column)
-    found.want(values == sorted(values), "a table is sorted by the keyboard")
+    if head.count():  # a table of one row has nothing to sort
+        head.focus()
+        page.keyboard.press("Enter")
+        values = page.evaluate(column)
+        found.want(values == sorted(values), "a table is sorted by the keyboard")
     choice = page.locator("#which-observation")
     if choice.count():
         before = page.inner_html("#any-observation svg")
