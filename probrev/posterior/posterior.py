@@ -142,14 +142,14 @@ class Posterior:
     def mean(self) -> xr.DataArray:
         """E[h | x], (obs, hidden)."""
         if self.kind is Kind.SAMPLED:
-            return self.draws.mean(("chain", "draw"))
+            return self.draws.astype(float, copy=False).mean(("chain", "draw"))
         return self._known_moment("mean")
 
     @property
     def var(self) -> xr.DataArray:
         """Var[h_i | x], (obs, hidden)."""
         if self.kind is Kind.SAMPLED:
-            return self.draws.var(("chain", "draw"))
+            return self.draws.astype(float, copy=False).var(("chain", "draw"))
         return self._known_moment("var")
 
     @property

@@ -37,7 +37,11 @@ def load(path: str | Path, *, model: Any = None) -> Comparison:
         ValueError: the file is not a saved comparison, or `model` is none of the run's; says in
             what it differs.
     """
-    result = read(path)
+    return with_models(read(path), path, model)
+
+
+def with_models(result: Comparison, path: str | Path, model: Any = None) -> Comparison:
+    """A comparison as it was read, with its models; see `load`."""
     if MODELS not in result.tree:
         if model is not None:
             raise Refusal(f"{path} has nothing to hold a model against")

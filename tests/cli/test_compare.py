@@ -302,6 +302,38 @@ def test_without_noise_bayes_recovers_h(probrev, tmp_path):
     assert "∞" in (tmp_path / "o" / "report.html").read_text()
 
 
+WITH_A_PROGRAM = """
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+import probrev as pr
+
+
+def prior():
+    rate = numpyro.sample("rate", dist.Beta(2, 6))
+    return numpyro.sample("h", pr.SpikeAndSlab(4, rate, dist.HalfNormal(1.0)))
+
+
+def build():
+    weights = np.random.default_rng(0).normal(size=(20, 4))
+    return pr.LayeredModel(prior, [pr.Layer(weights, keep_prob=0.7, noise_std=1.0)])
+"""
+
+
+@pytest.mark.slow
+def test_what_made_a_run_under_a_program_is_made_again(probrev, tmp_path):
+    """The file makes another function each time that it is run, and the same model."""
+    (tmp_path / "mine.py").write_text(WITH_A_PROGRAM)
+    words = ("compare", "mine.py", "--num-obs", "3", "--inverse", "universal", "--out", "program")
+    assert probrev(*words).status == 0
+    done = probrev("verify", f"program/{RUN}")
+    assert done.status == 0, done.out
+    lines = [line.split("  ")[0] for line in done.out.splitlines()]
+    assert {"x and h", "inverses"} <= set(lines)
+    assert "not made again" not in done.out
+
+
 @pytest.mark.slow
 def test_what_made_a_run_is_made_again(probrev, monkeypatch):
     # Some observations only have samples, as of many.

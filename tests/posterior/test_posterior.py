@@ -86,3 +86,14 @@ def test_moments_of_intermediates_keep_the_numbers_of_their_observations():
     table = found.tree["intermediates"]
     np.testing.assert_array_equal(table["obs"], [3, 7])
     np.testing.assert_array_equal(table["h_1_var"].sel(obs=7), below.var[1])
+
+
+def test_moments_of_short_numbers_are_added_up_in_long_ones():
+    """However the draws lie in memory, of which a sum in 32 bits would depend."""
+    draws = np.random.default_rng(0).gamma(9.0, 1.0, (4, 5000, 2, 3)).astype(np.float32)
+    turned = np.ascontiguousarray(draws.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)
+    for h in (draws, turned):
+        found = from_draws("mine", h, np.ones((2, 5)))
+        assert found.draws.dtype == np.float32
+        np.testing.assert_allclose(found.mean, draws.astype(float).mean((0, 1)), rtol=1e-13)
+        np.testing.assert_allclose(found.var, draws.astype(float).var((0, 1)), rtol=1e-12)

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from probrev.comparison.comparison import Comparison
+from probrev.comparison.models import MODELS, StoredModels
 from probrev.inverses.estimates import estimate, sample_inverses
 from probrev.inverses.ladder import build_samplers
-from probrev.model.observations import Observations, same_numbers
+from probrev.model.observations import Observations
 from probrev.plumbing.refusal import Refusal
 from probrev.plumbing.streams import stream
 from probrev.runs import registry
@@ -58,8 +59,13 @@ def rerun(result: Comparison, known: Mapping[str, Any], obs: Observations, sampl
     make = registry.load(name)
     with refusing(name, registry.find(name)):
         built = build_model(make, parameters)
-    if result.model is None or not same_numbers(built.model, result.model):
-        raise Refusal(f"model file {name} no longer builds the run's model")
+    if result.model is None:
+        raise Refusal(result.models.why_unknown)
+    stored = StoredModels(result.tree[MODELS].to_dataset())
+    try:
+        stored.offer(stored.number_of(), built.model)
+    except ValueError as error:
+        raise Refusal(f"model file {name} no longer builds the run's model: {error}") from None
     root = stream(int(known["seed"]), "weights/0")
     with refusing(name, registry.find(name)):
         again = built.observe(stream(root, "simulate"), known["looks"]["planned"][-1])

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -16,7 +18,7 @@ from probrev.comparison.agreements import (
     tabulate_agreements,
     tabulate_outcomes,
 )
-from probrev.comparison.comparison import Comparison
+from probrev.comparison.comparison import Comparison, read
 from probrev.comparison.costs import tabulate_costs
 from probrev.comparison.decision import conclude, tabulate
 from probrev.comparison.glossary import SENTENCES
@@ -36,7 +38,7 @@ from probrev.plumbing.streams import stream
 from probrev.posterior.agreement import measure_agreement
 from probrev.posterior.diagnostics import diagnose
 from probrev.posterior.posterior import Kind, Posterior
-from probrev.runs.saved_run import load
+from probrev.runs.saved_run import with_models
 from probrev.runs.verification.agreed import Agreed, Pair, hold
 from probrev.runs.verification.rerun import Rerun, rerun
 from probrev.theory.curve import noise_curve
@@ -99,7 +101,7 @@ def verify(path: str | Path, *, model: Any = None) -> Verification:
     doubts, verdicts and table. A run of `probrev compare MODEL` has its x and h simulated and its
     inverses run anew. Exact posteriors and message passing are computed anew on as many
     observations as take ten seconds, and the curve over noise_std is. What else there is is named,
-    with the reason.
+    with the reason. All of it is computed in the precision of the run, whatever JAX's is now.
 
     It finds what was changed in one place. It is no signature: whoever makes a whole run up can
     make up one that is consistent.
@@ -112,15 +114,22 @@ def verify(path: str | Path, *, model: Any = None) -> Verification:
         FileNotFoundError: no such file.
         ValueError: the file is not a saved comparison, or was saved by an earlier probrev.
     """
-    result = load(path, model=model)
+    result = read(path)
     known = {str(key): json.loads(value) for key, value in result.tree.attrs.items()}
     if "comparison_seed" not in known:
         raise Refusal(
             f"{path} was saved by an earlier probrev, which did not keep what to verify it by: run "
             "its command again"
         )
-    with taken_for(path, "a saved comparison"):
-        return _Saved(result, known).verify()
+    with taken_for(path, "a saved comparison"), _precision_of(result):
+        return _Saved(with_models(result, path, model), known).verify()
+
+
+def _precision_of(result: Comparison) -> AbstractContextManager[Any]:
+    """JAX's numbers as wide as when the run was saved: others would not follow from it."""
+    if MODELS not in result.tree:
+        return nullcontext()
+    return jax.enable_x64(bool(result.tree[MODELS].attrs["wide"]))
 
 
 class _Saved:

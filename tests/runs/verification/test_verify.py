@@ -4,7 +4,9 @@ import json
 import shutil
 
 import h5py
+import jax
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 import probrev as pr
@@ -96,6 +98,26 @@ def test_a_verdict_that_was_changed_is_found_on_the_command_line(saved, tmp_path
     assert said[-1] == "Convicted: what the run says of its verdicts does not follow."
     assert "word of sum, mine is 'near' in the run, 'inconclusive' found again" in said[-2]
     assert main(["verify", str(saved)]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wide", [True, False], ids=["64 bits", "32 bits"])
+def test_a_run_is_verified_in_its_own_precision(tmp_path, wide):
+    """Whatever JAX's numbers are by then: in others nothing would follow from the run."""
+    with jax.enable_x64(wide):
+        weights = np.random.default_rng(0).normal(size=(20, 4))
+        layer = pr.Layer(weights, keep_prob=0.5, noise_std=0.5)
+        model = pr.LayeredModel(pr.SpikeAndSlab(4, 0.4, dist.HalfNormal(1.0)), [layer])
+        key = jax.random.key(0)
+        obs = model.simulate(key, 16)
+        net = pr.FeedforwardNet.from_model(key, model)
+        gibbs = pr.gibbs(key, model, obs, num_warmup=100, num_samples=300)
+        assert gibbs.draws.dtype == (np.float64 if wide else np.float32)
+        pr.compare(model, obs, {"net": net}, {"gibbs": gibbs}).save(tmp_path / "run.nc")
+    with jax.enable_x64(not wide):
+        found = pr.verify(tmp_path / "run.nc")
+    assert not found.convicted, found.headline
+    assert set(found.skipped) == {"x, h and inverses", "draws of gibbs"}
 
 
 @pytest.mark.slow
