@@ -61,7 +61,7 @@ def stages(quiet: bool = False) -> Iterator[Stages]:
 
 def print_result(result: "Comparison", folder: Path, read: str | None = None) -> None:
     """Prints what was read, the answer, its verdicts, each posterior, and the files."""
-    from probrev.comparison.verdict import format_prob
+    from probrev.comparison.verdict import count_decimals, format_prob
     from probrev.report.fit import fit_lines
 
     console = Console(highlight=False)
@@ -77,7 +77,8 @@ def print_result(result: "Comparison", folder: Path, read: str | None = None) ->
     table.add_column("verdict")
     for verdict in trusted:
         known = verdict.low <= verdict.high
-        interval = f"[{verdict.low:.2f}, {verdict.high:.2f}]" if known else "none"
+        digits = count_decimals(verdict.low, verdict.high)
+        interval = f"[{verdict.low:.{digits}f}, {verdict.high:.{digits}f}]" if known else "none"
         table.add_row(verdict.inverse, f"{verdict.ratio:.2f}", escape(interval), verdict.word)
     console.print(table)
     lines = [""]

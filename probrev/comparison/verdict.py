@@ -4,12 +4,18 @@ import math
 from enum import StrEnum
 from typing import NamedTuple
 
+from scipy.stats import norm
+
 from probrev.comparison.metrics.log_ratio import FEWEST_OBSERVATIONS
 from probrev.model.observations import Origin
 from probrev.plumbing.readable import cut, readable
 
 AS_GOOD_BELOW = 1.1
 NEAR_BELOW = 1.5
+# An end that lies nearer to a bound than these can tell is on it.
+MOST_DECIMALS = 5
+# How often so many observations as are said to decide R do.
+DECIDED_PROB = 0.8
 # Beyond it a number of observations is not worth naming.
 MOST_OBSERVATIONS = 100_000
 
@@ -164,13 +170,15 @@ def judge(
 
 
 def count_wanted(ratio: Ratio) -> int:
-    """About how many observations would decide R: intervals of its log shrink as 1 / sqrt(n).
+    """About how many observations would decide R in 4 of 5 runs, if it is what it seems.
 
-    Two digits, rounded up; at most 100,000, which stands for all above it.
+    Intervals of its log shrink as 1 / sqrt(n), and so does how far it is off. Two digits, rounded
+    up; at most 100,000, which stands for all above it.
     """
     bound, value = math.log(NEAR_BELOW), math.log(ratio.value)
     end = ratio.high if value < bound else ratio.low
     gap, reach = abs(bound - value), abs(math.log(end) - value) if end > 0 else math.inf
+    reach *= 1 + norm.ppf(DECIDED_PROB) / norm.ppf((1 + ratio.interval_prob) / 2)
     if not gap > 0 or ratio.num_obs * (reach / gap) ** 2 >= MOST_OBSERVATIONS:
         return MOST_OBSERVATIONS
     wanted = ratio.num_obs * (reach / gap) ** 2
@@ -207,9 +215,20 @@ def _figures(ratio: Ratio, setting: str, is_approximate: bool) -> str:
         what = "1 + excess risk / posterior variance"
     # Few observations give no interval.
     interval = " (no interval)"
+    digits = count_decimals(ratio.low, ratio.high)
     if ratio.low <= ratio.high:
-        interval = f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+        interval = f" [{ratio.low:.{digits}f}, {ratio.high:.{digits}f}]"
     return f"{what} = {ratio.value:.2f}{interval} at {setting}, against {against}"
+
+
+def count_decimals(*ends: float) -> int:
+    """Decimals that an interval of R needs for its word: 1.497 is not 1.50, which begins "far"."""
+    digits = 2
+    while digits < MOST_DECIMALS and any(
+        round(end, digits) == bound != end for end in ends for bound in (AS_GOOD_BELOW, NEAR_BELOW)
+    ):
+        digits += 1
+    return digits
 
 
 def format_prob(prob: float) -> str:

@@ -47,8 +47,14 @@ def _of_undecided(summary: Summary) -> list[str]:
               if one.planned and one.word is Word.UNDECIDED and one.num_wanted}  # fmt: skip
     if wanted:
         most = max(wanted.values())
-        how = f": --num-obs {most}" if _is_command(summary) else ""
-        return [f"About {most:,} observations would decide {', '.join(wanted)}{how}."]
+        how = "with other draws"
+        if _is_command(summary):
+            how = f"--num-obs {most} --seed {int(summary.provenance['seed']) + 1}"
+        return [
+            f"About {most:,} observations would decide {', '.join(wanted)}, in 4 of 5 runs: ask in "
+            f"a run of its own, {how}, since an interval that is looked at until it decides is too "
+            "short."
+        ]
     if summary.of_net.word is Word.UNJUDGED:
         return [f"For a word on the net: {summary.of_net.reason}."]
     return []

@@ -5,7 +5,7 @@ import math
 from typing import Any, NamedTuple
 
 from probrev.comparison.metrics.case import POSTERIOR
-from probrev.comparison.verdict import Word, format_prob
+from probrev.comparison.verdict import Word, count_decimals, format_prob
 from probrev.model.observations import Origin
 from probrev.posterior.agreement import Outcome
 from probrev.posterior.posterior import Kind
@@ -54,7 +54,7 @@ def answer(summary: Summary) -> Answer:
         sentences.append(f"The best of {len(summary.own_verdicts)} inverses: {best.sentence}.")
     rows = [
         [one.inverse, one.posterior, str(one.num_obs), one.word, "yes" if one.planned else "no",
-         with_interval(one.ratio, one.low, one.high, most=2),
+         _ratio(one.ratio, one.low, one.high),
          duration(summary.seconds(one.inverse)), duration(summary.seconds(one.posterior))]
         for one in summary.verdicts
     ]  # fmt: skip
@@ -68,6 +68,12 @@ def answer(summary: Summary) -> Answer:
         _cost(summary), _standing(summary), _trust(summary), summary.result.conclusive,
         Table(header, rows, _caption(summary)),
     )  # fmt: skip
+
+
+def _ratio(value: float, low: float, high: float) -> str:
+    """R and its interval, to two decimals unless its word needs more."""
+    needed = count_decimals(low, high)
+    return with_interval(value, low, high, least=needed if needed > 2 else 0, most=2)
 
 
 def _say_net(summary: Summary) -> str:
@@ -131,9 +137,8 @@ def _cost(summary: Summary) -> str:
     line = f"{summary.net} takes {duration(net)} per observation"
     if not math.isfinite(bayes):
         return f"{line}; what the posterior {summary.judge} took is not known."
-    times = (
-        f" (about {float(f'{bayes / net:.1e}'):,.0f} times the net's)" if bayes > net > 0 else ""
-    )
+    # One digit: times of one run are no benchmark.
+    times = f" (some {float(f'{bayes / net:.0e}'):,.0f} times the net's)" if bayes > net > 0 else ""
     return f"{line}, the posterior {summary.judge} {duration(bayes)}{times}."
 
 
@@ -204,7 +209,10 @@ def setting(summary: Summary) -> Section:
         *([["prior", str(known["prior_in_words"])]] if "prior_in_words" in known else []),
         ["observations", f"{data['obs']}, {source}"],
         ["n_visible, n_hidden", f"{data['visible']}, {hidden}"],
-        ["seed", str(known.get("seed", known.get("comparison_seed", "not recorded")))],
+        [
+            "seed" if "seed" in known else "seed of the comparison",
+            str(known.get("seed", known.get("comparison_seed", "not recorded"))),
+        ],
     ]
     for name, posterior in summary.posteriors.items():
         rows.append([f"posterior {name}", _method(posterior)])
@@ -278,5 +286,5 @@ def _cell(summary: Summary, metric: str, name: str) -> str:
         is_own = metric.startswith("risk_ratio") and name == POSTERIOR
         return "1" if is_own else ABSENT
     if metric.startswith("risk_ratio"):
-        return with_interval(row.value, row.low, row.high, most=2)
+        return _ratio(row.value, row.low, row.high)
     return with_error(row.value, row.std_error)

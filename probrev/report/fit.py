@@ -9,7 +9,7 @@ import pandas as pd
 
 from probrev.comparison.comparison import Comparison
 from probrev.comparison.doubt import LEVEL, MOST_OFF, STATISTICS
-from probrev.comparison.verdict import Verdict, Word
+from probrev.comparison.verdict import Verdict, Word, format_prob
 from probrev.report.blocks import Section, Table
 from probrev.report.numbers import ABSENT, plain, with_error, with_interval
 from probrev.report.summary import Summary
@@ -70,6 +70,7 @@ def fit_lines(result: Comparison) -> Iterator[str]:
     if result.conclusive and verdict.word not in (Word.UNDECIDED, Word.UNJUDGED):
         yield _wording(verdict, fitted["prior"])
     asides = result.tree["fit/asides"].to_dataset().to_dataframe()
+    first = f"on the first {result.tree['fit/asides'].attrs['num_obs']} observations"
     refits = asides[asides["what"].str.startswith("refit")]
     for row in asides.to_dict(orient="records"):
         if row["what"].startswith("refit"):
@@ -77,23 +78,31 @@ def fit_lines(result: Comparison) -> Iterator[str]:
         claim = row["claimed_over_actual"]
         held = "" if 1 / MOST_OFF <= claim <= MOST_OFF else ", which is too far off"
         yield (
-            f"Under {row['what']} R is {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}], "
-            f"and the posterior claims {claim:.2f} times the squared error that it makes{held}"
-            + ("." if row["status"] == "ok" else f" ({row['status']}).")
+            f"Under {row['what']}, {first}, R is {row['ratio']:.2f} [{row['low']:.2f}, "
+            f"{row['high']:.2f}], and the posterior claims {claim:.2f} times the squared error "
+            f"that it makes{held}" + ("." if row["status"] == "ok" else f" ({row['status']}).")
         )
     if len(refits):
         yield (
             f"Refits to {len(refits)} bootstrap samples give R from {refits['ratio'].min():.2f} to "
-            f"{refits['ratio'].max():.2f}; other observations move it by its interval."
+            f"{refits['ratio'].max():.2f} {first}; other observations move it by its interval."
         )
     real = result.tree["fit/real_x"].to_dataset().to_dataframe().set_index("metric")
     kappa = real.loc["kappa"]
     yield (
-        f"On real x kappa is {kappa['value']:.2f} [{kappa['low']:.2f}, {kappa['high']:.2f}]: the "
-        "squared error of the posterior mean against the net's h, over the variance that the "
-        "posterior claims; 1 if its claim is right there too. It is calibration, no verdict."
+        f"On {result.tree['fit/real_x'].attrs['num_obs']} real x kappa is {kappa['value']:.2f} "
+        f"[{kappa['low']:.2f}, {kappa['high']:.2f}]: the squared error of the posterior mean "
+        "against the net's h, over the variance that the posterior claims. "
+        f"{_claim(kappa['low'], kappa['high'])}. It is calibration, no verdict."
     )
     yield from _surprises(dict(zip(real.index, real["value"], strict=True)))
+
+
+def _claim(low: float, high: float) -> str:
+    """What an interval of kappa says."""
+    if high < 1:
+        return "Below 1: there the posterior claims more error than it makes"
+    return "Above 1: there the posterior is too sure" if low > 1 else "1 is right, and it may be"
 
 
 def _surprises(real: Mapping[str, float]) -> Iterator[str]:
@@ -110,10 +119,16 @@ def _surprises(real: Mapping[str, float]) -> Iterator[str]:
 
 def _wording(verdict: Verdict, prior: str) -> str:
     """The verdict with what it is conditional on."""
-    error = "at least " if verdict.word is Word.FAR else ""
+    error, why = "", ""
+    if verdict.word is Word.FAR:
+        error = "at least "
+        why = (
+            " At least, since the mean under a prior that is not quite right errs more than Bayes."
+        )
     return (
         f"Under the fitted layer and the {prior} prior the squared error of {verdict.inverse} is "
-        f"{error}{verdict.ratio:.1f} [{verdict.low:.1f}, {verdict.high:.1f}] times that of Bayes."
+        f"{error}{verdict.ratio:.1f} [{verdict.low:.1f}, {verdict.high:.1f}] times that of Bayes "
+        f"({format_prob(verdict.interval_prob)} interval).{why}"
     )
 
 

@@ -29,7 +29,7 @@ def with_error(value: float, std_error: float) -> str:
     return f"{value:,.{decimals}f} ± {std_error:,.{decimals}f}"
 
 
-def with_interval(value: float, low: float, high: float, most: int = 6) -> str:
+def with_interval(value: float, low: float, high: float, *, least: int = 0, most: int = 6) -> str:
     """`4.72 [3.45, 6.78]`: a quarter of the interval to two digits, and so the rest.
 
     Never fewer than two decimals below 10, so that the verdict's limits can be told.
@@ -38,11 +38,13 @@ def with_interval(value: float, low: float, high: float, most: int = 6) -> str:
         value: a number.
         low: lower end of its interval.
         high: upper end.
-        most: most decimals.
+        least: fewest decimals.
+        most: most decimals, unless these are more.
     """
     if not math.isfinite(low + high) or high - low <= 1e-12 * abs(value):
         return plain(value)
     decimals = min(max(_decimals((high - low) / 4), 2 * (abs(value) < 10)), most)
+    decimals = max(decimals, least)
     return f"{value:,.{decimals}f} [{low:,.{decimals}f}, {high:,.{decimals}f}]"
 
 

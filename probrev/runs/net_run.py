@@ -80,7 +80,7 @@ def judge_level(
 
     Beside what `compare` gives, the tree has the group `fit`: `checks` of the fit; `asides`, R
     under the other prior and under refits to bootstrap samples; and `real_x`, what the model says
-    of real x, on which there is no verdict.
+    of real x, on which there is no verdict. Both are of at most 32 observations, `num_obs` of each.
 
     Args:
         key: random key.
@@ -117,11 +117,10 @@ def judge_level(
     for what, other in _changes(level, prior):
         asides.append(beside(what, other, progress=stage(what)))
     real_x = _look_at_real_x(key, level, model, seed, stage("real x"))
-    groups = {"asides": pd.DataFrame(asides), "real_x": real_x}
-    for name, table in groups.items():
-        result.tree[f"fit/{name}"] = xr.DataTree(
-            xr.Dataset.from_dataframe(table.rename_axis("row"))
-        )
+    groups = {"asides": (pd.DataFrame(asides), few.num_obs), "real_x": real_x}
+    for name, (table, number) in groups.items():
+        kept = xr.Dataset.from_dataframe(table.rename_axis("row"))
+        result.tree[f"fit/{name}"] = xr.DataTree(kept.assign_attrs(num_obs=number))
     return result
 
 
@@ -197,8 +196,8 @@ def _look_at_real_x(
     model: LayeredModel,
     seed: int,
     progress: Progress | None,
-) -> pd.DataFrame:
-    """What the model says of real x: kappa, and whether it predicts them."""
+) -> tuple[pd.DataFrame, int]:
+    """What the model says of real x: kappa, and whether it predicts them; and of how many."""
     rows = np.asarray(jax.random.permutation(stream(key, "real x"), len(level.held_out.x)))
     chosen = rows[:NUM_BESIDE]
     obs = Observations(jnp.asarray(level.held_out.x[chosen]), jnp.asarray(level.held_out.h[chosen]))
@@ -210,6 +209,5 @@ def _look_at_real_x(
         name = f"predictive_p_{statistic}"
         if (name, POSTERIOR) in table.index:
             listed.append((name, table.loc[(name, POSTERIOR)]["value"], np.nan, np.nan))
-    return pd.DataFrame(listed, columns=["metric", "value", "low", "high"]).assign(
-        status=str(posterior.status)
-    )
+    found = pd.DataFrame(listed, columns=["metric", "value", "low", "high"])
+    return found.assign(status=str(posterior.status)), obs.num_obs

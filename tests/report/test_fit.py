@@ -48,7 +48,10 @@ def result():
         "real_x": pd.DataFrame(real, columns=["metric", "value", "low", "high", "status"]),
     }
     for name, table in tables.items():
-        found.tree[f"fit/{name}"] = xr.DataTree(xr.Dataset.from_dataframe(table.rename_axis("row")))
+        kept = xr.Dataset.from_dataframe(
+            table.rename_axis("row"),
+        ).assign_attrs(num_obs=32)
+        found.tree[f"fit/{name}"] = xr.DataTree(kept)
     return found
 
 
@@ -65,12 +68,14 @@ def test_what_the_verdict_hangs_on(result):
     _, hangs = fit(Summary(result))
     told = " ".join(hangs.lines)
     assert (
-        "Under the independent prior R is 0.42 [0.38, 0.46], and the posterior claims 2.40 times "
-        "the squared error that it makes, which is too far off." in told
+        "Under the independent prior, on the first 32 observations, R is 0.42 [0.38, 0.46], and "
+        "the posterior claims 2.40 times the squared error that it makes, which is too far off."
+        in told
     )
     assert "the posterior claims 1.25 times the squared error that it makes." in told
-    assert "Refits to 2 bootstrap samples give R from 2.72 to 2.76" in told
-    assert "On real x kappa is 1.86 [1.55, 2.29]" in told
+    assert "Refits to 2 bootstrap samples give R from 2.72 to 2.76 on the first 32" in told
+    assert "On 32 real x kappa is 1.86 [1.55, 2.29]" in told
+    assert "Above 1: there the posterior is too sure." in told
     parameters, asides, real = hangs.tables
     assert ["keep_prob", "1.00"] in parameters.rows
     assert ["held-out nats a row, independent rows", "-0.230"] in parameters.rows

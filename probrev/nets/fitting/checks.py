@@ -141,9 +141,7 @@ def check_layer(
     """
     return [
         _check_density(x),
-        _check_rival(
-            x, log_likelihood, "null", "a model without h: every row with a law of its own"
-        ),
+        _check_rival(x, log_likelihood, "null", "a model without h, its rows independent"),
         _check_rival(x, log_likelihood, "gaussian", "Gaussian weights of the same mean and spread"),
         _check_zeros(zeros),
         _check_spread(residuals),
@@ -168,7 +166,8 @@ def _check_density(x: np.ndarray) -> Check:
     value, share = most_repeated(x)
     holds = share <= MOST_REPEATED
     said = (
-        "No value of x but 0 repeats: x may have a density."
+        f"Of the x that are not 0 the most frequent value has a share of {share:.2g}: x may have a "
+        "density."
         if holds
         else f"{share:.0%} of the x that are not 0 are {value:.4g}: levels and caps, such as those "
         "of pixels, have no density, so nothing is claimed of this layer. Try a layer further up."
@@ -225,6 +224,7 @@ def _check_spread(residuals: Residuals) -> Check:
 
 
 def _tell_residuals(residuals: Residuals) -> list[Check]:
+    alike = "alike" if residuals.mean_variance > 1 else "against each other"
     return [
         Check(
             "excess kurtosis", residuals.excess_kurtosis, np.nan, "", True,
@@ -239,7 +239,7 @@ def _tell_residuals(residuals: Residuals) -> list[Check]:
         Check(
             "mean variance", residuals.mean_variance, np.nan, "", True,
             f"An observation's mean residual varies {residuals.mean_variance:.1f} times as much as "
-            "under independent rows.",
+            f"under independent rows: its rows err {alike}.",
         ),
     ]  # fmt: skip
 

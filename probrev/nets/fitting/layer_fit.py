@@ -98,14 +98,14 @@ class LayerFit:
     def outcome(self) -> str:
         """Which gates do not hold, by name."""
         failed = [check.name for check in self.checks if not check.holds]
-        return f"what does not hold: {', '.join(failed)}" if failed else "every gate holds"
+        return f"what does not hold: {', '.join(failed)}" if failed else "every check holds"
 
     def __repr__(self) -> str:
         return cut(f"{self.about}; {self.outcome}")
 
     def __str__(self) -> str:
         failed = [check.sentence for check in self.checks if not check.holds]
-        return "\n".join([self.about, *(failed or ["Every gate holds."])])
+        return "\n".join([self.about, *(failed or ["Every check holds."])])
 
     def _table(self) -> Table:
         return Table(f"{self.about}; {self.outcome}", self.summary().loc[:, [*SHOWN]])

@@ -50,6 +50,12 @@ REPEATABLE = {
     "exact": ("mean", "var", "inclusion_prob", "log_evidence"),
     "message_passing": ("mean", "var", "inclusion_prob"),
 }
+# Groups that the run does not hold all of, and what is missing.
+NEEDS_MORE = {
+    "fit": "R under other priors and refits, and on real x, needs the net's activations",
+    "over_weights": "R under other weights needs their runs",
+    "priors": "what models say beside each other needs log evidence that may have been given",
+}
 # A posterior is computed again on so many observations as take so long.
 MOST_SECONDS = 10.0
 FROM_DRAWS = "from draws, estimates, h"
@@ -152,9 +158,9 @@ class _Saved:
         rows = [*self._models(), *self._given(made), *self._posteriors(), *self._diagnostics()]
         rows += self._compared(None if made is None else made.samples)
         rows += self._curve()
-        for name in ("fit", "over_weights", "priors"):
+        for name in NEEDS_MORE:
             if name in self.result.tree:
-                self.skipped[f"group {name}"] = "it needs more than the run holds"
+                self.skipped[f"group {name}"] = NEEDS_MORE[name]
         return Verification(tuple(rows), self.skipped)
 
     def _rerun(self) -> Rerun | None:

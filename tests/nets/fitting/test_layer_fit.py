@@ -66,10 +66,10 @@ def test_summary_and_repr(fitted):
     assert len(table) == len(fit.checks)
     assert table["wanted"].astype(bool).sum() == GATES
     assert {*table.loc[table["wanted"] == "", "holds"]} == {""}
-    assert repr(fit) == f"{fit.about}; every gate holds"
+    assert repr(fit) == f"{fit.about}; every check holds"
     text = str(fit)
     assert text.startswith("LayerFit of 16 x 4, 200 pairs: keep_prob 0.")
-    assert text.endswith("\nEvery gate holds.")
+    assert text.endswith("\nEvery check holds.")
     failed = fit.checks[0]._replace(holds=False, sentence="No.")
     worse = replace(fit, checks=(failed, *fit.checks[1:]))
     assert str(worse).endswith("\nNo.")
