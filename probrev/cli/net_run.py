@@ -114,10 +114,10 @@ def _choose(
     known = f"hidden layers are {', '.join(labels)}"
     if plan.layer in (layers[-1].name, layers[-1].label):
         raise Refusal(
-            f"--layer {plan.layer}: it is the output layer, whose values are no ReLU activations; "
+            f"--layer {plan.layer!r}: it is the output layer, whose values are no ReLU activations; "
             f"its {known}"
         )
-    raise Refusal(f"--layer {plan.layer}: no such layer; {known}")
+    raise Refusal(f"--layer {plan.layer!r}: no such layer; {known}")
 
 
 def _say_what_was_read(layers: pr.TrainedLayers, stage: Stages) -> None:

@@ -102,7 +102,7 @@ def test_a_layer_above_the_judged_one_says_why_it_is_not():
     ("words", "message"),
     [
         (["--layer", "4"], "it is the output layer, whose values are no ReLU activations"),
-        (["--layer", "nine"], "no such layer; hidden layers are 0, 2"),
+        (["--layer", "nine"], "--layer 'nine': no such layer; hidden layers are 0, 2"),
     ],
 )
 def test_layers_that_cannot_be_judged(files, probrev, words, message):
@@ -116,4 +116,6 @@ def test_inputs_of_another_net(files, probrev, tmp_path):
     np.save(tmp_path / "wide.npy", np.ones((300, 9)))
     done = probrev("compare", files / "net.safetensors", "--data", "wide.npy")
     assert done.status == 2
-    assert "x must have shape (num_obs, 8), the net's inputs; got (210, 9)" in done.err
+    assert (
+        "x must have 8 columns, the net's inputs, and a row for each observation; got 9" in done.err
+    )

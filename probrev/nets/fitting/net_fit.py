@@ -338,8 +338,10 @@ def _as_inputs(name: str, x: ArrayLike, weights: np.ndarray) -> np.ndarray:
     check_real(name, x)
     x = np.array(x, dtype=float)
     if x.ndim != 2 or x.shape[1] != len(weights):
+        got = f"{x.shape[1]} columns" if x.ndim == 2 else f"shape {x.shape}"
         raise Refusal(
-            f"{name} must have shape (num_obs, {len(weights)}), the net's inputs; got {x.shape}"
+            f"{name} must have {len(weights)} columns, the net's inputs, and a row for each "
+            f"observation; got {got}"
         )
     if not np.isfinite(x).all():
         raise Refusal(f"{name} must be finite; got NaN or infinity")
