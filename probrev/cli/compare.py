@@ -132,8 +132,8 @@ def _refuse_net(model: str, asks_for_net: bool) -> None:
     path = Path(model)
     if path.is_file() and path.suffix != ".py":
         raise Refusal(
-            f"{model} is no model file, which ends in .py; if it has the weights of a net, give the "
-            "net's inputs too: --data X.npy"
+            f"{model} is no model file, which ends in .py; if it has the weights of a net, give "
+            "the net's inputs too: --data X.npy"
         )
 
 

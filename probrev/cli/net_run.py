@@ -114,8 +114,8 @@ def _choose(
     known = f"hidden layers are {', '.join(labels)}"
     if plan.layer in (layers[-1].name, layers[-1].label):
         raise Refusal(
-            f"--layer {plan.layer!r}: it is the output layer, whose values are no ReLU activations; "
-            f"its {known}"
+            f"--layer {plan.layer!r}: it is the output layer, whose values are no ReLU "
+            f"activations; its {known}"
         )
     raise Refusal(f"--layer {plan.layer!r}: no such layer; {known}")
 

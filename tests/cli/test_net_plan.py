@@ -29,7 +29,7 @@ def files(tmp_path, monkeypatch):
         (["none.npz", "--data", "x.npy"], "no file none.npz"),
         (["net.npz", "--data", "none.npy"], "--data none.npy: no such file"),
         (["net.npz", "--data", "x.npy", "--test-data", "."], "--test-data .: no such file"),
-        (["net.npz"], "of a net's file of weights give its inputs too, --data X.npy"),
+        (["net.npz"], "if it has the weights of a net, give the net's inputs too: --data X.npy"),
         (["one_layer", "--layer", "a"], "are for a net: give its inputs, --data"),
         (["net.npz", "--data", "x.npy", "--set", "a=1"], "--data the model is fitted to the net"),
         (["net.npz", "--data", "x.npy", "--activation", "gelu"], "gelu: it is not monotone"),

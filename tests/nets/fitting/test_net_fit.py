@@ -138,8 +138,8 @@ def test_what_is_no_net_of_relu_layers(layers, message):
 @pytest.mark.parametrize(
     ("x", "held_out", "message"),
     [
-        (X[:, :8], HELD_OUT, r"x must have shape \(num_obs, 9\)"),
-        (X, HELD_OUT[:, :8], r"held_out must have shape \(num_obs, 9\)"),
+        (X[:, :8], HELD_OUT, r"x must have 9 columns"),
+        (X, HELD_OUT[:, :8], r"held_out must have 9 columns"),
         (np.full_like(X, np.nan), HELD_OUT, "x must be finite"),
         (X[:9], HELD_OUT, "at least 16 pairs; got 9"),
     ],
