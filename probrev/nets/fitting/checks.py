@@ -23,6 +23,8 @@ LEAST_SPREAD, MOST_SPREAD = 0.9, 1.1
 CLEAR = 2.0
 # A value that so large a share of what is not 0 has is an atom, which no density has.
 MOST_REPEATED = 0.01
+# Rows are as good as independent where the residuals are of so large a share of them.
+INDEPENDENT_SHARE = 0.8
 
 
 @readable
@@ -90,15 +92,32 @@ def draw_residuals(rng: np.random.Generator, data: LayerData, at: Parameters) ->
     atom = uniform * (1 - keep + below) if data.has_flat else below + uniform * (1 - keep)
     place = np.where(data.seen, value, atom)
     residuals = ndtri(np.clip(place, 1e-15, 1 - 1e-15))
-    covariance = np.cov(residuals.T).reshape(residuals.shape[1], -1)
     std = residuals.std()
     return Residuals(
         std=float(std),
         excess_kurtosis=float(np.mean((residuals - residuals.mean()) ** 4) / std**4 - 3),
-        effective_rows=float(np.trace(covariance) ** 2 / (covariance**2).sum()),
+        effective_rows=_count_independent(residuals),
         mean_variance=float(residuals.mean(1).var() * residuals.shape[1]),
         num_rows=residuals.shape[1],
     )
+
+
+def _count_independent(residuals: Float[np.ndarray, "obs visible"]) -> float:
+    """(tr C)^2 / tr C^2, C the covariance over rows; at most their number.
+
+    A sample covariance of n + 1 observations has a sum of squares that is too large by about
+    (tr C)^2 / n, with which many independent rows would look like few.
+
+    Source: Bai and Saranadasa 1996, of normal residuals.
+    """
+    num_obs, num_rows = residuals.shape
+    n = num_obs - 1
+    covariance = np.cov(residuals.T).reshape(num_rows, -1)
+    trace, squares = np.trace(covariance) ** 2, (covariance**2).sum()
+    if n < 2 or squares == 0:
+        return float(num_rows)
+    squares = n**2 / ((n - 1) * (n + 2)) * (squares - trace / n)
+    return min(float(trace / max(squares, trace / num_rows)), float(num_rows))
 
 
 def zero_share(data: LayerData, at: Parameters) -> Float[np.ndarray, "obs visible"]:
@@ -224,6 +243,9 @@ def _check_spread(residuals: Residuals) -> Check:
 
 
 def _tell_residuals(residuals: Residuals) -> list[Check]:
+    together = ": they err together, so that x says less of h than the layer takes it to."
+    if residuals.effective_rows > INDEPENDENT_SHARE * residuals.num_rows:
+        together = ": next to none err together."
     alike = "alike" if residuals.mean_variance > 1 else "against each other"
     return [
         Check(
@@ -232,9 +254,8 @@ def _tell_residuals(residuals: Residuals) -> list[Check]:
         ),
         Check(
             "effective rows", residuals.effective_rows, np.nan, "", True,
-            f"Rows err together: {residuals.num_rows} rows have the residuals of about "
-            f"{residuals.effective_rows:.0f} independent ones, so x says less of h than the layer "
-            "takes it to.",
+            f"{residuals.num_rows} rows have the residuals of about {residuals.effective_rows:.0f} "
+            f"independent ones{together}",
         ),
         Check(
             "mean variance", residuals.mean_variance, np.nan, "", True,

@@ -72,6 +72,20 @@ def test_residuals_of_rows_that_err_together():
     assert found.std == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.parametrize("num_obs", [30, 100, 1000])
+def test_independent_rows_do_not_look_like_few_where_observations_are(num_obs):
+    """Beside what the covariance of as many observations says, 60 rows that are 60."""
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        truth = pairs.random_truth(rng, 60, 3, slope=1.0, keep_prob=1.0)
+        h = pairs.draw_h(rng, num_obs, 3)
+        data = read(truth, pairs.draw_x(rng, truth, h), h, 1.0)
+        found.append(draw_residuals(rng, data, parameters_of(truth)))
+    assert max(one.effective_rows for one in found) <= 60
+    assert np.mean([one.effective_rows for one in found]) > 56
+
+
 def test_rows_that_do_not_fire_are_left_out():
     truth, x, h = big_case(0.0, 0.8, 50)
     x[:, 2] = 0
@@ -173,6 +187,19 @@ def test_keep_prob_at_the_end_of_its_range_is_told_and_a_given_one_is_not():
     assert "end of its range" in check_layer(*arguments, one, ERRORS, FREE)[-1].sentence
     held = check_layer(*arguments, one, ERRORS, FREE._replace(keep_prob=1.0))
     assert held[-1].name == "tied share"
+
+
+@pytest.mark.parametrize(
+    ("effective_rows", "said"), [(5.5, "next to none err together"), (2.0, "they err together")]
+)
+def test_rows_err_together_only_where_they_do(effective_rows, said):
+    truth, x, h = big_case(0.0, 0.8, 100)
+    at = parameters_of(truth)
+    right = draw_residuals(np.random.default_rng(0), read(truth, x, h), at)
+    one = right._replace(effective_rows=effective_rows)
+    checks = check_layer(x, gates_likelihood(100), (0.3, 0.3), one, at, ERRORS, FREE)
+    (told,) = [check.sentence for check in checks if check.name == "effective rows"]
+    assert said in told
 
 
 def gates_likelihood(num_obs):
