@@ -62,7 +62,7 @@ def run_net(
         result = judge_level(
             jax.random.key(plan.seed), level, prior=plan.prior, num_obs=plan.num_obs,
             infer=partial(_infer, stage, checkpoints), seed=plan.seed, stage=stage,
-            begin=lambda look: announce(look, net.model, ["gibbs"], stage),
+            begin=lambda look: announce(look, level.model, ["gibbs"], stage),
             provenance={
                 "command": shlex.join(plan.command), "model": f"{plan.file}, layer {level.name}",
                 "seed": plan.seed, "read": read, "parameters": {"data": plan.sha256},

@@ -9,7 +9,7 @@ from probrev.report.summary import Summary
 def advise(summary: Summary) -> list[str]:
     """A line for each thing that is worth doing, in the terms of whoever made the run."""
     doubts = summary.result.doubts.items()
-    steps = [_of_doubt(doubt, summary.posteriors[name]) for name, doubt in doubts]
+    steps = [_of_doubt(summary, doubt, summary.posteriors[name]) for name, doubt in doubts]
     steps = [*dict.fromkeys(steps), *_of_undecided(summary)]
     if "curve" in summary.result.tree:
         how = ": --set noise_std=…" if _is_command(summary) else ""
@@ -17,7 +17,7 @@ def advise(summary: Summary) -> list[str]:
     return [*steps, *_checks(summary)]
 
 
-def _of_doubt(doubt: Doubt, posterior: Posterior) -> str:
+def _of_doubt(summary: Summary, doubt: Doubt, posterior: Posterior) -> str:
     """What helps against it."""
     if doubt.word is Word.MISFIT:
         return (
@@ -25,13 +25,15 @@ def _of_doubt(doubt: Doubt, posterior: Posterior) -> str:
             "Of a net, judge another of its layers (--layer, or another of fit_net's levels), or "
             "give it more inputs; of a model of your own, change its prior or its layer."
         )
-    more = _MORE_DRAWS.get(posterior.method, "")
-    return (
-        f"Do not read R yet. Give the posterior more draws{more}, or take another method, until "
-        "nothing below speaks against it."
-    )
+    # Commands draw until the posterior has converged, or until that would take too long.
+    what = "Take another method (--posterior)"
+    if not _is_command(summary):
+        how = _MORE_DRAWS.get(posterior.method, "")
+        what = f"Give the posterior more draws{how}, or take another method"
+    return f"Do not read R yet. {what}, until nothing below speaks against it."
 
 
+# How, by method.
 _MORE_DRAWS = {
     "gibbs": " (until_converged=True, or a larger num_samples)",
     "hmc": " (a larger num_samples)",

@@ -17,6 +17,12 @@ def copy_of_one():
     return replace(run, tree=run.tree.copy(deep=True))
 
 
+def run_of_a_command(run):
+    tree = run.tree.copy(deep=True)
+    tree.attrs |= {"command": json.dumps("probrev compare mine.py"), "seed": json.dumps(3)}
+    return replace(run, tree=tree)
+
+
 def steps_of(run):
     return advise(Summary(run))
 
@@ -42,6 +48,8 @@ def test_a_posterior_that_cannot_be_trusted_gets_more_draws():
     first, *others = steps_of(small_runs.without_truth())
     assert first.startswith("Do not read R yet")
     assert "until_converged=True, or a larger num_samples" in first
+    command = run_of_a_command(small_runs.without_truth())
+    assert steps_of(command)[0].startswith("Do not read R yet. Take another method (--posterior)")
     # Nobody knows by which h these x were made, so that no calibration would be theirs.
     assert not any("calibration" in step for step in others)
 
