@@ -133,12 +133,14 @@ def test_two_layers_agree_with_gibbs():
 
 
 @pytest.mark.slow
-def test_by_default_only_the_first_two_observations():
+@pytest.mark.parametrize(("num_obs", "covered"), [(None, [0, 1, 2]), (2, [0, 1])])
+def test_every_observation_or_the_first(num_obs, covered):
     model = model_of(EASY["finite"])
     obs = model.simulate(jax.random.key(4), 3)
-    posterior = pr.hmc(jax.random.key(5), model, obs, num_warmup=10, num_samples=10)
-    np.testing.assert_array_equal(posterior.obs, [0, 1])
-    np.testing.assert_array_equal(posterior.tree["observed_data/x"], obs.x[:2])
+    asked = {} if num_obs is None else {"num_obs": num_obs}
+    posterior = pr.hmc(jax.random.key(5), model, obs, num_warmup=10, num_samples=10, **asked)
+    np.testing.assert_array_equal(posterior.obs, covered)
+    np.testing.assert_array_equal(posterior.tree["observed_data/x"], obs.x[: len(covered)])
 
 
 def test_what_kernels_cannot_run_is_refused():
