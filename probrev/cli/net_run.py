@@ -59,10 +59,11 @@ def run_net(
         for check in level.checks:
             if not check.holds:
                 stage.say(f"no verdict will stand: {check.sentence}")
+        model = level.under(plan.prior or level.chosen)
         result = judge_level(
             jax.random.key(plan.seed), level, prior=plan.prior, num_obs=plan.num_obs,
             infer=partial(_infer, stage, checkpoints), seed=plan.seed, stage=stage,
-            begin=lambda look: announce(look, level.model, ["gibbs"], stage),
+            begin=lambda look: announce(look, model, ["gibbs"], stage),
             provenance={
                 "command": shlex.join(plan.command), "model": f"{plan.file}, layer {level.name}",
                 "seed": plan.seed, "read": read, "parameters": {"data": plan.sha256},

@@ -4,6 +4,7 @@ from probrev.comparison.verdict import Doubt, Word
 from probrev.model.observations import Origin
 from probrev.posterior.posterior import EXTERNAL, Posterior
 from probrev.report.summary import Summary
+from probrev.runs.provenance import is_of_command
 
 
 def advise(summary: Summary) -> list[str]:
@@ -51,7 +52,7 @@ def _of_undecided(summary: Summary) -> list[str]:
         most = max(wanted.values())
         how = "with other draws"
         if _is_command(summary):
-            how = f"--num-obs {most} --seed {int(summary.provenance['seed']) + 1}"
+            how = f"--num-obs {most} --seed {summary.provenance['seed'] + 1}"
         return [
             f"About {most:,} observations would decide {', '.join(wanted)}, in 4 of 5 runs: ask in "
             f"a run of its own, {how}, since an interval that is looked at until it decides is too "
@@ -64,24 +65,15 @@ def _of_undecided(summary: Summary) -> list[str]:
 
 def _checks(summary: Summary) -> list[str]:
     """How a reader who trusts nobody goes on."""
-    if not _is_command(summary):
-        steps = ["Check this page: pr.verify, of the file that .save wrote, computes its numbers "
-                 "again."]  # fmt: skip
-    else:
-        steps = ["Check this page: probrev verify run.nc computes its numbers again."]
-    is_of_model = summary.result.tree["data"].attrs["origin"] == Origin.MODEL
-    if is_of_model and not _is_command(summary):
-        steps.append(
-            "Check the method: pr.check_calibration says whether its posteriors are the model's."
-        )
-    elif is_of_model:
+    verify, check = "pr.verify, of the file that .save wrote,", "pr.check_calibration"
+    if _is_command(summary):
         model = summary.provenance.get("model", "MODEL")
-        steps.append(
-            f"Check the method: probrev check {model} says whether its posteriors are the model's."
-        )
+        verify, check = "probrev verify run.nc", f"probrev check {model}"
+    steps = [f"Check this page: {verify} computes its numbers again."]
+    if summary.result.tree["data"].attrs["origin"] == Origin.MODEL:
+        steps.append(f"Check the method: {check} says whether its posteriors are the model's.")
     return steps
 
 
 def _is_command(summary: Summary) -> bool:
-    """Whether the run was made on the command line, not in Python."""
-    return "command" in summary.provenance
+    return is_of_command(summary.provenance)

@@ -67,8 +67,9 @@ def describe(result: Comparison) -> dict[str, Any]:
 def title(summary: Summary) -> str:
     """What the run is of: the name that it was given, or what is known of its model."""
     known = summary.provenance
-    fitted = known.get("fitted")
-    of_net = f"{fitted['layer']} of a net" if isinstance(fitted, dict) else "a model made in Python"
+    fitted, of_net = known.get("fitted"), "a model made in Python"
+    if isinstance(fitted, dict) and "layer" in fitted:
+        of_net = f"{fitted['layer']} of a net"
     return str(known.get("model", of_net))
 
 

@@ -47,6 +47,14 @@ def provenance(
     }
 
 
+def is_of_command(known: Mapping[str, Any]) -> bool:
+    """Whether a record is of a run of `probrev compare`, and not of one made in Python."""
+    command = known.get("command")
+    if not isinstance(command, str) or not isinstance(known.get("seed"), int):
+        return False
+    return command.split()[:2] == ["probrev", "compare"]
+
+
 def _as_json(value: Any) -> Any:
     """A parameter as JSON can hold it: an array by its hash, what JSON has no word for as text."""
     if value is None or isinstance(value, bool | int | float | str):

@@ -44,6 +44,22 @@ def test_a_run_from_python_is_told_of_functions():
     assert "--" not in told
 
 
+def test_what_is_undecided_is_asked_in_a_run_of_its_own():
+    run = small_runs.full()
+    tree = run.tree.copy(deep=True)
+    verdicts = tree["verdicts"].to_dataset()
+    verdicts["word"] = verdicts["word"].astype(object).where(False, "undecided")
+    verdicts["num_wanted"] = verdicts["num_wanted"].where(False, 2000)
+    tree["verdicts"] = verdicts.assign(planned=verdicts["planned"] | True)
+    run = replace(run, tree=tree)
+    (told,) = [step for step in steps_of(run) if "would decide" in step]
+    assert "--num-obs 2000 --seed 8" in told  # that of the run is 7
+    # What somebody else calls a command has no seed that a next one could be of.
+    tree.attrs |= {"command": json.dumps("python mine.py"), "seed": json.dumps("mine")}
+    (told,) = [step for step in steps_of(replace(run, tree=tree)) if "would decide" in step]
+    assert "with other draws" in told
+
+
 def test_a_posterior_that_cannot_be_trusted_gets_more_draws():
     first, *others = steps_of(small_runs.without_truth())
     assert first.startswith("Do not read R yet")

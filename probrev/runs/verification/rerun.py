@@ -1,6 +1,5 @@
 """What made a run of the command line, made again from its provenance: x, h and the inverses."""
 
-import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from probrev.plumbing.streams import stream
 from probrev.runs import registry
 from probrev.runs.built_model import build_model
 from probrev.runs.fault import refusing
+from probrev.runs.provenance import is_of_command
 
 
 class Rerun(NamedTuple):
@@ -46,7 +46,7 @@ def rerun(result: Comparison, known: Mapping[str, Any], obs: Observations, sampl
     Raises:
         ValueError: the run is no such one, or the file is not as it was; says which.
     """
-    if shlex.split(str(known.get("command", "")))[:2] != ["probrev", "compare"]:
+    if not is_of_command(known):
         raise Refusal("the run was made from Python, and holds no functions")
     name, parameters = known["model"], known.get("parameters")
     if not isinstance(parameters, dict) or "model_source" not in known:
@@ -56,11 +56,11 @@ def rerun(result: Comparison, known: Mapping[str, Any], obs: Observations, sampl
         raise Refusal(f"the run has {arrays[0]} by its hash only")
     if registry.describe(name).source != known["model_source"]:
         raise Refusal(f"model file {name} is not as it was")
+    if result.model is None:
+        raise Refusal(result.models.why_unknown)
     make = registry.load(name)
     with refusing(name, registry.find(name)):
         built = build_model(make, parameters)
-    if result.model is None:
-        raise Refusal(result.models.why_unknown)
     stored = StoredModels(result.tree[MODELS].to_dataset())
     try:
         stored.offer(stored.number_of(), built.model)
